@@ -1,0 +1,110 @@
+"""The one list of metrics that the command line, benchmarks and reports share. Importing it does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Direction = Literal["lower", "higher"]
+
+
+class Measure(NamedTuple):
+    """A metric ready for use.
+
+    Attributes:
+        compute: Two batches (N, 3, H, W) in [0, 1] -> one number a pair, (N,).
+        signature: What made the numbers.
+        distance_map: The same two batches -> (N, 1, H, W), for metrics that can say where; else `None`.
+    """
+
+    compute: Callable[[Tensor, Tensor], Tensor]
+    signature: str
+    distance_map: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the catalog.
+
+    Attributes:
+        title: Full name.
+        build: Device name -> `Measure`; loads weights.
+        range: Of its values.
+        direction: Which values mean closer.
+        year: Of publication.
+        paper: Where it is defined.
+        decimals: Worth printing.
+    """
+
+    title: str
+    build: Callable[[str], Measure]
+    range: str
+    direction: Direction
+    year: int
+    paper: str
+    decimals: int = 4
+
+
+def _lpips(net: str) -> Callable[[str], Measure]:
+    def build(device: str) -> Measure:
+        from lpips_lite.metric import LPIPS
+
+        metric = LPIPS(net, reduction="none").to(device)
+        return Measure(metric, metric.signature, metric.distance_map)
+
+    return build
+
+
+def _baseline(name: str, settings: str) -> Callable[[str], Measure]:
+    def build(device: str) -> Measure:
+        import lpips_lite
+        from lpips_lite.metric import DEFINITION
+
+        return Measure(getattr(lpips_lite, name), f"{DEFINITION} {name} {settings}")
+
+    return build
+
+
+def _gram(net: str) -> Callable[[str], Measure]:
+    def build(device: str) -> Measure:
+        from lpips_lite.baselines.style import JOHNSON_TAPS, gram_distance
+        from lpips_lite.metric import DEFINITION
+        from lpips_lite.towers import FeatureTower
+
+        tower = FeatureTower(net, taps=JOHNSON_TAPS if net == "vgg" else None).to(device)
+        taps = ",".join(tap.name for tap in tower.taps)
+        signature = f"{DEFINITION} gram normalization=johnson net={net} taps={taps} tower={tower.fingerprint}"
+        return Measure(lambda x, y: gram_distance(x, y, tower), signature)
+
+    return build
+
+
+_ZHANG = "Zhang et al., CVPR 2018, https://arxiv.org/abs/1801.03924"
+_JOHNSON = "Johnson et al., ECCV 2016, https://arxiv.org/abs/1603.08155"
+
+METRICS: Mapping[str, Metric] = {
+    "lite": Metric("LPIPS, embedded lite tower", _lpips("lite"), "[0, ∞)", "lower", 2026, "this project"),
+    "alex": Metric("LPIPS, AlexNet", _lpips("alex"), "[0, ∞)", "lower", 2018, _ZHANG),
+    "vgg": Metric("LPIPS, VGG-16", _lpips("vgg"), "[0, ∞)", "lower", 2018, _ZHANG),
+    "squeeze": Metric("LPIPS, SqueezeNet 1.1", _lpips("squeeze"), "[0, ∞)", "lower", 2018, _ZHANG),
+    "l2": Metric(
+        "Mean squared error", _baseline("l2", "range=[0,1]"), "[0, 1]", "lower", 1809, "Gauss, Theoria motus", 6
+    ),
+    "psnr": Metric(
+        "Peak signal-to-noise ratio, dB", _baseline("psnr", "peak=1"), "[0, ∞]", "higher", 2010, "ITU-T J.340", 2
+    ),
+    "ssim": Metric(
+        "Structural similarity",
+        _baseline("ssim", "variant=wang2004 channels=rgb"),
+        "[-1, 1]",
+        "higher",
+        2004,
+        "Wang et al., IEEE TIP 2004, https://doi.org/10.1109/TIP.2003.819861",
+    ),
+    "gram": Metric("Style distance, VGG-16", _gram("vgg"), "[0, ∞)", "lower", 2016, _JOHNSON, 6),
+    "gram-lite": Metric("Style distance, lite tower", _gram("lite"), "[0, ∞)", "lower", 2016, _JOHNSON, 6),
+}

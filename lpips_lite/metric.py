@@ -1,0 +1,285 @@
+"""The perceptual distance: a tower and channel weights, held together and called in order.
+
+Last room of the flow: `images.py` checks the pair, `towers.py` makes features, `distance.py` compares them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lpips_lite import distance as maths
+from lpips_lite.images import INPUT_SLACK, TARGET_SLACK, RangeCheck, check_image, check_pair, check_values, to_float
+from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower, Frozen
+from lpips_lite.weights import content_hash, load_channel_weights
+
+Reduction = Literal["mean", "sum", "none"]
+
+NETS = ("lite", "alex", "vgg", "squeeze")
+DEFINITION = "lpips-lite/1.0"  # changes when, and only when, the arithmetic of a signature's distance changes
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The features of a batch, computed once and compared as often as wanted.
+
+    Attributes:
+        features: Unit-normalised features, L × (N, C_l, H_l, W_l).
+        size: Height and width of the images.
+        signature: Of the metric that made it; encodings of different metrics do not mix.
+    """
+
+    features: tuple[Tensor, ...]
+    size: tuple[int, int]
+    signature: str
+
+    def __len__(self) -> int:
+        return len(self.features[0])
+
+    def __getitem__(self, rows: slice) -> Encoding:
+        return Encoding(tuple(feature[rows] for feature in self.features), self.size, self.signature)
+
+
+class LPIPS(Frozen):
+    """Learned perceptual image patch similarity, a distance: 0 = identical, lower = closer.
+
+        d = Σ_l mean_hw Σ_c w_lc (f̂_x − f̂_y)²,   f̂ = f / (‖f‖_c + 1e-10)
+
+    Use it as a loss as it is. It has no trainable parameters, adds nothing to `parameters()`, `buffers()` or
+    `state_dict()`, does the same in train and eval mode, and computes in the dtype of its input (the comparison of
+    features in at least float32, under autocast too). Gradients flow to `x`, `y` or both.
+
+    Args:
+        net: "lite" (embedded, no download) · "alex" · "vgg" · "squeeze".
+        channel_weights: "calibrated" (lite: its own; others: the published v0.1) · "v0.1" · "v0.0" (as published,
+            without input scaling) · "uniform" (all ones) · a path to a file with channel weights.
+        tower_weights: `None` (embedded for "lite"; else cache, then download) · a path to a torchvision checkpoint or
+            a conv-only file · "random:SEED" · a mapping of tensors with `features.N…` keys.
+        reduction: Over the batch: "mean" · "sum" · "none".
+        check_range: When values are read to check their range. "auto": at every eager call on the CPU; on an
+            accelerator, where reading waits for the device, at the first call of each shape and dtype. "always": at
+            every eager call. "never". Compiled or exported code never checks values; shape and dtype always are.
+
+    Raises:
+        ValueError: If an argument has no such value, or a weight file is wrong (see `weights.load_tower`).
+        FileNotFoundError: If weights are neither on disk nor downloadable; "lite" never needs to.
+
+    References:
+        Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric,
+        CVPR 2018, https://arxiv.org/abs/1801.03924
+
+    Example:
+        >>> import torch
+        >>> metric = LPIPS("lite")
+        >>> x = torch.rand(4, 3, 64, 64)
+        >>> metric(x, x)
+        tensor(0.)
+        >>> metric.layer_distances(x, x.flip(-1)).shape
+        torch.Size([4, 5])
+    """
+
+    def __init__(
+        self,
+        net: str = "lite",
+        *,
+        channel_weights: str | os.PathLike[str] = "calibrated",
+        tower_weights: str | os.PathLike[str] | Mapping[str, Tensor] | None = None,
+        reduction: Reduction = "mean",
+        check_range: RangeCheck = "auto",
+    ) -> None:
+        _check_choice("net", net, NETS)
+        _check_choice("reduction", reduction, ("mean", "sum", "none"))
+        _check_choice("check_range", check_range, ("auto", "always", "never"))
+        channels = [tap.channels for tap in TOWERS[net].find_taps()]
+        label, weights = load_channel_weights(net, channel_weights, channels)
+        scaled = label != "v0.0"  # that version fed [-1, 1] to the tower as it was
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if scaled else ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        tower = FeatureTower(net, weights=tower_weights, mean=mean, std=std)
+        super().__init__({f"channel_weights.{index}": weight for index, weight in enumerate(weights)})
+        self.tower = tower
+        self.reduction, self.check_range = reduction, check_range
+        self.signature = f"{DEFINITION} net={net} tower={tower.fingerprint} weights={label}"
+        if label != "uniform":
+            self.signature += f"-{content_hash(self.tensors)}"
+        self._checked: set[tuple[torch.Size, torch.dtype]] = set()
+
+    # -- distances ---------------------------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the distance of each pair, reduced over the batch.
+
+        Args:
+            x: Images, (N, 3, H, W), float in [0, 1] or uint8. May overshoot by 0.5, since optimisers do.
+            y: The images to compare with, same shape.
+            mask: Where to compare: (N, 1, H, W), values ≥ 0 that weigh the pixels. The receptive fields of masked-in
+                features reach beyond the mask's border.
+
+        Returns:
+            () for reduction "mean" and "sum", (N,) for "none"; ≥ 0, lower = closer; at least float32.
+
+        Raises:
+            TypeError: If an image is not a tensor, or its dtype neither floating nor uint8.
+            ValueError: If shape, size, device, range or mask is not as described.
+        """
+        distances = self.layer_distances(x, y, mask).sum(dim=1)
+        if self.reduction == "none":
+            return distances
+        return distances.mean() if self.reduction == "mean" else distances.sum()
+
+    def layer_distances(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return each layer's share of the distance, (N, L); rows sum to the distance. See `forward`."""
+        x, y = self._checked_pair(x, y)
+        if mask is not None:
+            self._check_mask(mask, x)
+        maps = self._layer_maps(x, y)
+        return torch.stack([maths.pool_mean(m) if mask is None else maths.pool_mask(m, mask) for m in maps], dim=1)
+
+    def distance_map(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return where the images differ, (N, 1, H, W): the layers' maps, enlarged bilinearly and summed.
+
+        Its mean is near the distance but not equal to it, since enlarging weighs border positions differently.
+        See `forward` for arguments and errors.
+        """
+        x, y = self._checked_pair(x, y)
+        size = (x.shape[2], x.shape[3])
+        maps = self._layer_maps(x, y)
+        return torch.stack([maths.pool_map(layer_map, size) for layer_map in maps]).sum(dim=0)
+
+    # -- encodings ---------------------------------------------------------------------------------------------------
+
+    def encode(self, x: Tensor) -> Encoding:
+        """Compute the features of images once, to compare them with many others.
+
+        Args:
+            x: Images, (N, 3, H, W), float in [0, 1] or uint8.
+
+        Returns:
+            An `Encoding` of N images. Gradients flow through it to `x`.
+
+        Raises:
+            TypeError, ValueError: As `forward`.
+        """
+        check_image(x, "x", self.tower.spec.min_side)
+        self._check_device(x)
+        if self._values_wanted(x):
+            check_values(x, "x", INPUT_SLACK)
+        features = tuple(maths.unit_normalize(feature) for feature in self.tower(to_float(x)))
+        return Encoding(features, (x.shape[2], x.shape[3]), self.signature)
+
+    def distance(self, encoding_x: Encoding, encoding_y: Encoding) -> Tensor:
+        """Return the distance of each pair of encoded images, (N,), lower = closer.
+
+        Raises:
+            ValueError: If an encoding is another metric's, or the batches or image sizes differ.
+        """
+        self._check_encodings(encoding_x, encoding_y)
+        if len(encoding_x) != len(encoding_y):
+            raise ValueError(
+                f"encoding_y has {len(encoding_y)} images; expected encoding_x's {len(encoding_x)} "
+                f"(all pairs: LPIPS.pairwise)"
+            )
+        return self._encoded_distance(encoding_x, encoding_y)
+
+    def pairwise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the distance of every image of `x` to every image of `y`, running each once through the tower.
+
+        Differences are formed directly, row by row, not by expanding the square, which cancels for close images.
+
+        Args:
+            x: Images, (N, 3, H, W), float in [0, 1] or uint8.
+            y: Images, (M, 3, H, W), of the same size; default: `x` itself.
+
+        Returns:
+            (N, M), lower = closer.
+
+        Raises:
+            TypeError, ValueError: As `forward`, except that N and M may differ.
+        """
+        encoded_x = self.encode(x)
+        encoded_y = encoded_x if y is None else self.encode(y)
+        self._check_encodings(encoded_x, encoded_y)
+        rows = [self._encoded_distance(encoded_x[row : row + 1], encoded_y) for row in range(len(encoded_x))]
+        return torch.stack(rows)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _layer_maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        """Compare checked images: L × (N, H_l, W_l)."""
+        layers = zip(*self._features(x, y), self.tensors.values(), strict=True)
+        return [
+            maths.weigh(maths.channel_differences(maths.unit_normalize(f_x), maths.unit_normalize(f_y)), weight)
+            for f_x, f_y, weight in layers
+        ]
+
+    def _features(self, x: Tensor, y: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Run the tower on one batch of both, or on each if only one needs gradients: the other then saves nothing."""
+        if x.dtype != y.dtype or (torch.is_grad_enabled() and x.requires_grad != y.requires_grad):
+            return self.tower(x), self.tower(y)
+        halves = [feature.chunk(2) for feature in self.tower(torch.cat([x, y]))]
+        return [half[0] for half in halves], [half[1] for half in halves]
+
+    def _encoded_distance(self, encoding_x: Encoding, encoding_y: Encoding) -> Tensor:
+        layers = zip(encoding_x.features, encoding_y.features, self.tensors.values(), strict=True)
+        return torch.stack(
+            [maths.pool_mean(maths.weigh(maths.channel_differences(a, b), weight)) for a, b, weight in layers]
+        ).sum(dim=0)
+
+    def _checked_pair(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        check_pair(x, y, self.tower.spec.min_side)
+        self._check_device(x)
+        if self._values_wanted(x):
+            check_values(x, "x", INPUT_SLACK)
+            check_values(y, "y", TARGET_SLACK)
+        return to_float(x), to_float(y)
+
+    def _check_device(self, x: Tensor) -> None:
+        if x.device != self.device:
+            raise ValueError(f"x is on {x.device}; expected the metric's device {self.device}: use .to({x.device!s})")
+
+    def _values_wanted(self, x: Tensor) -> bool:
+        if self.check_range == "never" or torch.compiler.is_compiling():
+            return False
+        if self.check_range == "always" or x.device.type == "cpu":
+            return True
+        known = (x.shape, x.dtype) in self._checked
+        self._checked.add((x.shape, x.dtype))
+        return not known
+
+    def _check_mask(self, mask: Tensor, x: Tensor) -> None:
+        expected = (x.shape[0], 1, x.shape[2], x.shape[3])
+        if tuple(mask.shape) != expected:
+            raise ValueError(f"mask has shape {tuple(mask.shape)}; expected (N, 1, H, W) = {expected}")
+        if mask.device != x.device:
+            raise ValueError(f"mask is on {mask.device}; expected x's device {x.device}")
+        if self.check_range != "never" and not torch.compiler.is_compiling():
+            low, totals = mask.min(), mask.float().sum(dim=(1, 2, 3))
+            if not (low >= 0 and torch.isfinite(totals).all()):
+                raise ValueError("mask has negative, NaN or infinite values; expected values ≥ 0")
+            if not totals.all():
+                rows = (totals == 0).nonzero().flatten().tolist()
+                raise ValueError(f"mask is empty for rows {rows}; expected a positive value in each")
+
+    def _check_encodings(self, *encodings: Encoding) -> None:
+        for encoding in encodings:
+            if encoding.signature != self.signature:
+                raise ValueError(f"encoding made by {encoding.signature!r}; expected {self.signature!r}")
+        if encodings[0].size != encodings[1].size:
+            raise ValueError(f"images of sizes {encodings[0].size} and {encodings[1].size}; expected equal sizes")
+
+    def extra_repr(self) -> str:
+        return f"{self.signature!r}, reduction={self.reduction!r}"
+
+
+def lpips(x: Tensor, y: Tensor, metric: LPIPS) -> Tensor:
+    """Return the distance of each pair under `metric`, (N,), whatever its reduction. See `LPIPS.forward`."""
+    return metric.layer_distances(x, y).sum(dim=1)
+
+
+def _check_choice(argument: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{argument}={value!r}: expected one of {', '.join(map(repr, choices))}")

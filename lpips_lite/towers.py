@@ -1,0 +1,361 @@
+"""Feature towers: frozen convolutional networks read out at several taps; image batches in, features out.
+
+A tower is a table of layers (`TowerSpec`) plus one dictionary of tensors with torchvision's `features.N…` keys.
+Between `images.py` (which delivers batches in [0, 1]) and `distance.py` (which compares two sets of features).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lpips_lite.weights import check_tensors, content_hash, load_tower
+
+Pooling = Literal["max", "average"]
+Weights = Mapping[str, Tensor]
+
+# Mean and standard deviation of ImageNet's RGB values in [0, 1], as every tower here was trained with.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A place where features are read out: its name, layer index in torchvision's `features`, channels, stride."""
+
+    name: str
+    index: int
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution and the ReLU behind it; the ReLU is the tap and stands at `index + 1`."""
+
+    name: str
+    index: int
+    inputs: int
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+
+    @property
+    def tap_index(self) -> int:
+        return self.index + 1
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        key = f"features.{self.index}"
+        return {
+            f"{key}.weight": (self.channels, self.inputs, self.kernel, self.kernel),
+            f"{key}.bias": (self.channels,),
+        }
+
+    def __call__(self, x: Tensor, weights: Weights, pooling: Pooling) -> Tensor:
+        return _conv_relu(x, weights, f"features.{self.index}", self.stride, self.padding)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pooling window; the tower's `pooling` says whether it takes the maximum or the average."""
+
+    kernel: int
+    stride: int
+    padding: int = 0
+    ceil_mode: bool = False
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def __call__(self, x: Tensor, weights: Weights, pooling: Pooling) -> Tensor:
+        pool = F.max_pool2d if pooling == "max" else F.avg_pool2d
+        return pool(x, self.kernel, self.stride, self.padding, ceil_mode=self.ceil_mode)
+
+
+@dataclass(frozen=True)
+class Fire:
+    """SqueezeNet's module: a 1×1 squeeze, then 1×1 and 3×3 expansions side by side, each with a ReLU."""
+
+    name: str
+    index: int
+    inputs: int
+    squeeze: int
+    expand: int
+    stride: int = 1
+
+    @property
+    def channels(self) -> int:
+        return 2 * self.expand
+
+    @property
+    def tap_index(self) -> int:
+        return self.index
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        key = f"features.{self.index}"
+        return {
+            f"{key}.squeeze.weight": (self.squeeze, self.inputs, 1, 1),
+            f"{key}.squeeze.bias": (self.squeeze,),
+            f"{key}.expand1x1.weight": (self.expand, self.squeeze, 1, 1),
+            f"{key}.expand1x1.bias": (self.expand,),
+            f"{key}.expand3x3.weight": (self.expand, self.squeeze, 3, 3),
+            f"{key}.expand3x3.bias": (self.expand,),
+        }
+
+    def __call__(self, x: Tensor, weights: Weights, pooling: Pooling) -> Tensor:
+        key = f"features.{self.index}"
+        squeezed = _conv_relu(x, weights, f"{key}.squeeze", stride=1, padding=0)
+        return torch.cat(
+            [
+                _conv_relu(squeezed, weights, f"{key}.expand1x1", stride=1, padding=0),
+                _conv_relu(squeezed, weights, f"{key}.expand3x3", stride=1, padding=1),
+            ],
+            dim=1,
+        )
+
+
+def _conv_relu(x: Tensor, weights: Weights, key: str, stride: int, padding: int) -> Tensor:
+    """Convolve in the dtype of `x` (the weights are kept in float32 and cast at use) and rectify."""
+    weight, bias = weights[f"{key}.weight"].to(x.dtype), weights[f"{key}.bias"].to(x.dtype)
+    return F.conv2d(x, weight, bias, stride, padding).relu_()
+
+
+Layer = Conv | Pool | Fire
+
+
+@dataclass(frozen=True)
+class TowerSpec:
+    """The table a tower is built from.
+
+    Attributes:
+        name: The `net` argument that selects it.
+        layers: Layers in order; only those up to the last tap are run.
+        taps: Names of the layers whose output is compared, in order.
+        min_side: Smallest image side in pixels.
+        paper: The network's source.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    taps: tuple[str, ...]
+    min_side: int
+    paper: str
+
+    def find_taps(self, names: Sequence[str] | None = None) -> tuple[Tap, ...]:
+        """Return the taps called `names` (default: the tower's own) in layer order.
+
+        Raises:
+            ValueError: If a name is not one of the tower's layers.
+        """
+        known, stride = {}, 1
+        for layer in self.layers:
+            stride *= layer.stride
+            if not isinstance(layer, Pool):
+                known[layer.name] = Tap(layer.name, layer.tap_index, layer.channels, stride)
+        names = self.taps if names is None else tuple(names)
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            raise ValueError(f"taps={names!r}: tower {self.name!r} has the taps {', '.join(known)}")
+        return tuple(tap for tap in known.values() if tap.name in names)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every weight, by torchvision's key."""
+        return {key: shape for layer in self.layers for key, shape in layer.shapes().items()}
+
+    def run(self, x: Tensor, weights: Weights, taps: Sequence[Tap], pooling: Pooling = "max") -> tuple[Tensor, ...]:
+        """Return the features at `taps` of already normalised images (N, 3, H, W); stops at the last tap."""
+        wanted, features = {tap.name for tap in taps}, []
+        for layer in self.layers:
+            x = layer(x, weights, pooling)
+            if not isinstance(layer, Pool) and layer.name in wanted:
+                features.append(x)
+                if len(features) == len(wanted):
+                    break
+        return tuple(features)
+
+
+def _vgg(name: str, convs_per_block: tuple[int, ...], taps: tuple[str, ...]) -> TowerSpec:
+    """Lay out a VGG: blocks of 3×3 convolutions (64, 128, 256, 512, 512 channels) with 2×2 pooling between them."""
+    layers: list[Layer] = []
+    index, inputs = 0, 3
+    for block, convs in enumerate(convs_per_block, start=1):
+        channels = min(64 * 2 ** (block - 1), 512)
+        for position in range(1, convs + 1):
+            layers.append(Conv(f"relu{block}_{position}", index, inputs, channels, 3, padding=1))
+            index, inputs = index + 2, channels  # a convolution and its ReLU
+        layers.append(Pool(2, 2))
+        index += 1
+    return TowerSpec(name, tuple(layers[:-1]), taps, 16, "Simonyan & Zisserman, ICLR 2015")
+
+
+_ALEX = TowerSpec(
+    "alex",
+    (
+        Conv("relu1", 0, 3, 64, 11, stride=4, padding=2),
+        Pool(3, 2),
+        Conv("relu2", 3, 64, 192, 5, padding=2),
+        Pool(3, 2),
+        Conv("relu3", 6, 192, 384, 3, padding=1),
+        Conv("relu4", 8, 384, 256, 3, padding=1),
+        Conv("relu5", 10, 256, 256, 3, padding=1),
+    ),
+    taps=("relu1", "relu2", "relu3", "relu4", "relu5"),
+    min_side=31,
+    paper="Krizhevsky, arXiv:1404.5997 (2014)",
+)
+
+_SQUEEZE = TowerSpec(
+    "squeeze",
+    (
+        Conv("relu1", 0, 3, 64, 3, stride=2),
+        Pool(3, 2, ceil_mode=True),
+        Fire("fire2", 3, 64, 16, 64),
+        Fire("fire3", 4, 128, 16, 64),
+        Pool(3, 2, ceil_mode=True),
+        Fire("fire4", 6, 128, 32, 128),
+        Fire("fire5", 7, 256, 32, 128),
+        Pool(3, 2, ceil_mode=True),
+        Fire("fire6", 9, 256, 48, 192),
+        Fire("fire7", 10, 384, 48, 192),
+        Fire("fire8", 11, 384, 64, 256),
+        Fire("fire9", 12, 512, 64, 256),
+    ),
+    taps=("relu1", "fire3", "fire5", "fire6", "fire7", "fire8", "fire9"),
+    min_side=17,
+    paper="Iandola et al., arXiv:1602.07360 (2016)",
+)
+
+# AlexNet's strides with a ninth of its parameters. Every window is padded, so small images keep a feature map.
+_LITE = TowerSpec(
+    "lite",
+    (
+        Conv("relu1", 0, 3, 32, 11, stride=4, padding=5),
+        Pool(3, 2, padding=1),
+        Conv("relu2", 3, 32, 64, 5, padding=2),
+        Pool(3, 2, padding=1),
+        Conv("relu3", 6, 64, 96, 3, padding=1),
+        Conv("relu4", 8, 96, 96, 3, padding=1),
+        Conv("relu5", 10, 96, 96, 3, padding=1),
+    ),
+    taps=("relu1", "relu2", "relu3", "relu4", "relu5"),
+    min_side=16,
+    paper="this project",
+)
+
+TOWERS: Mapping[str, TowerSpec] = {
+    spec.name: spec
+    for spec in (
+        _LITE,
+        _ALEX,
+        _vgg("vgg", (2, 2, 3, 3, 3), ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")),
+        _vgg("vgg19", (2, 2, 4, 4, 4), ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")),
+        _SQUEEZE,
+    )
+}
+
+
+def find_spec(net: str) -> TowerSpec:
+    """Return `TOWERS[net]`, or raise a ValueError that lists the valid names."""
+    if net not in TOWERS:
+        raise ValueError(f"net={net!r}: expected one of {', '.join(map(repr, TOWERS))}")
+    return TOWERS[net]
+
+
+class Frozen(nn.Module):
+    """A module whose tensors nothing in a training loop can reach.
+
+    They lie in a plain dictionary: in no `parameters()`, `buffers()` or `state_dict()`, so no optimiser, checkpoint,
+    EMA copy, DDP broadcast or `requires_grad_()` touches them. They follow `.to(device)`, deepcopy and pickle. Their
+    dtype stays float32, whatever `.half()` or `.double()` is called on a parent: computing follows the input's dtype.
+    """
+
+    def __init__(self, tensors: Weights) -> None:
+        super().__init__()
+        self._tensors = {name: tensor.detach().float() for name, tensor in tensors.items()}
+
+    @property
+    def tensors(self) -> Weights:
+        """The frozen tensors by name, float32."""
+        return self._tensors
+
+    @property
+    def device(self) -> torch.device:
+        """The device they lie on, where inputs must be too."""
+        return next(iter(self._tensors.values())).device
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
+        super()._apply(fn, recurse)
+        device = fn(torch.empty(0, device=self.device)).device
+        self._tensors = {name: tensor.to(device) for name, tensor in self._tensors.items()}
+        return self
+
+
+class FeatureTower(Frozen):
+    """Read the features of image batches at a tower's taps.
+
+    Args:
+        net: A name in `TOWERS`: "lite", "alex", "vgg", "vgg19" or "squeeze".
+        taps: Names of the layers to read (see `TowerSpec.layers`); default: the tower's own.
+        pooling: "max" as trained, or "average" (Gatys et al. 2016 and Chen & Koltun 2017 use it for synthesis).
+        weights: `None` (embedded for "lite"; else cache, then download) · a path to a torchvision checkpoint or
+            conv-only file · "random:SEED" · a mapping of tensors with `features.N…` keys.
+        mean: Subtracted from each RGB channel of images in [0, 1].
+        std: Divides each channel after that.
+
+    Attributes:
+        taps: The `Tap`s read, in order.
+        fingerprint: Content hash of the weights, eight hex digits.
+
+    Raises:
+        ValueError: If `net`, a tap or `pooling` is unknown, or a weight file is wrong (see `weights.load_tower`).
+        FileNotFoundError: If weights are neither on disk nor downloadable.
+
+    Example:
+        >>> import torch
+        >>> tower = FeatureTower("lite")
+        >>> [tuple(f.shape) for f in tower(torch.rand(1, 3, 64, 64))][:2]
+        [(1, 32, 16, 16), (1, 64, 8, 8)]
+    """
+
+    def __init__(
+        self,
+        net: str = "lite",
+        *,
+        taps: Sequence[str] | None = None,
+        pooling: Pooling = "max",
+        weights: str | os.PathLike[str] | Weights | None = None,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+    ) -> None:
+        spec = find_spec(net)
+        if pooling not in ("max", "average"):
+            raise ValueError(f"pooling={pooling!r}: expected 'max' or 'average'")
+        if not isinstance(weights, Mapping):
+            weights = load_tower(net, weights, spec.shapes())
+        check_tensors(weights, spec.shapes(), f"weights of tower {net!r}")
+        scaling = {"mean": torch.tensor(mean).view(3, 1, 1), "std": torch.tensor(std).view(3, 1, 1)}
+        super().__init__({**weights, **scaling})
+        self.spec, self.taps, self.pooling = spec, spec.find_taps(taps), pooling
+        self.fingerprint = content_hash(weights)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return one feature map per tap.
+
+        Args:
+            x: Images, (N, 3, H, W), float in [0, 1].
+
+        Returns:
+            Features ≥ 0 in tap order, L × (N, C_l, H_l, W_l).
+        """
+        x = (x - self._tensors["mean"].to(x.dtype)) / self._tensors["std"].to(x.dtype)
+        return self.spec.run(x, self._tensors, self.taps, self.pooling)
+
+    def extra_repr(self) -> str:
+        return f"net={self.spec.name!r}, taps={[tap.name for tap in self.taps]}, pooling={self.pooling!r}"
