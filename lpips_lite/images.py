@@ -86,10 +86,12 @@ def _to_array(image: Image.Image, path: Path) -> np.ndarray:
         gray = np.asarray(image).astype(np.float32) / 65535
         return np.repeat(gray[..., None], 3, axis=2)
     if image.has_transparency_data:
-        warnings.warn(f"{path}: transparent; composited on white", ImageWarning, stacklevel=3)
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        image = Image.alpha_composite(white, rgba).convert("RGB")
+        if rgba.getextrema()[3][0] < 255:  # else it is opaque everywhere
+            warnings.warn(f"{path}: transparent; composited on white", ImageWarning, stacklevel=3)
+        icc = image.info.get("icc_profile")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        image.info["icc_profile"] = icc
     image = _to_srgb(image, path).convert("RGB")
     return np.asarray(image).astype(np.float32) / 255
 
@@ -105,7 +107,7 @@ def _to_srgb(image: Image.Image, path: Path) -> Image.Image:
         if image.mode == "P":
             image = image.convert("RGB")
         converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except ImageCms.PyCMSError as error:
+    except (ImageCms.PyCMSError, OSError) as error:
         warnings.warn(f"{path}: colour profile ignored, pixels taken as sRGB ({error})", ImageWarning, stacklevel=4)
         return image
     return converted or image

@@ -1,0 +1,39 @@
+"""Fixtures: an empty cache, a fixed seed, and test material that is skipped where it is absent."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path_factory, monkeypatch):
+    """Give each test an empty cache and the same random numbers."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("LPIPS_LITE_HOME", str(cache / "home"))
+    monkeypatch.setenv("TORCH_HOME", str(cache / "torch"))
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def home():
+    """The cache folder of this test, not yet made."""
+    return Path(os.environ["LPIPS_LITE_HOME"])
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder with published towers and images, which a user's clone does not have."""
+    folder = Path(os.environ.get("LPIPS_LITE_SHARED", ROOT.parent / "shared"))
+    if not (folder / "reference").is_dir():
+        pytest.skip("the published test material is not on this machine")
+    return folder
+
+
+@pytest.fixture
+def pair():
+    """Two random images with odd sides, (2, 3, 67, 71)."""
+    return torch.rand(2, 3, 67, 71), torch.rand(2, 3, 67, 71)

@@ -1,0 +1,43 @@
+"""The published implementation with the same numbers in it as ours, for comparison."""
+
+import re
+import warnings
+
+import torch
+
+from lpips_lite import TOWERS
+
+
+def upstream(net, tower, *, spatial=False, version="0.1"):
+    """Return `lpips.LPIPS` (0.1.4) with its own channel weights and the tensors of `tower` copied in."""
+    import lpips
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls torchvision's and torch.load's old interfaces
+        peer = lpips.LPIPS(net=net, version=version, pnet_rand=True, spatial=spatial, verbose=False)
+    copy_tower(peer.net, tower)
+    return peer.eval()
+
+
+def copy_tower(slices, tower):
+    """Copy `features.N…` tensors into a peer's slices (slice1.0, slices.1.3), which keep torchvision's numbers."""
+    copied = 0
+    for name, parameter in slices.named_parameters():
+        key = re.sub(r"^slices?\.?\d+\.", "features.", name)
+        if key in tower:
+            parameter.data.copy_(tower[key])
+            copied += 1
+    assert copied == len(tower), f"{copied} tensors copied of {len(tower)}"
+
+
+def random_tower(net, seed=0):
+    """Return random tensors for a tower, by torchvision's keys."""
+    from lpips_lite.weights import load_tower
+
+    return load_tower(net, f"random:{seed}", TOWERS[net].shapes())
+
+
+def random_channels(net, seed=0):
+    """Return random non-negative channel weights of a tower."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(tap.channels, generator=generator) for tap in TOWERS[net].find_taps()]

@@ -1,0 +1,90 @@
+"""Towers: layer tables against torchvision's own networks, taps, sizes, and the numbers of a plain-numpy tower."""
+
+import pytest
+import torch
+
+from lpips_lite import TOWERS, FeatureTower
+from tests import reference
+from tests.peers import random_tower
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg", "vgg19", "squeeze"])
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_each_tap_equals_a_prefix_of_torchvisions_features(net, pooling):
+    models = pytest.importorskip("torchvision.models")
+    build = {"alex": "alexnet", "vgg": "vgg16", "vgg19": "vgg19", "squeeze": "squeezenet1_1"}[net]
+    features = getattr(models, build)(weights=None).features.eval()
+    tensors = {f"features.{key}": tensor for key, tensor in features.state_dict().items()}
+    tower = FeatureTower(net, weights=tensors, pooling=pooling)
+    if pooling == "average":
+        for index, layer in enumerate(features):
+            if isinstance(layer, torch.nn.MaxPool2d):
+                features[index] = torch.nn.AvgPool2d(layer.kernel_size, layer.stride, ceil_mode=layer.ceil_mode)
+    x = torch.rand(1, 3, 75, 64)
+    scaled = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    with torch.no_grad():
+        for tap, feature in zip(tower.taps, tower(x), strict=True):
+            torch.testing.assert_close(feature, features[: tap.index + 1](scaled), rtol=1e-5, atol=1e-6)
+            assert feature.shape[1] == tap.channels
+
+
+def test_published_taps():
+    indices = {net: [tap.index for tap in TOWERS[net].find_taps()] for net in ("alex", "vgg", "squeeze")}
+    assert indices == {"alex": [1, 4, 7, 9, 11], "vgg": [3, 8, 15, 22, 29], "squeeze": [1, 4, 7, 9, 10, 11, 12]}
+    channels = {net: [tap.channels for tap in TOWERS[net].find_taps()] for net in ("alex", "vgg", "squeeze")}
+    assert channels == {
+        "alex": [64, 192, 384, 256, 256],
+        "vgg": [64, 128, 256, 512, 512],
+        "squeeze": [64, 128, 256, 384, 384, 512, 512],
+    }
+
+
+@pytest.mark.parametrize("net", TOWERS)
+def test_smallest_side_works_and_one_less_does_not(net):
+    spec = TOWERS[net]
+    taps = spec.find_taps(list(layer.name for layer in spec.layers if hasattr(layer, "name")))
+    tower = FeatureTower(net, taps=[tap.name for tap in taps], weights="random:0")
+    side = spec.min_side
+    assert tower(torch.rand(1, 3, side, side))[-1].numel() > 0
+    if net != "lite":  # its windows are padded; there the smallest side is a choice, not a crash
+        with pytest.raises(RuntimeError):
+            tower(torch.rand(1, 3, side - 1, side - 1))
+
+
+@pytest.mark.parametrize("net", TOWERS)
+def test_tap_stride_is_the_ratio_of_sizes(net):
+    tower = FeatureTower(net, weights="random:0")
+    for tap, feature in zip(tower.taps, tower(torch.rand(1, 3, 256, 256)), strict=True):
+        assert abs(feature.shape[-1] - 256 / tap.stride) <= 1
+
+
+@pytest.mark.parametrize(("net", "geometry"), [("alex", ((2, 2, 1, 1, 1), 0)), ("lite", ((5, 2, 1, 1, 1), 1))])
+def test_features_equal_plain_numpy(net, geometry):
+    tensors = random_tower(net)
+    x = torch.rand(1, 3, 40, 47, dtype=torch.float64)
+    scaled = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    paddings, pool_padding = geometry
+    expected = reference.alexnet_like(
+        scaled[0].numpy(), {k: t.numpy() for k, t in tensors.items()}, (4, 1, 1, 1, 1), paddings, pool_padding
+    )
+    for feature, numbers in zip(FeatureTower(net, weights=tensors)(x), expected, strict=True):
+        torch.testing.assert_close(feature[0], torch.from_numpy(numbers), rtol=1e-5, atol=1e-6)
+
+
+def test_chosen_taps_come_in_layer_order_and_stop_the_tower_early():
+    tower = FeatureTower("vgg", taps=["relu2_1", "relu1_1"], weights="random:0")
+    assert [tap.name for tap in tower.taps] == ["relu1_1", "relu2_1"]
+    assert [f.shape[1:] for f in tower(torch.rand(1, 3, 2, 2))] == [(64, 2, 2), (128, 1, 1)]  # too small for the rest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"net": "vgg16"}, "net='vgg16': expected one of 'lite', 'alex', 'vgg', 'vgg19', 'squeeze'"),
+        ({"net": "lite", "taps": ["relu9"]}, "tower 'lite' has the taps relu1, relu2, relu3, relu4, relu5"),
+        ({"net": "lite", "pooling": "avg"}, "pooling='avg': expected 'max' or 'average'"),
+    ],
+)
+def test_wrong_arguments_list_the_right_ones(arguments, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        FeatureTower(**arguments)

@@ -1,0 +1,338 @@
+"""Weight files: where they are found, how they are verified, and one error for each thing that can be wrong."""
+
+import hashlib
+import http.server
+import multiprocessing
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lpips_lite import LPIPS, TOWERS, FeatureTower, weights
+from tests.peers import random_channels, random_tower
+
+
+def checkpoint(path, net="squeeze", **changes):
+    """Write a random tower as torchvision would, classifier included; `changes` replace tensors."""
+    tensors = {**random_tower(net), "classifier.1.weight": torch.zeros(10, 4), **changes}
+    torch.save({key: tensor for key, tensor in tensors.items() if tensor is not None}, path)
+    return path
+
+
+def channel_file(path, net="squeeze", **changes):
+    """Write random channel weights under the published keys."""
+    tensors = {f"lin{i}.model.1.weight": w.view(1, -1, 1, 1) for i, w in enumerate(random_channels(net))}
+    tensors.update(changes)
+    torch.save({key: tensor for key, tensor in tensors.items() if tensor is not None}, path)
+    return path
+
+
+def sha256(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def publish(monkeypatch, path, source="http://127.0.0.1:9/none", net="squeeze"):
+    """Make `path` the file that the manifest expects for a tower."""
+    entry = replace(weights.TOWER_FILES[net], file=path.name, sha256=sha256(path), source=source)
+    monkeypatch.setattr(weights, "TOWER_FILES", {**weights.TOWER_FILES, net: entry})
+    return entry
+
+
+# -- the manifest --------------------------------------------------------------------------------------------------
+
+
+def test_tower_addresses_are_torchvisions_and_carry_the_hash():
+    pytest.importorskip("torchvision")
+    for entry in weights.TOWER_FILES.values():
+        assert entry.url == f"https://download.pytorch.org/models/{entry.file}"
+        assert f"-{entry.sha256[:8]}.pth" in entry.file
+
+
+def test_channel_weight_entries_equal_the_lpips_package(shared):
+    for (net, version), entry in weights.CHANNEL_FILES.items():
+        path = shared / f"reference/channel_weights/{version}/{net}.pth"
+        assert sha256(path) == entry.sha256
+        assert round(path.stat().st_size / 1e6, 3) == entry.megabytes
+        assert entry.url.endswith(f"/lpips/weights/{version}/{net}.pth")
+        assert "082bb24f84c091ea94de2867d34c4544f68e0963" in entry.url
+
+
+def test_published_channel_weights_have_the_published_sums():
+    sums = {
+        "alex": [2.350, 16.143, 39.268, 27.197, 20.317],
+        "vgg": [6.926, 8.858, 17.515, 51.521, 47.035],
+        "squeeze": [5.690, 1.185, 16.327, 71.013, 37.371, 24.263, 17.591],
+    }
+    for net, expected in sums.items():
+        channels = [tap.channels for tap in TOWERS[net].find_taps()]
+        label, found = weights.load_channel_weights(net, "calibrated", channels)
+        assert label == "v0.1"
+        assert [float(w.sum()) for w in found] == pytest.approx(expected, abs=6e-4)
+
+
+def test_embedded_file_is_the_manifests_and_small():
+    path = weights.embedded_file()
+    assert path.stat().st_size <= 2e6
+    assert weights.read_metadata(path)["net"] == "lite"
+
+
+# -- finding files -------------------------------------------------------------------------------------------------
+
+
+def test_lite_needs_no_cache_and_makes_none(home):
+    LPIPS("lite")
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("place", ["home", "hub"])
+def test_checkpoint_on_disk_is_found_and_its_convolutions_kept(place, home, tmp_path, monkeypatch):
+    folder = home if place == "home" else Path(torch.hub.get_dir()) / "checkpoints"
+    folder.mkdir(parents=True)
+    publish(monkeypatch, checkpoint(folder / "squeeze.pth"))
+    first = LPIPS("squeeze")
+    kept = weights.tower_cache_file("squeeze")
+    assert kept.parent == home
+    assert all(key.startswith("features.") for key in load_file(kept))
+    (folder / "squeeze.pth").unlink()
+    assert LPIPS("squeeze").signature == first.signature
+
+
+def test_full_checkpoint_and_conv_only_files_are_one_metric(tmp_path):
+    tower = random_tower("squeeze")
+    full = checkpoint(tmp_path / "full.pth")
+    torch.save(tower, tmp_path / "conv.pth")
+    save_file(tower, tmp_path / "conv.safetensors")
+    weights.convert_tower("squeeze", full, tmp_path / "converted.safetensors", TOWERS["squeeze"].shapes())
+    signatures = {LPIPS("squeeze", tower_weights=path).signature for path in tmp_path.iterdir()}
+    assert len(signatures) == 1
+    assert LPIPS("squeeze", tower_weights=tower).signature in signatures
+    assert (tmp_path / "converted.safetensors").stat().st_size < full.stat().st_size + 5000
+
+
+def test_given_published_file_is_the_published_version(shared):
+    for version in ("v0.1", "v0.0"):
+        path = shared / f"reference/channel_weights/{version}/alex.pth"
+        by_path = LPIPS("alex", channel_weights=path, tower_weights="random:0")
+        by_name = LPIPS("alex", channel_weights=version, tower_weights="random:0")
+        assert by_path.signature == by_name.signature
+        x, y = torch.rand(1, 3, 40, 40), torch.rand(1, 3, 40, 40)
+        assert by_path(x, y) == by_name(x, y)  # v0.0 has no input scaling, whichever way it is named
+
+
+def test_channel_weights_in_the_cache_come_first(home, monkeypatch):
+    home.mkdir()
+    entry = replace(weights.CHANNEL_FILES["squeeze", "v0.1"], sha256=sha256(channel_file(home / "mine.pth")))
+    (home / "mine.pth").rename(home / entry.file)
+    monkeypatch.setattr(weights, "CHANNEL_FILES", {("squeeze", "v0.1"): entry})
+    metric = LPIPS("squeeze", tower_weights="random:0")
+    assert torch.equal(metric.tensors["channel_weights.0"], random_channels("squeeze")[0])
+
+
+def test_one_file_may_hold_tower_and_channel_weights(tmp_path):
+    path = shutil.copy(weights.embedded_file(), tmp_path / "both.safetensors")
+    metric = LPIPS("lite", tower_weights=path, channel_weights=path)
+    assert metric.signature.replace("weights=both-", "weights=lite-0.1-") == LPIPS("lite").signature
+
+
+# -- downloading ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A local web server over a folder; counts its requests."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+    requests = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, *args):
+            requests.append(args)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{httpd.server_port}", requests
+        httpd.shutdown()
+
+
+def test_download_verifies_keeps_the_convolutions_and_happens_once(server, home, monkeypatch):
+    folder, address, requests = server
+    publish(monkeypatch, checkpoint(folder / "squeeze.pth"), f"{address}/squeeze.pth")
+    signature = LPIPS("squeeze").signature
+    assert LPIPS("squeeze").signature == signature
+    assert len(requests) == 1
+    left = {path.name for path in home.iterdir() if path.suffix != ".lock"}
+    assert left == {weights.tower_cache_file("squeeze").name}
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other"])
+def test_bad_download_is_an_error_and_leaves_nothing(damage, server, home, monkeypatch):
+    folder, address, _ = server
+    path = checkpoint(folder / "squeeze.pth")
+    publish(monkeypatch, path, f"{address}/squeeze.pth")
+    path.write_bytes(path.read_bytes()[:1000] if damage == "truncated" else b"<html>not here</html>")
+    with pytest.raises(FileNotFoundError, match="invalid hash value"):
+        LPIPS("squeeze")
+    assert [path for path in home.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_channel_weights_are_downloaded_when_lpips_is_not_installed(server, home, monkeypatch):
+    folder, address, requests = server
+    path = channel_file(folder / "squeeze.pth")
+    entry = replace(weights.CHANNEL_FILES["squeeze", "v0.1"], sha256=sha256(path), source=f"{address}/squeeze.pth")
+    monkeypatch.setattr(weights, "CHANNEL_FILES", {("squeeze", "v0.1"): entry})
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    for _ in range(2):
+        metric = LPIPS("squeeze", tower_weights="random:0")
+    assert len(requests) == 1
+    assert torch.equal(metric.tensors["channel_weights.0"], random_channels("squeeze")[0])
+
+
+def test_without_a_network_the_message_says_what_to_do(home, monkeypatch):
+    entry = replace(weights.TOWER_FILES["alex"], source="http://127.0.0.1:9/alexnet-owt-7be5be79.pth")
+    monkeypatch.setattr(weights, "TOWER_FILES", {"alex": entry})
+    with pytest.raises(FileNotFoundError) as caught:
+        LPIPS("alex")
+    text = str(caught.value)
+    for part in (entry.file, entry.url, entry.sha256, str(home), "tower_weights=PATH", 'net="lite" needs no download'):
+        assert part in text
+
+
+def _load(address, digest, home, results):
+    import os
+
+    os.environ["LPIPS_LITE_HOME"] = home
+    entry = replace(weights.TOWER_FILES["squeeze"], file="squeeze.pth", sha256=digest, source=address)
+    weights.TOWER_FILES = {"squeeze": entry}
+    results.put(LPIPS("squeeze").signature)
+
+
+def test_two_processes_at_once_end_with_one_good_file(server, home):
+    folder, address, requests = server
+    digest = sha256(checkpoint(folder / "squeeze.pth"))
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    arguments = (f"{address}/squeeze.pth", digest, str(home), results)
+    processes = [context.Process(target=_load, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    signatures = {results.get(timeout=120) for _ in processes}
+    for process in processes:
+        process.join()
+    assert len(signatures) == len(requests) == 1
+    (kept,) = home.glob("*.safetensors")
+    assert LPIPS("squeeze", tower_weights=kept).signature in signatures
+
+
+# -- what can be wrong with a file ---------------------------------------------------------------------------------
+
+NAN, FIRST = torch.tensor(float("nan")), "features.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({FIRST: None}, r"missing keys \['features.0.weight'\], unexpected keys none"),
+        ({"features.99.weight": torch.zeros(1)}, r"missing keys none, unexpected keys \['features.99.weight'\]"),
+        ({"module.head": torch.zeros(1)}, r"unexpected keys \['module.head'\]"),
+        ({FIRST: torch.zeros(64, 3, 5, 5)}, r"features.0.weight has shape \(64, 3, 5, 5\); expected \(64, 3, 3, 3\)"),
+        ({FIRST: torch.full((64, 3, 3, 3), float("nan"))}, "features.0.weight has values that are NaN or infinite"),
+    ],
+)
+def test_wrong_tower_files(tmp_path, changes, message):
+    path = checkpoint(tmp_path / "tower.pth", **changes)
+    with pytest.raises(ValueError, match=message):
+        LPIPS("squeeze", tower_weights=path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lin1.model.1.weight": None}, r"missing keys \['lin1.model.1.weight'\]"),
+        ({"lin9.model.1.weight": torch.zeros(1, 8, 1, 1)}, r"unexpected keys \['lin9.model.1.weight'\]"),
+        ({"lin0.model.1.weight": torch.zeros(1, 8, 1, 1)}, r"has shape \(1, 8, 1, 1\); expected \(1, 64, 1, 1\)"),
+        ({"lin0.model.1.weight": -torch.ones(1, 64, 1, 1)}, r"negative channel weights in \['lin0.model.1.weight'\]"),
+        ({"lin0.model.1.weight": NAN.expand(1, 64, 1, 1).clone()}, "lin0.model.1.weight has values that are NaN"),
+    ],
+)
+def test_wrong_channel_weight_files(tmp_path, changes, message):
+    path = channel_file(tmp_path / "lin.pth", **changes)
+    with pytest.raises(ValueError, match=message):
+        LPIPS("squeeze", channel_weights=path, tower_weights="random:0")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_truncated_files(tmp_path, suffix):
+    path = tmp_path / f"tower{suffix}"
+    if suffix == ".pth":
+        checkpoint(path)
+    else:
+        save_file(random_tower("squeeze"), path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=rf"tower{suffix} \(\d+ bytes\) cannot be read; it may be truncated"):
+        LPIPS("squeeze", tower_weights=path)
+
+
+def test_wrong_hash_of_a_named_checkpoint(tmp_path):
+    path = checkpoint(tmp_path / "squeezenet1_1-b8a52dc0.pth")
+    with pytest.raises(ValueError, match=r"has sha256 [0-9a-f]{8}; expected b8a52dc0.*delete it and load again"):
+        LPIPS("squeeze", tower_weights=path)
+
+
+def test_wrong_hash_of_a_cached_checkpoint(home):
+    home.mkdir()
+    checkpoint(home / "squeezenet1_1-b8a52dc0.pth")
+    with pytest.raises(ValueError, match="expected b8a52dc0"):
+        LPIPS("squeeze")
+
+
+def test_changed_numbers_in_a_kept_file(home, monkeypatch):
+    home.mkdir()
+    publish(monkeypatch, checkpoint(home / "squeeze.pth"))
+    LPIPS("squeeze")
+    kept = weights.tower_cache_file("squeeze")
+    data = bytearray(kept.read_bytes())
+    data[-2] ^= 1
+    kept.write_bytes(data)
+    with pytest.raises(ValueError, match="holds other numbers than when it was written"):
+        LPIPS("squeeze")
+
+
+def test_a_damaged_embedded_file_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "EMBEDDED", replace(weights.EMBEDDED, sha256="0" * 64))
+    with pytest.raises(ValueError, match="lite.safetensors has sha256"):
+        LPIPS("lite")
+
+
+def test_channel_weights_given_as_the_tower_and_the_reverse(tmp_path):
+    with pytest.raises(ValueError, match=r"is the \d+ KB channel-weight file given as the tower.*channel_weights="):
+        LPIPS("squeeze", tower_weights=channel_file(tmp_path / "lin.pth"))
+    torch.save(random_tower("squeeze"), tmp_path / "tower.pth")
+    with pytest.raises(ValueError, match="has no channel weights; is it a tower"):
+        LPIPS("squeeze", channel_weights=tmp_path / "tower.pth", tower_weights="random:0")
+
+
+def test_published_channel_file_as_the_tower(shared):
+    with pytest.raises(ValueError, match="is the 6 KB channel-weight file given as the tower"):
+        LPIPS("alex", tower_weights=shared / "reference/channel_weights/v0.1/alex.pth")
+
+
+def test_files_that_are_not_weights(tmp_path):
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="does not hold a mapping of names to tensors"):
+        LPIPS("alex", tower_weights=tmp_path / "list.pth")
+    with pytest.raises(FileNotFoundError, match="none.pth does not exist"):
+        LPIPS("alex", tower_weights=tmp_path / "none.pth")
+
+
+def test_given_tensors_are_checked_too():
+    tensors = random_tower("lite")
+    tensors.pop("features.0.bias")
+    with pytest.raises(ValueError, match=r"weights of tower 'lite': missing keys \['features.0.bias'\]"):
+        FeatureTower("lite", weights=tensors)
