@@ -4,19 +4,18 @@ Each step crops photographs, distorts every crop twice, and compares all three c
 student. The loss is the squared difference of the logarithms of their distances, in total and layer by layer: relative
 errors count alike from a barely visible change to a different image.
 
-    python -m calibration.distill --photos PHOTOS.tar --teacher alexnet.pth --channel-weights alex-v0.1.pth \\
-        --out lpips_lite/data/lite.safetensors
+    python -m calibration.distill --photos PHOTOS.tar --teacher ALEXNET.pth --out lpips_lite/data/lite.safetensors
 
 Photographs are held out by index (every 14th); the log has the rank correlation with the teacher on them.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import tarfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -29,7 +28,7 @@ from torch import Generator, Tensor
 from calibration.distort import DISTORTIONS, distort
 from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
-from lpips_lite.weights import load_channel_weights, save_metric
+from lpips_lite.weights import load_channel_weights, save_tensors
 
 HOLD_OUT_EVERY = 14
 CROP_SIDES = (64, 64, 96)  # mostly the side that LPIPS was calibrated at
@@ -57,9 +56,7 @@ def crop(photos: Tensor, count: int, side: int, generator: Generator) -> Tensor:
     chosen = torch.randint(len(photos), (count,), generator=generator).tolist()
     tops = torch.randint(height - side + 1, (count,), generator=generator).tolist()
     lefts = torch.randint(width - side + 1, (count,), generator=generator).tolist()
-    crops = torch.stack(
-        [photos[p, :, t : t + side, s : s + side] for p, t, s in zip(chosen, tops, lefts, strict=True)]
-    )
+    crops = torch.stack([photos[p, :, t : t + side, s : s + side] for p, t, s in zip(chosen, tops, lefts, strict=True)])
     mirrored = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
     return torch.where(mirrored, crops.flip(-1), crops).float() / 255
 
@@ -67,7 +64,8 @@ def crop(photos: Tensor, count: int, side: int, generator: Generator) -> Tensor:
 def distort_randomly(images: Tensor, kinds: Sequence[str], generator: Generator) -> Tensor:
     """Distort each chunk of a batch by one kind, three in ten of them by a second one on top."""
     distorted = []
-    for chunk in images.split(CHUNK):
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK]
         passes = 2 if torch.rand((), generator=generator) < 0.3 else 1
         for _ in range(passes):
             kind = kinds[int(torch.randint(len(kinds), (), generator=generator))]
@@ -127,16 +125,86 @@ class Student:
 
 
 @torch.no_grad()
-def evaluate(student: Student, teacher: FeatureTower, teacher_weights: Sequence[Tensor], photos: Tensor) -> Weights:
-    """Return the distances of teacher and student on held-out photographs under distortions never trained on."""
+def correlations(
+    student: Student, teacher: FeatureTower, teacher_weights: Sequence[Tensor], photos: Tensor
+) -> tuple[float, float]:
+    """Return Spearman's and Pearson's correlation with the teacher on photographs and seeds never trained on."""
     generator = Generator().manual_seed(2**31)
-    pairs: dict[str, list[Tensor]] = {"student": [], "teacher": []}
+    found, expected = [], []
     for side in (64, 64, 64, 96):
         ref = crop(photos, 128, side, generator)
         images = torch.cat([ref, *(distort_randomly(ref, list(DISTORTIONS), generator) for _ in range(2))])
-        pairs["student"].append(student.layer_distances(images, student.average).sum(1))
-        pairs["teacher"].append(three_way_distances(teacher(images), teacher_weights).sum(1))
-    return {name: torch.cat(distances) for name, distances in pairs.items()}
+        found.append(student.layer_distances(images, student.average).sum(1))
+        expected.append(three_way_distances(teacher(images), teacher_weights).sum(1))
+    pair = torch.cat(found), torch.cat(expected)
+    return float(spearmanr(*pair).statistic), float(pearsonr(*pair).statistic)
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What a run is reproduced from, beside its data."""
+
+    steps: int
+    batch_size: int
+    lr: float
+    seed: int
+
+
+class Run:
+    """One distillation: its data, student and optimiser, all of which a checkpoint brings back."""
+
+    def __init__(
+        self, photos: Tensor, teacher: FeatureTower, teacher_weights: Sequence[Tensor], hyper: Hyperparameters
+    ) -> None:
+        self.photos, self.teacher, self.teacher_weights, self.hyper = photos, teacher, teacher_weights, hyper
+        self.generator = Generator().manual_seed(hyper.seed)
+        self.student = Student(teacher_weights, self.generator)
+        self.optimizer = torch.optim.Adam(self.student.weights.values(), lr=hyper.lr)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, hyper.lr, total_steps=hyper.steps, pct_start=0.05
+        )
+        self.step = 0
+
+    def advance(self) -> float:
+        """Take one step and return its loss."""
+        side = CROP_SIDES[int(torch.randint(len(CROP_SIDES), (), generator=self.generator))]
+        ref = crop(self.photos, self.hyper.batch_size, side, self.generator)
+        kinds = list(DISTORTIONS)
+        images = torch.cat([ref, *(distort_randomly(ref, kinds, self.generator) for _ in range(2))])
+        with torch.no_grad():
+            target = three_way_distances(self.teacher(images), self.teacher_weights)
+        loss = log_error(self.student.layer_distances(images, self.student.weights), target)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.student.weights.values(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.student.after_step(self.step)
+        self.step += 1
+        return loss.item()
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint."""
+        state = {
+            "step": self.step,
+            "weights": {key: tensor.detach() for key, tensor in self.student.weights.items()},
+            "average": self.student.average,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+        torch.save(state, path.with_suffix(".partial"))
+        path.with_suffix(".partial").replace(path)
+
+    def restore(self, path: Path) -> None:
+        """Continue from a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        self.step, self.student.average = state["step"], state["average"]
+        for key, tensor in self.student.weights.items():
+            tensor.data.copy_(state["weights"][key])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"])
 
 
 @click.command(context_settings={"show_default": True})
@@ -152,75 +220,40 @@ def main(
     photos: Path, teacher: Path, channel_weights: str, out: Path, steps: int, batch_size: int, lr: float, seed: int
 ) -> None:
     """Distil LPIPS-alex into the lite tower; continues from OUT's checkpoint if there is one."""
-    torch.manual_seed(seed)
-    generator = Generator().manual_seed(seed)
     pool = read_photos(photos)
     held_out = torch.arange(len(pool)) % HOLD_OUT_EVERY == 0
-    train, test = pool[~held_out], pool[held_out]
-    tower, kinds = FeatureTower("alex", weights=teacher), list(DISTORTIONS)
-    teacher_weights = load_channel_weights("alex", channel_weights)
-    student = Student(teacher_weights, generator)
-    optimizer = torch.optim.Adam(student.weights.values(), lr=lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.05)
-
-    checkpoint, log, start = out.with_suffix(".ckpt"), out.with_suffix(".csv"), 0
+    tower = FeatureTower("alex", weights=teacher)
+    _, teacher_weights = load_channel_weights("alex", channel_weights, [tap.channels for tap in tower.taps])
+    run = Run(pool[~held_out], tower, teacher_weights, Hyperparameters(steps, batch_size, lr, seed))
+    checkpoint, log = out.with_suffix(".ckpt"), out.with_suffix(".csv")
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        start, student.average = state["step"], state["average"]
-        for key, tensor in student.weights.items():
-            tensor.data.copy_(state["weights"][key])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        generator.set_state(state["generator"])
+        run.restore(checkpoint)
     else:
-        with log.open("w") as file:
-            csv.writer(file).writerow(["step", "train_loss", "test_spearman", "test_pearson", "seconds"])
+        log.write_text("step,train_loss,test_spearman,test_pearson,seconds\n")
 
     began, losses = time.monotonic(), []
-    for step in range(start, steps):
-        side = CROP_SIDES[int(torch.randint(len(CROP_SIDES), (), generator=generator))]
-        ref = crop(train, batch_size, side, generator)
-        images = torch.cat([ref, *(distort_randomly(ref, kinds, generator) for _ in range(2))])
-        with torch.no_grad():
-            target = three_way_distances(tower(images), teacher_weights)
-        loss = log_error(student.layer_distances(images, student.weights), target)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(student.weights.values(), 1.0)
-        optimizer.step()
-        schedule.step()
-        student.after_step(step)
-        losses.append(loss.item())
-        if (step + 1) % 250 == 0 or step + 1 == steps:
-            result = evaluate(student, tower, teacher_weights, test)
-            spearman = spearmanr(result["student"], result["teacher"]).statistic
-            pearson = pearsonr(result["student"], result["teacher"]).statistic
-            row = [step + 1, np.mean(losses), spearman, pearson, time.monotonic() - began]
+    while run.step < steps:
+        losses.append(run.advance())
+        if run.step % 250 == 0 or run.step == steps:
+            spearman, pearson = correlations(run.student, tower, teacher_weights, pool[held_out])
+            seconds = time.monotonic() - began
             with log.open("a") as file:
-                csv.writer(file).writerow([row[0], *(f"{value:.5f}" for value in row[1:4]), f"{row[4]:.0f}"])
-            click.echo(f"step {row[0]}/{steps}  loss {row[1]:.4f}  spearman {spearman:.4f}  pearson {pearson:.4f}")
+                file.write(f"{run.step},{np.mean(losses):.5f},{spearman:.5f},{pearson:.5f},{seconds:.0f}\n")
+            click.echo(f"step {run.step}/{steps}  loss {np.mean(losses):.4f}  spearman {spearman:.4f}")
             losses = []
-            state = {
-                "step": step + 1,
-                "weights": {key: tensor.detach() for key, tensor in student.weights.items()},
-                "average": student.average,
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "generator": generator.get_state(),
-            }
-            torch.save(state, checkpoint)
-    save_metric(
-        out,
-        student.average,
-        {
-            "net": "lite",
-            "version": "0.1",
-            "teacher": "LPIPS-alex v0.1",
-            "recipe": f"calibration.distill --steps {steps} --batch-size {batch_size} --lr {lr} --seed {seed}",
-            "test_spearman": f"{spearman:.4f}",
-            "licence": "BSD-2-Clause",
-        },
-    )
+            run.save(checkpoint)
+
+    spearman, pearson = correlations(run.student, tower, teacher_weights, pool[held_out])
+    metadata = {
+        "net": "lite",
+        "version": "0.1",
+        "teacher": "LPIPS alex v0.1",
+        "recipe": f"calibration.distill --steps {steps} --batch-size {batch_size} --lr {lr} --seed {seed}",
+        "held_out_spearman": f"{spearman:.4f}",
+        "held_out_pearson": f"{pearson:.4f}",
+        "licence": "BSD-2-Clause",
+    }
+    save_tensors(out, run.student.average, metadata)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -60,7 +60,8 @@ def _direction(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     return angle.cos(), angle.sin()
 
 
-def _resize(images: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:
+def _resize(images: Tensor, size: Sequence[int], mode: str = "bicubic") -> Tensor:
+    size = list(size)
     if mode == "nearest":
         return F.interpolate(images, size=size, mode=mode)
     return F.interpolate(images, size=size, mode=mode, align_corners=False, antialias=True)
@@ -301,7 +302,7 @@ def zoom(x: Tensor, level: Tensor, g: Generator) -> Tensor:
 
 
 def warp(x: Tensor, level: Tensor, g: Generator) -> Tensor:
-    right, down = _resize(_normal(x, g, 2, scale=12), x.shape[-2:]).split(1, dim=1)
+    right, down = _resize(_normal(x, g, 2, scale=12), x.shape[-2:]).chunk(2, dim=1)
     strength = _between(level, 0.3, 6.0)
     return _move(x, strength * right, strength * down)
 

@@ -1,0 +1,1 @@
+"""Example images and scripts; run from a clone."""

@@ -42,7 +42,8 @@ def sky(direction: np.ndarray) -> np.ndarray:
     clear = (1 - height) * np.array([0.80, 0.87, 0.95]) + height * np.array([0.25, 0.45, 0.80])
     cover = noise(direction[:, :1] / (height + 0.3) * 1.5, direction[:, 2:3] / (height + 0.3) * 1.5)
     cover = np.clip(2.5 * cover - 1.2, 0, 1) * np.clip(4 * height, 0, 1)
-    return clear * (1 - cover) + cover
+    color: np.ndarray = clear * (1 - cover) + cover
+    return color
 
 
 def floor(points: np.ndarray) -> np.ndarray:
@@ -104,7 +105,7 @@ def render() -> torch.Tensor:
     across, up = np.meshgrid(axis, -axis)
     direction = np.stack([0.62 * across, 0.62 * up - 0.08, np.ones_like(across)], axis=-1).reshape(-1, 3)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    color = trace(np.zeros_like(direction) + [0.0, 0.25, -1.0], direction)
+    color = trace(np.broadcast_to([0.0, 0.25, -1.0], direction.shape), direction)
     color = np.clip(color, 0, 1).reshape(SIDE, SAMPLES, SIDE, SAMPLES, 3).mean(axis=(1, 3)) ** (1 / 1.3)
     return torch.from_numpy(color).permute(2, 0, 1)[None].float()
 

@@ -122,9 +122,7 @@ class LPIPS(nn.Module):
                 stacklevel=3,
             )
 
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         """Pass over the tower and weights of `lpips` in an old checkpoint; there is nothing of ours to load."""
         for key in [k for k in state_dict if k.startswith(prefix) and _UPSTREAM_KEYS.match(k[len(prefix) :])]:
             del state_dict[key]

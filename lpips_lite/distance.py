@@ -33,7 +33,8 @@ def unit_normalize(features: Tensor) -> Tensor:
         Unit vectors along C, (N, C, H, W), in float32 or float64; all-zero vectors stay zero.
     """
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    return features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + EPSILON)
+    length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return features / (length + EPSILON)
 
 
 def channel_differences(unit_x: Tensor, unit_y: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def pool_mask(layer_map: Tensor, mask: Tensor) -> Tensor:
     Returns:
         (N,). A mask of ones gives `pool_mean`.
     """
-    small = F.adaptive_avg_pool2d(mask.to(layer_map.dtype), layer_map.shape[-2:]).squeeze(1)
+    small = F.adaptive_avg_pool2d(mask.to(layer_map.dtype), (layer_map.shape[1], layer_map.shape[2])).squeeze(1)
     return (layer_map * small).sum(dim=(1, 2)) / small.sum(dim=(1, 2))
 
 

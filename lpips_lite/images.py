@@ -87,7 +87,7 @@ def _to_array(image: Image.Image, path: Path) -> np.ndarray:
         return np.repeat(gray[..., None], 3, axis=2)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        if rgba.getextrema()[3][0] < 255:  # else it is opaque everywhere
+        if np.asarray(rgba)[..., 3].min() < 255:  # else it is opaque everywhere
             warnings.warn(f"{path}: transparent; composited on white", ImageWarning, stacklevel=3)
         icc = image.info.get("icc_profile")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

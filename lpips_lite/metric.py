@@ -239,7 +239,9 @@ class LPIPS(Frozen):
 
     def _check_device(self, x: Tensor) -> None:
         if x.device != self.device:
-            raise ValueError(f"x is on {x.device}; expected the metric's device {self.device}: use .to({str(x.device)!r})")
+            raise ValueError(
+                f"x is on {x.device}; expected the metric's device {self.device}: use .to({str(x.device)!r})"
+            )
 
     def _values_wanted(self, x: Tensor) -> bool:
         if self.check_range == "never" or torch.compiler.is_compiling():

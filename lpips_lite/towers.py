@@ -291,7 +291,7 @@ class Frozen(nn.Module):
         return next(iter(self._tensors.values())).device
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         device = fn(torch.empty(0, device=self.device)).device
         self._tensors = {name: tensor.to(device) for name, tensor in self._tensors.items()}
         return self

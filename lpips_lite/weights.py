@@ -16,8 +16,9 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -71,7 +72,9 @@ EMBEDDED = WeightFile(
     "BSD-2-Clause",
 )
 
-_IMAGENET = "trained on ImageNet, whose terms ask for non-commercial research use; file published by torchvision (BSD-3)"
+_IMAGENET = (
+    "trained on ImageNet, whose terms ask for non-commercial research use; file published by torchvision (BSD-3)"
+)
 TOWER_FILES: Mapping[str, WeightFile] = {
     "alex": WeightFile(
         "AlexNet tower",
@@ -178,7 +181,7 @@ def load_channel_weights(
         return f"lite-{read_metadata(path)['version']}", _read_channel_weights(path, channels)
     version = "v0.1" if source == "calibrated" else str(source)
     if (net, version) in CHANNEL_FILES:
-        return version, _read_channel_weights(_find_channel_file(CHANNEL_FILES[net, version]), channels)
+        return version, _read_channel_weights(_cached_channel_file(CHANNEL_FILES[net, version]), channels)
     if re.fullmatch(r"v\d+\.\d+|calibrated", str(source)):
         known = ", ".join(sorted(v for n, v in CHANNEL_FILES if n == net)) or "none"
         raise ValueError(
@@ -262,23 +265,38 @@ def convert_tower(net: str, checkpoint: Path, out: Path, shapes: Shapes) -> None
     save_tensors(out, tensors, {"net": net, "source": checkpoint.name, "content": content_hash(tensors)})
 
 
-def _find_channel_file(entry: WeightFile) -> Path:
-    path = home() / entry.file
-    if not path.exists():
-        package = importlib.util.find_spec("lpips")
-        version, net = entry.file.removeprefix("lpips-").removesuffix(".pth").split("-")
-        for folder in package.submodule_search_locations or () if package else ():
-            installed = Path(folder) / "weights" / version / f"{net}.pth"
-            if installed.exists():
-                path = installed
-                break
-        else:
-            home().mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
-                if not path.exists():
-                    _download(entry, home(), f"channel_weights={version!r}", "channel_weights=PATH")
+def find_channel_file(entry: WeightFile) -> Path | None:
+    """Return where published channel weights lie: in the cache or in an installed `lpips`; unverified."""
+    version, net = entry.file.removeprefix("lpips-").removesuffix(".pth").split("-")
+    package = importlib.util.find_spec("lpips")
+    folders = (package.submodule_search_locations if package else None) or ()
+    candidates = (home() / entry.file, *(Path(folder) / "weights" / version / f"{net}.pth" for folder in folders))
+    return next((path for path in candidates if path.exists()), None)
+
+
+def _cached_channel_file(entry: WeightFile) -> Path:
+    path = find_channel_file(entry)
+    if path is None:
+        home().mkdir(parents=True, exist_ok=True)
+        with FileLock((home() / entry.file).with_suffix(".lock")):
+            path = find_channel_file(entry)
+            if path is None:
+                return _download(entry, home(), entry.name, "channel_weights=PATH")
     _verify(path, entry.sha256)
     return path
+
+
+def present_files(shapes: Mapping[str, Shapes]) -> Iterator[tuple[Path, Callable[[], object]]]:
+    """Yield every weight file on this machine with a function that raises a ValueError if it is bad."""
+    yield embedded_file(), embedded_file
+    for net, entry in TOWER_FILES.items():
+        if (kept := tower_cache_file(net)).exists():
+            yield kept, partial(read_tower, kept, shapes[net])
+        if checkpoint := find_checkpoint(net):
+            yield checkpoint, partial(_verify, checkpoint, entry.sha256)
+    for entry in CHANNEL_FILES.values():
+        if path := find_channel_file(entry):
+            yield path, partial(_verify, path, entry.sha256)
 
 
 def _download(entry: WeightFile, folder: Path, wanted_by: str, argument: str) -> Path:

@@ -27,7 +27,9 @@ def test_unit_normalize_gives_unit_vectors_whatever_the_scale(shape, scale):
 @settings(deadline=None)
 def test_uniform_weights_give_twice_the_cosine_distance(shape):
     f, g = features(shape), features(shape, 1)
-    layer = maths.weigh(maths.channel_differences(maths.unit_normalize(f), maths.unit_normalize(g)), torch.ones(shape[1]))
+    layer = maths.weigh(
+        maths.channel_differences(maths.unit_normalize(f), maths.unit_normalize(g)), torch.ones(shape[1])
+    )
     cosine = torch.nn.functional.cosine_similarity(f, g, dim=1)
     torch.testing.assert_close(layer, 2 * (1 - cosine), rtol=1e-6, atol=1e-8)
 

@@ -210,7 +210,12 @@ WRONG = {
     "inf": (with_value(float("inf")), GOOD, ValueError, "x has NaN or infinite values"),
     "uint8 floats": (GOOD * 255, GOOD, ValueError, r"x has values from 127.5 to 127.5.*look like 0…255; divide by 255"),
     "y 0…255": (GOOD, GOOD * 255, ValueError, "y has values .* look like 0…255"),
-    "y −1…1": (GOOD, with_value(-0.5), ValueError, r"y has values from -0.5 to 0.5.*look like −1…1; use \(y \+ 1\) / 2"),
+    "y −1…1": (
+        GOOD,
+        with_value(-0.5),
+        ValueError,
+        r"y has values from -0.5 to 0.5.*look like −1…1; use \(y \+ 1\) / 2",
+    ),
     "x −1…1": (with_value(-0.9), GOOD, ValueError, "x has values from -0.9 .* look like −1…1"),
     "y above": (GOOD, with_value(1.01), ValueError, r"y has values from 0.5 to 1.01; expected \[0, 1\]"),
     "x far above": (with_value(1.51), GOOD, ValueError, "x has values from 0.5 to 1.51"),

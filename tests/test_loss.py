@@ -42,7 +42,9 @@ def test_train_mode_thawing_and_checkpoints_change_nothing(pair):
     model.train().requires_grad_(True)
     model.load_state_dict(Model().state_dict())
     assert model.loss(*pair).item() == before.item()
-    assert not any(tensor.requires_grad for tensor in (*model.loss.tensors.values(), *model.loss.tower.tensors.values()))
+    assert not any(
+        tensor.requires_grad for tensor in (*model.loss.tensors.values(), *model.loss.tower.tensors.values())
+    )
     assert model.loss.signature == signature
 
 

@@ -21,7 +21,9 @@ def test_each_tap_equals_a_prefix_of_torchvisions_features(net, pooling):
             if isinstance(layer, torch.nn.MaxPool2d):
                 features[index] = torch.nn.AvgPool2d(layer.kernel_size, layer.stride, ceil_mode=layer.ceil_mode)
     x = torch.rand(1, 3, 75, 64)
-    scaled = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    scaled = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
+        :, None, None
+    ]
     with torch.no_grad():
         for tap, feature in zip(tower.taps, tower(x), strict=True):
             torch.testing.assert_close(feature, features[: tap.index + 1](scaled), rtol=1e-5, atol=1e-6)
@@ -42,7 +44,7 @@ def test_published_taps():
 @pytest.mark.parametrize("net", TOWERS)
 def test_smallest_side_works_and_one_less_does_not(net):
     spec = TOWERS[net]
-    taps = spec.find_taps(list(layer.name for layer in spec.layers if hasattr(layer, "name")))
+    taps = spec.find_taps([layer.name for layer in spec.layers if hasattr(layer, "name")])
     tower = FeatureTower(net, taps=[tap.name for tap in taps], weights="random:0")
     side = spec.min_side
     assert tower(torch.rand(1, 3, side, side))[-1].numel() > 0
@@ -62,7 +64,9 @@ def test_tap_stride_is_the_ratio_of_sizes(net):
 def test_features_equal_plain_numpy(net, geometry):
     tensors = random_tower(net)
     x = torch.rand(1, 3, 40, 47, dtype=torch.float64)
-    scaled = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    scaled = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
+        :, None, None
+    ]
     paddings, pool_padding = geometry
     expected = reference.alexnet_like(
         scaled[0].numpy(), {k: t.numpy() for k, t in tensors.items()}, (4, 1, 1, 1, 1), paddings, pool_padding

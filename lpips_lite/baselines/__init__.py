@@ -1,1 +1,1 @@
-"""What a perceptual distance is compared with: one file a family, each a function `(x, y) -> (N,)` and a loss Module."""
+"""What a perceptual distance is compared with: one file a family, functions `(x, y) -> (N,)` and loss Modules."""

@@ -48,7 +48,8 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     variance_x, variance_y, covariance = mean_xx - mean_x**2, mean_yy - mean_y**2, mean_xy - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + K1**2) / (mean_x**2 + mean_y**2 + K1**2)
     structure = (2 * covariance + K2**2) / (variance_x + variance_y + K2**2)
-    return (luminance * structure).mean(dim=(1, 2, 3))
+    index: Tensor = (luminance * structure).mean(dim=(1, 2, 3))
+    return index
 
 
 def _blur(images: Tensor) -> Tensor:

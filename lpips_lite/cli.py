@@ -1,0 +1,372 @@
+"""The command `compare-images`: files in; a table, JSON, CSV or heatmaps out.
+
+Data goes to stdout, everything else to stderr. Exit status 0: fine · 1: a `--fail` rule was crossed · 2: bad input.
+torch is imported when the first image is compared, not before, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import operator
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lpips_lite import __version__
+from lpips_lite.catalog import METRICS, Measure
+from lpips_lite.cli_weights import weights
+from lpips_lite.pairs import Pair, find_pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Row = dict[str, Any]  # reference, image, one number a metric, identical
+Rule = tuple[str, str, float]  # metric, comparison, threshold
+Resize = str | tuple[int, int]  # "no", "ref", or (height, width)
+
+COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+
+EXAMPLES = """\b
+Examples:
+  compare-images original.png restored.png
+  compare-images original.png a.jpg b.jpg --metric lite,ssim,psnr
+  compare-images originals/ results/ --format csv --output results.csv
+  compare-images original.png a.jpg --heatmap heat.png --overlay
+  compare-images golden/ rendered/ --fail "lite>0.05"      # exit status 1 if crossed
+  compare-images weights fetch alex                        # for machines without a network
+
+\b
+Metrics: {metrics}
+  ↓ lower is closer, ↑ higher is closer. `lite` (the default) needs no download.
+
+\b
+Shell completion (bash; zsh and fish likewise):
+  eval "$(_COMPARE_IMAGES_COMPLETE=bash_source compare-images)"
+""".format(metrics="  ".join(f"{name}{'↓' if m.direction == 'lower' else '↑'}" for name, m in METRICS.items()))
+
+
+class Program(click.Group):
+    """A group in which `compare` need not be written: `compare-images REF IMAGE`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args[:1] == ["weights"] else ["compare", *args])
+
+
+class Compare(click.Command):
+    """The command behind the program's own name, which its usage line therefore leaves out."""
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage("compare-images", "[OPTIONS] REF IMAGE [IMAGE]...")
+        formatter.write_usage("compare-images", "[OPTIONS] FOLDER FOLDER", "   or: ")
+        formatter.write_usage("compare-images", "weights list|fetch|verify|convert", "   or: ")
+
+
+def parse_metrics(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[str]:
+    """Split `--metric a,b --metric c` into names that exist, each once."""
+    names = [name.strip() for part in value for name in part.split(",") if name.strip()]
+    unknown = [name for name in names if name not in METRICS]
+    if unknown or not names:
+        raise click.BadParameter(f"{', '.join(unknown) or 'nothing'}; expected names among {', '.join(METRICS)}")
+    return list(dict.fromkeys(names))
+
+
+def parse_rules(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[Rule]:
+    """Parse `--fail "lite>0.2"`."""
+    rules = []
+    for text in value:
+        match = re.fullmatch(r"\s*([\w-]+)\s*(>=|<=|>|<)\s*(\S+)\s*", text)
+        try:
+            if not match or match[1] not in METRICS:
+                raise ValueError
+            rules.append((match[1], match[2], float(match[3])))
+        except ValueError:
+            raise click.BadParameter(f"{text!r}; expected METRIC>NUMBER or METRIC<NUMBER, like lite>0.2") from None
+    return rules
+
+
+def parse_size(ctx: click.Context, parameter: click.Parameter, value: str) -> Resize:
+    """Parse `--resize no|ref|WxH` into a word or (height, width)."""
+    if value in ("no", "ref"):
+        return value
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", value)
+    if not match:
+        raise click.BadParameter(f"{value!r}; expected no, ref or WIDTHxHEIGHT, like 256x256")
+    return int(match[2]), int(match[1])
+
+
+@click.group(cls=Program)
+def main() -> None:
+    """Compare images as people see them."""
+
+
+main.add_command(weights)
+
+_PATH = click.Path(path_type=Path)
+
+
+@main.command(cls=Compare, epilog=EXAMPLES, context_settings={"max_content_width": 100})
+@click.argument("ref", type=_PATH)
+@click.argument("images", metavar="IMAGE", type=_PATH, nargs=-1, required=True)
+@click.option("-m", "--metric", "metrics", multiple=True, default=["lite"], callback=parse_metrics,
+              help="Metrics, separated by commas.  [default: lite]")  # fmt: skip
+@click.option("-f", "--format", "style", type=click.Choice(["table", "json", "csv", "jsonl"]),
+              help="Output format.  [default: by --output's suffix, else table]")  # fmt: skip
+@click.option("-o", "--output", type=_PATH, help="Write the result to this file instead of stdout.")
+@click.option("--heatmap", type=_PATH, help="Draw where the images differ: a PNG, or a folder for several pairs.")
+@click.option("--overlay", is_flag=True, help="Draw the heatmap over the image.")
+@click.option("--fail", "rules", multiple=True, metavar="RULE", callback=parse_rules,
+              help='Exit with status 1 if a pair crosses it, like "lite>0.2". Repeatable.')  # fmt: skip
+@click.option("--resize", default="no", show_default=True, metavar="no|ref|WxH", callback=parse_size,
+              help="Resize images to the reference's size, or both to a fixed one.")  # fmt: skip
+@click.option("--device", default="cpu", show_default=True, help="Where to compute, like cuda or mps.")
+@click.option("--allow-unmatched", is_flag=True, help="Ignore images that only one folder has.")
+@click.option("--debug", is_flag=True, help="Show a traceback with errors.")
+@click.version_option(__version__, prog_name="compare-images")
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    ref: Path,
+    images: tuple[Path, ...],
+    metrics: list[str],
+    style: str | None,
+    output: Path | None,
+    heatmap: Path | None,
+    overlay: bool,
+    rules: list[Rule],
+    resize: Resize,
+    device: str,
+    allow_unmatched: bool,
+    debug: bool,
+) -> None:
+    """Say how far each IMAGE is from REF as people see it, or compare two folders by file name."""
+    try:
+        pairing = find_pairs(ref, images)
+        measures = build_measures(metrics, device)
+        check_options(metrics, rules, measures, heatmap, len(pairing.pairs))
+        if pairing.ignored:
+            say(f"note: left out {len(pairing.ignored)} files that are not images, like {pairing.ignored[0]}")
+        unmatched = [f"{path}: no image of this name in the other folder" for path in pairing.unmatched]
+        problems = [] if allow_unmatched else unmatched
+        rows = []
+        for pair in progress(pairing.pairs):
+            try:
+                x, y = load_pair(pair, resize, device)
+                rows.append(measure_pair(pair, x, y, measures))
+                if heatmap is not None:
+                    target = heatmap if len(pairing.pairs) == 1 else heatmap / f"{pair.name}.png"
+                    save_heatmap(target, x, y, rows[-1], measures, overlay)
+            except (OSError, ValueError) as error:
+                if debug:
+                    traceback.print_exc()
+                problems.append(str(error))
+        signatures = {name: measure.signature + signature_of(resize) for name, measure in measures.items()}
+        write(render(rows, signatures, style or style_of(output)), output)
+    except (OSError, ValueError, ImportError) as error:
+        if debug:
+            raise
+        say(f"error: {error}")
+        ctx.exit(2)
+    crossed = [
+        f"failed: {row['image']}: {name} = {row[name]:.6g} {comparison} {threshold:g}"
+        for row in rows
+        for name, comparison, threshold in rules
+        if COMPARISONS[comparison](row[name], threshold)
+    ]
+    for line in (*(f"error: {problem}" for problem in problems), *crossed):
+        say(line)
+    ctx.exit(2 if problems else 1 if crossed else 0)
+
+
+# -- measuring -------------------------------------------------------------------------------------------------------
+
+
+def build_measures(names: Iterable[str], device: str) -> dict[str, Measure]:
+    """Load each metric onto a device."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {device}: not usable on this machine ({reason}); --device cpu always is") from error
+    return {name: METRICS[name].build(device) for name in names}
+
+
+def check_options(
+    metrics: Sequence[str], rules: Sequence[Rule], measures: Mapping[str, Measure], heatmap: Path | None, pairs: int
+) -> None:
+    """Raise a ValueError if options contradict each other."""
+    for name, _, _ in rules:
+        if name not in metrics:
+            raise ValueError(f"--fail names {name}, which is not measured: add it to --metric {','.join(metrics)}")
+    if heatmap is None:
+        return
+    if not any(measure.distance_map for measure in measures.values()):
+        raise ValueError(f"--heatmap: {', '.join(metrics)} has no map; add lite, alex, vgg or squeeze to --metric")
+    if pairs > 1 and heatmap.suffix:
+        raise ValueError(f"--heatmap {heatmap}: there are {pairs} pairs; expected a folder, not a file")
+
+
+def load_pair(pair: Pair, resize: Resize, device: str) -> tuple[Tensor, Tensor]:
+    """Read image and reference as batches of one, equally large: (1, 3, H, W) in [0, 1]."""
+    image, reference = read_quietly(pair.image), read_quietly(pair.reference)
+    if resize == "ref":
+        image = fit(image, (reference.shape[1], reference.shape[2]))
+    elif isinstance(resize, tuple):
+        image, reference = fit(image, resize), fit(reference, resize)
+    if reference.shape != image.shape:
+        sizes = " against ".join(f"{t.shape[2]}×{t.shape[1]}" for t in (image, reference))
+        raise ValueError(f"{pair.image}: sizes differ, {sizes} of {pair.reference}; --resize ref makes them equal")
+    return image[None].to(device), reference[None].to(device)
+
+
+def measure_pair(pair: Pair, x: Tensor, y: Tensor, measures: Mapping[str, Measure]) -> Row:
+    """Return one row of results."""
+    import torch
+
+    row: Row = {"reference": str(pair.reference), "image": str(pair.image)}
+    with torch.inference_mode():
+        for name, measure in measures.items():
+            try:
+                row[name] = measure.compute(x, y).item()
+            except ValueError as error:  # too small, say
+                raise ValueError(f"{pair.image}: {name}: {error}") from error
+    return {**row, "identical": torch.equal(x, y)}
+
+
+def read_quietly(path: Path) -> Tensor:
+    """Read an image; what the library warns of becomes a note on stderr."""
+    from lpips_lite.images import read_image
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        image = read_image(path)
+    for warning in caught:
+        say(f"note: {warning.message}")
+    return image
+
+
+def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (3, H, W) to (height, width), bicubic and antialiased."""
+    from torch.nn.functional import interpolate
+
+    return interpolate(image[None], size, mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+
+def signature_of(resize: Resize) -> str:
+    """Return what resizing adds to a signature."""
+    if isinstance(resize, tuple):
+        return f" resize={resize[1]}x{resize[0]}"
+    return "" if resize == "no" else f" resize={resize}"
+
+
+def save_heatmap(path: Path, x: Tensor, y: Tensor, row: Row, measures: Mapping[str, Measure], overlay: bool) -> None:
+    """Draw the first metric that has a map."""
+    import torch
+
+    from lpips_lite.report import heatmap
+
+    name, distance_map = next((name, m.distance_map) for name, m in measures.items() if m.distance_map)
+    with torch.inference_mode():
+        values = distance_map(x, y)[0, 0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    heatmap(values, x[0], f"{Path(row['image']).name}   {name} {row[name]:.4f}", overlay=overlay).save(path)
+
+
+# -- output ----------------------------------------------------------------------------------------------------------
+
+
+def render(rows: Sequence[Row], signatures: Mapping[str, str], style: str) -> str:
+    """Format results as a table, JSON, JSONL or CSV."""
+    if style == "table":
+        return render_table(rows, signatures)
+    plain = [{key: rounded(value) for key, value in row.items()} for row in rows]
+    if style == "csv":
+        joined = "; ".join(f"{name}: {signature}" for name, signature in signatures.items())
+        text = io.StringIO()
+        writer = csv.DictWriter(
+            text, ["reference", "image", *signatures, "identical", "signature"], lineterminator="\n"
+        )
+        writer.writeheader()
+        writer.writerows({**row, "signature": joined} for row in plain)
+        return text.getvalue()
+    finite = [{k: None if v in (math.inf, -math.inf) else v for k, v in row.items()} for row in plain]
+    if style == "jsonl":
+        return "".join(json.dumps({**row, "signature": signatures}) + "\n" for row in finite)
+    return json.dumps({"signatures": signatures, "results": finite}, indent=2) + "\n"
+
+
+def rounded(value: Any) -> Any:
+    """Keep seven digits of a number, which is all that float32 has."""
+    return float(f"{value:.7g}") if isinstance(value, float) else value
+
+
+def render_table(rows: Sequence[Row], signatures: Mapping[str, str]) -> str:
+    """Format results for people; the closest image of each column is bold on a terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    references = {row["reference"] for row in rows}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    if len(references) > 1:
+        table.add_column("reference", overflow="fold")
+    table.add_column("image", overflow="fold")
+    for name in signatures:
+        table.add_column(f"{name} {'↓' if METRICS[name].direction == 'lower' else '↑'}", justify="right")
+    closest = {name: (min if METRICS[name].direction == "lower" else max)((row[name] for row in rows), default=None)
+               for name in signatures}  # fmt: skip
+    for row in rows:
+        cells = [row["reference"]] if len(references) > 1 else []
+        cells.append(row["image"] + ("  (identical)" if row["identical"] else ""))
+        for name in signatures:
+            text = f"{row[name]:.{METRICS[name].decimals}f}"
+            cells.append(f"[bold]{text}[/bold]" if len(rows) > 1 and row[name] == closest[name] else text)
+        table.add_row(*cells)
+    terminal = sys.stdout.isatty()
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=None if terminal else 200, highlight=False)
+    if len(references) == 1:
+        console.print(f"reference: {references.pop()}")
+    console.print(table)
+    for name, signature in signatures.items():
+        console.print(f"{name}: {signature}", style="dim", soft_wrap=True)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def style_of(output: Path | None) -> str:
+    """Return the format that a file name asks for."""
+    suffix = output.suffix.lstrip(".") if output else ""
+    return suffix if suffix in ("json", "csv", "jsonl") else "table"
+
+
+def write(text: str, output: Path | None) -> None:
+    """Write results to a file or stdout."""
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+        say(f"wrote {output}")
+
+
+def say(line: str) -> None:
+    """Talk on stderr."""
+    click.echo(line, err=True)
+
+
+def progress(pairs: Sequence[Pair]) -> Iterable[Pair]:
+    """Show a progress bar on stderr, if it is a terminal and there is something to wait for."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(pairs, "comparing", console=console, transient=True, disable=len(pairs) < 2 or not console.is_terminal)

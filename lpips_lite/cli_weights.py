@@ -1,0 +1,104 @@
+"""The command `compare-images weights`: see, fetch, verify and convert weight files, for clusters without a network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+NETS = ("alex", "vgg", "vgg19", "squeeze")
+
+
+@click.group()
+def weights() -> None:
+    """See, fetch, verify and convert weight files."""
+
+
+@weights.command("list")
+def list_files() -> None:
+    """List the towers and channel weights there are, their licences, and which are on this machine."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from lpips_lite import weights as files
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("weights", "MB", "here", "licence"):
+        table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
+    table.add_row(files.EMBEDDED.name, f"{files.EMBEDDED.megabytes:g}", "in the package", files.EMBEDDED.licence)
+    for net, entry in files.TOWER_FILES.items():
+        found = next((p for p in (files.tower_cache_file(net), files.find_checkpoint(net)) if p and p.exists()), None)
+        table.add_row(entry.name, f"{entry.megabytes:g}", str(found or "no"), entry.licence)
+    for entry in files.CHANNEL_FILES.values():
+        path = files.find_channel_file(entry)
+        table.add_row(entry.name, f"{entry.megabytes:g}", str(path or "no"), entry.licence)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+    console.print(f"folder: {files.home()}", soft_wrap=True)
+
+
+@weights.command()
+@click.argument("nets", metavar="NET...", type=click.Choice(NETS), nargs=-1, required=True)
+@click.pass_context
+def fetch(ctx: click.Context, nets: tuple[str, ...]) -> None:
+    """Download and keep the weights of each NET: alex, vgg, vgg19 (tower only) or squeeze."""
+    from lpips_lite import weights as files
+    from lpips_lite.towers import TOWERS
+
+    for net in nets:
+        try:
+            files.load_tower(net, None, TOWERS[net].shapes())
+            click.echo(files.tower_cache_file(net))
+            if (net, "v0.1") in files.CHANNEL_FILES:
+                files.load_channel_weights(net, "v0.1", [tap.channels for tap in TOWERS[net].find_taps()])
+                click.echo(files.find_channel_file(files.CHANNEL_FILES[net, "v0.1"]))
+        except (OSError, ValueError) as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(2)
+
+
+@weights.command()
+@click.pass_context
+def verify(ctx: click.Context) -> None:
+    """Check every weight file on this machine: hash where one is known, names, shapes and values always."""
+    from lpips_lite import weights as files
+    from lpips_lite.towers import TOWERS
+
+    bad = False
+    for path, check in files.present_files({net: spec.shapes() for net, spec in TOWERS.items()}):
+        try:
+            check()
+            click.echo(f"good  {path}")
+        except ValueError as error:
+            bad = True
+            click.echo(f"BAD   {path}: {error}")
+    ctx.exit(2 if bad else 0)
+
+
+@weights.command()
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: NET-features.safetensors]"
+)
+@click.pass_context
+def convert(ctx: click.Context, checkpoint: Path, output: Path | None) -> None:
+    """Keep only the convolutions of a torchvision CHECKPOINT: 10 MB instead of 244 for AlexNet."""
+    from lpips_lite import weights as files
+    from lpips_lite.towers import TOWERS
+
+    problems = []
+    for net in NETS:
+        out = output or Path(f"{net}-features.safetensors")
+        try:
+            files.convert_tower(net, checkpoint, out, TOWERS[net].shapes())
+        except ValueError as error:
+            problems.append(f"{net}: {error}")
+            continue
+        click.echo(f"{out}: the {net} tower, {out.stat().st_size / 1e6:.1f} MB; use it as tower_weights={str(out)!r}")
+        return
+    click.echo(f"error: {checkpoint} fits none of {', '.join(NETS)}", err=True)
+    for problem in problems:
+        click.echo(f"  {problem[:200]}", err=True)
+    ctx.exit(2)
