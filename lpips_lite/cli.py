@@ -6,30 +6,25 @@ torch is imported when the first image is compared, not before, so that `--help`
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 import operator
 import re
-import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lpips_lite import __version__
 from lpips_lite.catalog import METRICS, Measure
+from lpips_lite.cli_output import Row, render
 from lpips_lite.cli_weights import weights
 from lpips_lite.pairs import Pair, find_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Row = dict[str, Any]  # reference, image, one number a metric, identical
 Rule = tuple[str, str, float]  # metric, comparison, threshold
 Resize = str | tuple[int, int]  # "no", "ref", or (height, width)
 
@@ -283,64 +278,6 @@ def save_heatmap(path: Path, x: Tensor, y: Tensor, row: Row, measures: Mapping[s
 
 
 # -- output ----------------------------------------------------------------------------------------------------------
-
-
-def render(rows: Sequence[Row], signatures: Mapping[str, str], style: str) -> str:
-    """Format results as a table, JSON, JSONL or CSV."""
-    if style == "table":
-        return render_table(rows, signatures)
-    plain = [{key: rounded(value) for key, value in row.items()} for row in rows]
-    if style == "csv":
-        joined = "; ".join(f"{name}: {signature}" for name, signature in signatures.items())
-        text = io.StringIO()
-        writer = csv.DictWriter(
-            text, ["reference", "image", *signatures, "identical", "signature"], lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows({**row, "signature": joined} for row in plain)
-        return text.getvalue()
-    finite = [{k: None if v in (math.inf, -math.inf) else v for k, v in row.items()} for row in plain]
-    if style == "jsonl":
-        return "".join(json.dumps({**row, "signature": signatures}) + "\n" for row in finite)
-    return json.dumps({"signatures": signatures, "results": finite}, indent=2) + "\n"
-
-
-def rounded(value: Any) -> Any:
-    """Keep seven digits of a number, which is all that float32 has."""
-    return float(f"{value:.7g}") if isinstance(value, float) else value
-
-
-def render_table(rows: Sequence[Row], signatures: Mapping[str, str]) -> str:
-    """Format results for people; the closest image of each column is bold on a terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    references = {row["reference"] for row in rows}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    if len(references) > 1:
-        table.add_column("reference", overflow="fold")
-    table.add_column("image", overflow="fold")
-    for name in signatures:
-        table.add_column(f"{name} {'↓' if METRICS[name].direction == 'lower' else '↑'}", justify="right")
-    closest = {name: (min if METRICS[name].direction == "lower" else max)((row[name] for row in rows), default=None)
-               for name in signatures}  # fmt: skip
-    for row in rows:
-        cells = [row["reference"]] if len(references) > 1 else []
-        cells.append(row["image"] + ("  (identical)" if row["identical"] else ""))
-        for name in signatures:
-            text = f"{row[name]:.{METRICS[name].decimals}f}"
-            cells.append(f"[bold]{text}[/bold]" if len(rows) > 1 and row[name] == closest[name] else text)
-        table.add_row(*cells)
-    terminal = sys.stdout.isatty()
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=None if terminal else 200, highlight=False)
-    if len(references) == 1:
-        console.print(f"reference: {references.pop()}")
-    console.print(table)
-    for name, signature in signatures.items():
-        console.print(f"{name}: {signature}", style="dim", soft_wrap=True)
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def style_of(output: Path | None) -> str:

@@ -22,21 +22,25 @@ def list_files() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lpips_lite import weights as files
+    from lpips_lite import manifest
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("weights", "MB", "here", "licence"):
         table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
-    table.add_row(files.EMBEDDED.name, f"{files.EMBEDDED.megabytes:g}", "in the package", files.EMBEDDED.licence)
-    for net, entry in files.TOWER_FILES.items():
-        found = next((p for p in (files.tower_cache_file(net), files.find_checkpoint(net)) if p and p.exists()), None)
+    table.add_row(
+        manifest.EMBEDDED.name, f"{manifest.EMBEDDED.megabytes:g}", "in the package", manifest.EMBEDDED.licence
+    )
+    for net, entry in manifest.TOWER_FILES.items():
+        found = next(
+            (p for p in (manifest.tower_cache_file(net), manifest.find_checkpoint(net)) if p and p.exists()), None
+        )
         table.add_row(entry.name, f"{entry.megabytes:g}", str(found or "no"), entry.licence)
-    for entry in files.CHANNEL_FILES.values():
-        path = files.find_channel_file(entry)
+    for entry in manifest.CHANNEL_FILES.values():
+        path = manifest.find_channel_file(entry)
         table.add_row(entry.name, f"{entry.megabytes:g}", str(path or "no"), entry.licence)
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
-    console.print(f"folder: {files.home()}", soft_wrap=True)
+    console.print(f"folder: {manifest.home()}", soft_wrap=True)
 
 
 @weights.command()
@@ -44,16 +48,17 @@ def list_files() -> None:
 @click.pass_context
 def fetch(ctx: click.Context, nets: tuple[str, ...]) -> None:
     """Download and keep the weights of each NET: alex, vgg, vgg19 (tower only) or squeeze."""
+    from lpips_lite import manifest
     from lpips_lite import weights as files
     from lpips_lite.towers import TOWERS
 
     for net in nets:
         try:
             files.load_tower(net, None, TOWERS[net].shapes())
-            click.echo(files.tower_cache_file(net))
-            if (net, "v0.1") in files.CHANNEL_FILES:
+            click.echo(manifest.tower_cache_file(net))
+            if (net, "v0.1") in manifest.CHANNEL_FILES:
                 files.load_channel_weights(net, "v0.1", [tap.channels for tap in TOWERS[net].find_taps()])
-                click.echo(files.find_channel_file(files.CHANNEL_FILES[net, "v0.1"]))
+                click.echo(manifest.find_channel_file(manifest.CHANNEL_FILES[net, "v0.1"]))
         except (OSError, ValueError) as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(2)

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from lpips_lite import distance as maths
+from lpips_lite.frozen import Frozen
 from lpips_lite.images import INPUT_SLACK, TARGET_SLACK, RangeCheck, check_image, check_pair, check_values, to_float
-from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower, Frozen
+from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
 from lpips_lite.weights import content_hash, load_channel_weights
 
 Reduction = Literal["mean", "sum", "none"]

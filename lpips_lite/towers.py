@@ -7,18 +7,15 @@ Between `images.py` (which delivers batches in [0, 1]) and `distance.py` (which 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from lpips_lite.frozen import Frozen
+from lpips_lite.layers import Conv, Fire, Layer, Pool, Pooling, Weights
 from lpips_lite.weights import check_tensors, content_hash, load_tower
-
-Pooling = Literal["max", "average"]
-Weights = Mapping[str, Tensor]
 
 # Mean and standard deviation of ImageNet's RGB values in [0, 1], as every tower here was trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -33,101 +30,6 @@ class Tap:
     index: int
     channels: int
     stride: int
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A convolution and the ReLU behind it; the ReLU is the tap and stands at `index + 1`."""
-
-    name: str
-    index: int
-    inputs: int
-    channels: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-
-    @property
-    def tap_index(self) -> int:
-        return self.index + 1
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        key = f"features.{self.index}"
-        return {
-            f"{key}.weight": (self.channels, self.inputs, self.kernel, self.kernel),
-            f"{key}.bias": (self.channels,),
-        }
-
-    def __call__(self, x: Tensor, weights: Weights, pooling: Pooling) -> Tensor:
-        return _conv_relu(x, weights, f"features.{self.index}", self.stride, self.padding)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A pooling window; the tower's `pooling` says whether it takes the maximum or the average."""
-
-    kernel: int
-    stride: int
-    padding: int = 0
-    ceil_mode: bool = False
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {}
-
-    def __call__(self, x: Tensor, weights: Weights, pooling: Pooling) -> Tensor:
-        pool = F.max_pool2d if pooling == "max" else F.avg_pool2d
-        return pool(x, self.kernel, self.stride, self.padding, ceil_mode=self.ceil_mode)
-
-
-@dataclass(frozen=True)
-class Fire:
-    """SqueezeNet's module: a 1×1 squeeze, then 1×1 and 3×3 expansions side by side, each with a ReLU."""
-
-    name: str
-    index: int
-    inputs: int
-    squeeze: int
-    expand: int
-    stride: int = 1
-
-    @property
-    def channels(self) -> int:
-        return 2 * self.expand
-
-    @property
-    def tap_index(self) -> int:
-        return self.index
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        key = f"features.{self.index}"
-        return {
-            f"{key}.squeeze.weight": (self.squeeze, self.inputs, 1, 1),
-            f"{key}.squeeze.bias": (self.squeeze,),
-            f"{key}.expand1x1.weight": (self.expand, self.squeeze, 1, 1),
-            f"{key}.expand1x1.bias": (self.expand,),
-            f"{key}.expand3x3.weight": (self.expand, self.squeeze, 3, 3),
-            f"{key}.expand3x3.bias": (self.expand,),
-        }
-
-    def __call__(self, x: Tensor, weights: Weights, pooling: Pooling) -> Tensor:
-        key = f"features.{self.index}"
-        squeezed = _conv_relu(x, weights, f"{key}.squeeze", stride=1, padding=0)
-        return torch.cat(
-            [
-                _conv_relu(squeezed, weights, f"{key}.expand1x1", stride=1, padding=0),
-                _conv_relu(squeezed, weights, f"{key}.expand3x3", stride=1, padding=1),
-            ],
-            dim=1,
-        )
-
-
-def _conv_relu(x: Tensor, weights: Weights, key: str, stride: int, padding: int) -> Tensor:
-    """Convolve in the dtype of `x` (the weights are kept in float32 and cast at use) and rectify."""
-    weight, bias = weights[f"{key}.weight"].to(x.dtype), weights[f"{key}.bias"].to(x.dtype)
-    return F.conv2d(x, weight, bias, stride, padding).relu_()
-
-
-Layer = Conv | Pool | Fire
 
 
 @dataclass(frozen=True)
@@ -266,35 +168,6 @@ def find_spec(net: str) -> TowerSpec:
     if net not in TOWERS:
         raise ValueError(f"net={net!r}: expected one of {', '.join(map(repr, TOWERS))}")
     return TOWERS[net]
-
-
-class Frozen(nn.Module):
-    """A module whose tensors nothing in a training loop can reach.
-
-    They lie in a plain dictionary: in no `parameters()`, `buffers()` or `state_dict()`, so no optimiser, checkpoint,
-    EMA copy, DDP broadcast or `requires_grad_()` touches them. They follow `.to(device)`, deepcopy and pickle. Their
-    dtype stays float32, whatever `.half()` or `.double()` is called on a parent: computing follows the input's dtype.
-    """
-
-    def __init__(self, tensors: Weights) -> None:
-        super().__init__()
-        self._tensors = {name: tensor.detach().float() for name, tensor in tensors.items()}
-
-    @property
-    def tensors(self) -> Weights:
-        """The frozen tensors by name, float32."""
-        return self._tensors
-
-    @property
-    def device(self) -> torch.device:
-        """The device they lie on, where inputs must be too."""
-        return next(iter(self._tensors.values())).device
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        device = fn(torch.empty(0, device=self.device)).device
-        self._tensors = {name: tensor.to(device) for name, tensor in self._tensors.items()}
-        return self
 
 
 class FeatureTower(Frozen):

@@ -1,23 +1,16 @@
-"""Weight files: the manifest of what exists, where it is looked for, and one strict, verified way to load it.
+"""Loading weights: one strict, verified way from a file to tensors, for towers and for channel weights.
 
-Used by `towers.py` (tower weights) and `metric.py` (channel weights). Everything that is loaded was checked for its
-hash where one is known, and always for names, shapes, finite values and, for channel weights, signs.
-
-Look-up order for "alex", "vgg", "vgg19", "squeeze": the path given → `$LPIPS_LITE_HOME` (default: `lpips_lite` inside
-torch's hub folder) → torch's hub cache, where torchvision leaves its checkpoints → download. The convolutions of a
-checkpoint are then kept as a small file of their own. "lite" is embedded in the package.
+Between `manifest.py` (which files there are, and where) and its users, `towers.py` and `metric.py`. What is loaded was
+checked for its hash where one is known, and always for names, shapes, finite values and, for channel weights, signs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -28,101 +21,10 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from lpips_lite import manifest
+
 Tensors = dict[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class WeightFile:
-    """One entry of the manifest.
-
-    Attributes:
-        name: What it is, for messages.
-        file: Its name on disk.
-        sha256: Of the file; for torchvision's VGG and SqueezeNet the first eight digits, which is all they publish.
-        megabytes: Size of the download, in 10⁶ bytes.
-        source: Address, or `torchvision:ENUM` where torchvision's weight enum knows the address.
-        licence: Of the numbers in it.
-    """
-
-    name: str
-    file: str
-    sha256: str
-    megabytes: float
-    source: str
-    licence: str
-
-    @property
-    def url(self) -> str:
-        """The address; torchvision is imported here and nowhere else."""
-        prefix, _, enum = self.source.partition("torchvision:")
-        if prefix or not enum:
-            return self.source
-        from torchvision.models import get_weight
-
-        return str(get_weight(enum).url)
-
-
-EMBEDDED = WeightFile(
-    "lite tower and channel weights",
-    "lite.safetensors",
-    "136877dbb2cd7a91a44d400ca5346a891a96e56925ce5195d941e58da840d3e6",
-    1.1,
-    "embedded",
-    "BSD-2-Clause",
-)
-
-_IMAGENET = (
-    "trained on ImageNet, whose terms ask for non-commercial research use; file published by torchvision (BSD-3)"
-)
-TOWER_FILES: Mapping[str, WeightFile] = {
-    "alex": WeightFile(
-        "AlexNet tower",
-        "alexnet-owt-7be5be79.pth",
-        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-        244.4,
-        "torchvision:AlexNet_Weights.IMAGENET1K_V1",
-        _IMAGENET,
-    ),
-    "vgg": WeightFile(
-        "VGG-16 tower", "vgg16-397923af.pth", "397923af", 553.4, "torchvision:VGG16_Weights.IMAGENET1K_V1", _IMAGENET
-    ),
-    "vgg19": WeightFile(
-        "VGG-19 tower", "vgg19-dcbb9e9d.pth", "dcbb9e9d", 574.7, "torchvision:VGG19_Weights.IMAGENET1K_V1", _IMAGENET
-    ),
-    "squeeze": WeightFile(
-        "SqueezeNet 1.1 tower",
-        "squeezenet1_1-b8a52dc0.pth",
-        "b8a52dc0",
-        5.0,
-        "torchvision:SqueezeNet1_1_Weights.IMAGENET1K_V1",
-        _IMAGENET,
-    ),
-}
-
-_UPSTREAM = (
-    "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/"
-    "082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights"
-)
-_PUBLISHED = {  # (net, version): sha256, megabytes
-    ("alex", "v0.1"): ("df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0", 0.006),
-    ("vgg", "v0.1"): ("a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868", 0.007),
-    ("squeeze", "v0.1"): ("4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76", 0.011),
-    ("alex", "v0.0"): ("18720f55913d0af89042f13faa7e536a6ce1444a0914e6db9461355ece1e8cd5", 0.005),
-    ("vgg", "v0.0"): ("b9e4236260c3dd988fc79d2a48d645d885afcbb21f9fd595e6744cf7419b582c", 0.007),
-    ("squeeze", "v0.0"): ("c27abd3a0145541baa50990817df58d3759c3f8154949f42af3b59b4e042d0bf", 0.010),
-}
-CHANNEL_FILES: Mapping[tuple[str, str], WeightFile] = {
-    (net, version): WeightFile(
-        f"{net} channel weights {version}",
-        f"lpips-{version}-{net}.pth",
-        sha256,
-        megabytes,
-        f"{_UPSTREAM}/{version}/{net}.pth",
-        "BSD-2-Clause, Zhang et al. 2018",
-    )
-    for (net, version), (sha256, megabytes) in _PUBLISHED.items()
-}
 
 
 # -- what callers ask for --------------------------------------------------------------------------------------------
@@ -180,17 +82,17 @@ def load_channel_weights(
         path = embedded_file()
         return f"lite-{read_metadata(path)['version']}", _read_channel_weights(path, channels)
     version = "v0.1" if source == "calibrated" else str(source)
-    if (net, version) in CHANNEL_FILES:
-        return version, _read_channel_weights(_cached_channel_file(CHANNEL_FILES[net, version]), channels)
+    if (net, version) in manifest.CHANNEL_FILES:
+        return version, _read_channel_weights(_cached_channel_file(manifest.CHANNEL_FILES[net, version]), channels)
     if re.fullmatch(r"v\d+\.\d+|calibrated", str(source)):
-        known = ", ".join(sorted(v for n, v in CHANNEL_FILES if n == net)) or "none"
+        known = ", ".join(sorted(v for n, v in manifest.CHANNEL_FILES if n == net)) or "none"
         raise ValueError(
             f"channel_weights={source!r}: not published for net={net!r} (published: {known}); 'uniform' or a path works"
         )
     path = Path(source)
     weights = _read_channel_weights(path, channels)
     digest = _sha256(path)
-    published = [v for (n, v), entry in CHANNEL_FILES.items() if n == net and entry.sha256 == digest]
+    published = [v for (n, v), entry in manifest.CHANNEL_FILES.items() if n == net and entry.sha256 == digest]
     return published[0] if published else path.stem, weights
 
 
@@ -219,40 +121,24 @@ def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str) -> N
 # -- places ----------------------------------------------------------------------------------------------------------
 
 
-def home() -> Path:
-    """Return the folder for this package's files: `$LPIPS_LITE_HOME`, else `lpips_lite` in torch's hub folder."""
-    return Path(os.environ.get("LPIPS_LITE_HOME") or Path(torch.hub.get_dir()) / "lpips_lite").expanduser()
-
-
 def embedded_file() -> Path:
     """Return the verified file of the lite tower inside the package."""
-    path = Path(str(resources.files("lpips_lite") / "data" / EMBEDDED.file))
-    _verify(path, EMBEDDED.sha256)
+    path = Path(str(resources.files("lpips_lite") / "data" / manifest.EMBEDDED.file))
+    _verify(path, manifest.EMBEDDED.sha256)
     return path
 
 
-def tower_cache_file(net: str) -> Path:
-    """Return where a tower's convolutions are kept after its checkpoint was first read."""
-    return home() / f"{net}-{TOWER_FILES[net].sha256[:8]}-features.safetensors"
-
-
-def find_checkpoint(net: str) -> Path | None:
-    """Return torchvision's checkpoint of a tower if one is on disk, unverified."""
-    candidates = (home(), Path(torch.hub.get_dir()) / "checkpoints")
-    return next((path for f in candidates if (path := f / TOWER_FILES[net].file).exists()), None)
-
-
 def _load_cached_tower(net: str, shapes: Shapes) -> Tensors:
-    cached = tower_cache_file(net)
+    cached = manifest.tower_cache_file(net)
     if cached.exists():
         return read_tower(cached, shapes)
     cached.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(cached.with_suffix(".lock")):  # whoever waited here finds the file
         if not cached.exists():
-            entry, checkpoint = TOWER_FILES[net], find_checkpoint(net)
-            with tempfile.TemporaryDirectory(dir=home()) as scratch:
+            entry, checkpoint = manifest.TOWER_FILES[net], manifest.find_checkpoint(net)
+            with tempfile.TemporaryDirectory(dir=manifest.home()) as scratch:
                 if checkpoint is None:
-                    checkpoint = _download(entry, Path(scratch), f"net={net!r}", "tower_weights=PATH")
+                    checkpoint = manifest.download(entry, Path(scratch), f"net={net!r}", "tower_weights=PATH")
                 else:
                     _verify(checkpoint, entry.sha256)
                 convert_tower(net, checkpoint, cached, shapes)
@@ -265,23 +151,14 @@ def convert_tower(net: str, checkpoint: Path, out: Path, shapes: Shapes) -> None
     save_tensors(out, tensors, {"net": net, "source": checkpoint.name, "content": content_hash(tensors)})
 
 
-def find_channel_file(entry: WeightFile) -> Path | None:
-    """Return where published channel weights lie: in the cache or in an installed `lpips`; unverified."""
-    version, net = entry.file.removeprefix("lpips-").removesuffix(".pth").split("-")
-    package = importlib.util.find_spec("lpips")
-    folders = (package.submodule_search_locations if package else None) or ()
-    candidates = (home() / entry.file, *(Path(folder) / "weights" / version / f"{net}.pth" for folder in folders))
-    return next((path for path in candidates if path.exists()), None)
-
-
-def _cached_channel_file(entry: WeightFile) -> Path:
-    path = find_channel_file(entry)
+def _cached_channel_file(entry: manifest.WeightFile) -> Path:
+    path = manifest.find_channel_file(entry)
     if path is None:
-        home().mkdir(parents=True, exist_ok=True)
-        with FileLock((home() / entry.file).with_suffix(".lock")):
-            path = find_channel_file(entry)
+        manifest.home().mkdir(parents=True, exist_ok=True)
+        with FileLock((manifest.home() / entry.file).with_suffix(".lock")):
+            path = manifest.find_channel_file(entry)
             if path is None:
-                return _download(entry, home(), entry.name, "channel_weights=PATH")
+                return manifest.download(entry, manifest.home(), entry.name, "channel_weights=PATH")
     _verify(path, entry.sha256)
     return path
 
@@ -289,31 +166,14 @@ def _cached_channel_file(entry: WeightFile) -> Path:
 def present_files(shapes: Mapping[str, Shapes]) -> Iterator[tuple[Path, Callable[[], object]]]:
     """Yield every weight file on this machine with a function that raises a ValueError if it is bad."""
     yield embedded_file(), embedded_file
-    for net, entry in TOWER_FILES.items():
-        if (kept := tower_cache_file(net)).exists():
+    for net, entry in manifest.TOWER_FILES.items():
+        if (kept := manifest.tower_cache_file(net)).exists():
             yield kept, partial(read_tower, kept, shapes[net])
-        if checkpoint := find_checkpoint(net):
+        if checkpoint := manifest.find_checkpoint(net):
             yield checkpoint, partial(_verify, checkpoint, entry.sha256)
-    for entry in CHANNEL_FILES.values():
-        if path := find_channel_file(entry):
+    for entry in manifest.CHANNEL_FILES.values():
+        if path := manifest.find_channel_file(entry):
             yield path, partial(_verify, path, entry.sha256)
-
-
-def _download(entry: WeightFile, folder: Path, wanted_by: str, argument: str) -> Path:
-    """Download to a temporary file, verify, rename (all in torch.hub), or say how to do without."""
-    path = folder / entry.file
-    address = entry.source
-    try:
-        address = entry.url
-        torch.hub.download_url_to_file(address, str(path), entry.sha256, progress=sys.stderr.isatty())
-    except (OSError, RuntimeError, ImportError) as error:
-        raise FileNotFoundError(
-            f"{wanted_by} needs {entry.file} ({entry.megabytes:g} MB, sha256 {entry.sha256}…), which is not on this "
-            f"machine, and {address} could not be downloaded ({error}). Put the file into {home()}, or pass "
-            f"{argument}, or run `compare-images weights fetch` where there is a network. "
-            f'net="lite" needs no download.'
-        ) from error
-    return path
 
 
 # -- files -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lpips_lite import LPIPS, TOWERS, FeatureTower, weights
+from lpips_lite import LPIPS, TOWERS, FeatureTower, manifest, weights
 from tests.peers import random_channels, random_tower
 
 
@@ -37,8 +37,8 @@ def sha256(path):
 
 def publish(monkeypatch, path, source="http://127.0.0.1:9/none", net="squeeze"):
     """Make `path` the file that the manifest expects for a tower."""
-    entry = replace(weights.TOWER_FILES[net], file=path.name, sha256=sha256(path), source=source)
-    monkeypatch.setattr(weights, "TOWER_FILES", {**weights.TOWER_FILES, net: entry})
+    entry = replace(manifest.TOWER_FILES[net], file=path.name, sha256=sha256(path), source=source)
+    monkeypatch.setattr(manifest, "TOWER_FILES", {**manifest.TOWER_FILES, net: entry})
     return entry
 
 
@@ -47,13 +47,13 @@ def publish(monkeypatch, path, source="http://127.0.0.1:9/none", net="squeeze"):
 
 def test_tower_addresses_are_torchvisions_and_carry_the_hash():
     pytest.importorskip("torchvision")
-    for entry in weights.TOWER_FILES.values():
+    for entry in manifest.TOWER_FILES.values():
         assert entry.url == f"https://download.pytorch.org/models/{entry.file}"
         assert f"-{entry.sha256[:8]}.pth" in entry.file
 
 
 def test_channel_weight_entries_equal_the_lpips_package(shared):
-    for (net, version), entry in weights.CHANNEL_FILES.items():
+    for (net, version), entry in manifest.CHANNEL_FILES.items():
         path = shared / f"reference/channel_weights/{version}/{net}.pth"
         assert sha256(path) == entry.sha256
         assert round(path.stat().st_size / 1e6, 3) == entry.megabytes
@@ -94,7 +94,7 @@ def test_checkpoint_on_disk_is_found_and_its_convolutions_kept(place, home, tmp_
     folder.mkdir(parents=True)
     publish(monkeypatch, checkpoint(folder / "squeeze.pth"))
     first = LPIPS("squeeze")
-    kept = weights.tower_cache_file("squeeze")
+    kept = manifest.tower_cache_file("squeeze")
     assert kept.parent == home
     assert all(key.startswith("features.") for key in load_file(kept))
     (folder / "squeeze.pth").unlink()
@@ -125,9 +125,9 @@ def test_given_published_file_is_the_published_version(shared):
 
 def test_channel_weights_in_the_cache_come_first(home, monkeypatch):
     home.mkdir()
-    entry = replace(weights.CHANNEL_FILES["squeeze", "v0.1"], sha256=sha256(channel_file(home / "mine.pth")))
+    entry = replace(manifest.CHANNEL_FILES["squeeze", "v0.1"], sha256=sha256(channel_file(home / "mine.pth")))
     (home / "mine.pth").rename(home / entry.file)
-    monkeypatch.setattr(weights, "CHANNEL_FILES", {("squeeze", "v0.1"): entry})
+    monkeypatch.setattr(manifest, "CHANNEL_FILES", {("squeeze", "v0.1"): entry})
     metric = LPIPS("squeeze", tower_weights="random:0")
     assert torch.equal(metric.tensors["channel_weights.0"], random_channels("squeeze")[0])
 
@@ -168,7 +168,7 @@ def test_download_verifies_keeps_the_convolutions_and_happens_once(server, home,
     assert LPIPS("squeeze").signature == signature
     assert len(requests) == 1
     left = {path.name for path in home.iterdir() if path.suffix != ".lock"}
-    assert left == {weights.tower_cache_file("squeeze").name}
+    assert left == {manifest.tower_cache_file("squeeze").name}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other"])
@@ -185,9 +185,9 @@ def test_bad_download_is_an_error_and_leaves_nothing(damage, server, home, monke
 def test_channel_weights_are_downloaded_when_lpips_is_not_installed(server, home, monkeypatch):
     folder, address, requests = server
     path = channel_file(folder / "squeeze.pth")
-    entry = replace(weights.CHANNEL_FILES["squeeze", "v0.1"], sha256=sha256(path), source=f"{address}/squeeze.pth")
-    monkeypatch.setattr(weights, "CHANNEL_FILES", {("squeeze", "v0.1"): entry})
-    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    entry = replace(manifest.CHANNEL_FILES["squeeze", "v0.1"], sha256=sha256(path), source=f"{address}/squeeze.pth")
+    monkeypatch.setattr(manifest, "CHANNEL_FILES", {("squeeze", "v0.1"): entry})
+    monkeypatch.setattr(manifest.importlib.util, "find_spec", lambda name: None)
     for _ in range(2):
         metric = LPIPS("squeeze", tower_weights="random:0")
     assert len(requests) == 1
@@ -195,8 +195,8 @@ def test_channel_weights_are_downloaded_when_lpips_is_not_installed(server, home
 
 
 def test_without_a_network_the_message_says_what_to_do(home, monkeypatch):
-    entry = replace(weights.TOWER_FILES["alex"], source="http://127.0.0.1:9/alexnet-owt-7be5be79.pth")
-    monkeypatch.setattr(weights, "TOWER_FILES", {"alex": entry})
+    entry = replace(manifest.TOWER_FILES["alex"], source="http://127.0.0.1:9/alexnet-owt-7be5be79.pth")
+    monkeypatch.setattr(manifest, "TOWER_FILES", {"alex": entry})
     with pytest.raises(FileNotFoundError) as caught:
         LPIPS("alex")
     text = str(caught.value)
@@ -208,8 +208,8 @@ def _load(address, digest, home, results):
     import os
 
     os.environ["LPIPS_LITE_HOME"] = home
-    entry = replace(weights.TOWER_FILES["squeeze"], file="squeeze.pth", sha256=digest, source=address)
-    weights.TOWER_FILES = {"squeeze": entry}
+    entry = replace(manifest.TOWER_FILES["squeeze"], file="squeeze.pth", sha256=digest, source=address)
+    manifest.TOWER_FILES = {"squeeze": entry}
     results.put(LPIPS("squeeze").signature)
 
 
@@ -296,7 +296,7 @@ def test_changed_numbers_in_a_kept_file(home, monkeypatch):
     home.mkdir()
     publish(monkeypatch, checkpoint(home / "squeeze.pth"))
     LPIPS("squeeze")
-    kept = weights.tower_cache_file("squeeze")
+    kept = manifest.tower_cache_file("squeeze")
     data = bytearray(kept.read_bytes())
     data[-2] ^= 1
     kept.write_bytes(data)
@@ -305,7 +305,7 @@ def test_changed_numbers_in_a_kept_file(home, monkeypatch):
 
 
 def test_a_damaged_embedded_file_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "EMBEDDED", replace(weights.EMBEDDED, sha256="0" * 64))
+    monkeypatch.setattr(manifest, "EMBEDDED", replace(manifest.EMBEDDED, sha256="0" * 64))
     with pytest.raises(ValueError, match="lite.safetensors has sha256"):
         LPIPS("lite")
 
