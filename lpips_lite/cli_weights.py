@@ -27,17 +27,13 @@ def list_files() -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("weights", "MB", "here", "licence"):
         table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
-    table.add_row(
-        manifest.EMBEDDED.name, f"{manifest.EMBEDDED.megabytes:g}", "in the package", manifest.EMBEDDED.licence
-    )
+    places: list[tuple[manifest.WeightFile, Path | str | None]] = [(manifest.EMBEDDED, "in the package")]
     for net, entry in manifest.TOWER_FILES.items():
-        found = next(
-            (p for p in (manifest.tower_cache_file(net), manifest.find_checkpoint(net)) if p and p.exists()), None
-        )
-        table.add_row(entry.name, f"{entry.megabytes:g}", str(found or "no"), entry.licence)
-    for entry in manifest.CHANNEL_FILES.values():
-        path = manifest.find_channel_file(entry)
-        table.add_row(entry.name, f"{entry.megabytes:g}", str(path or "no"), entry.licence)
+        kept = manifest.tower_cache_file(net)
+        places.append((entry, kept if kept.exists() else manifest.find_checkpoint(net)))
+    places += [(entry, manifest.find_channel_file(entry)) for entry in manifest.CHANNEL_FILES.values()]
+    for entry, place in places:
+        table.add_row(entry.name, f"{entry.megabytes:g}", str(place or "no"), entry.licence)
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     console.print(f"folder: {manifest.home()}", soft_wrap=True)

@@ -9,7 +9,7 @@ import lpips_lite
 
 PACKAGE = Path(lpips_lite.__file__).parent
 ORDER = [  # each room may import the ones before it
-    *("manifest", "weights", "images", "frozen", "towers", "distance", "metric", "compat"),
+    *("manifest", "weights", "images", "frozen", "layers", "towers", "distance", "metric", "compat"),
     *("baselines.pixel", "baselines.structural", "baselines.style", "catalog", "pairs", "report"),
     *("cli_output", "cli_weights", "cli", "__main__"),
 ]
@@ -73,4 +73,4 @@ def test_lite_does_not_import_torchvision():
 
 def test_files_stay_short():
     lengths = {path.name: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
-    assert {name: n for name, n in lengths.items() if n > 320} == {}
+    assert {name: n for name, n in lengths.items() if n > 310} == {}

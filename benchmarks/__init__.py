@@ -1,0 +1,1 @@
+"""Measurements against peers and people; run from a clone."""
