@@ -1,0 +1,185 @@
+"""Agreement of a metric with people: the only definitions, on plain arrays.
+
+A triplet is a reference and two distorted images; d0 and d1 are a metric's distances of the two from the reference, and
+the judgement j is the fraction of observers who chose the second, p1, as closer. Every function says whether it counts
+triplets or votes: with `weights=None` each triplet counts once, with `weights=votes` each vote does.
+
+References:
+    Zhang et al., CVPR 2018, section 3 and appendix (2AFC score, human ceiling, JND average precision),
+    https://arxiv.org/abs/1801.03924
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def triplet_agreement(d0: ArrayLike, d1: ArrayLike, j: ArrayLike) -> Floats:
+    """Return the share of observers who agree with the metric's choice in each triplet, ½ where it has none.
+
+    Args:
+        d0: Distances of p0, (T,), lower = closer.
+        d1: Distances of p1, (T,).
+        j: Fraction of observers who chose p1, (T,), in [0, 1].
+
+    Returns:
+        (T,), in [0, 1].
+
+    Raises:
+        ValueError: If lengths differ, a distance is NaN, or a judgement is not in [0, 1].
+    """
+    d0, d1, j = _arrays(d0=d0, d1=d1, j=j)
+    if not ((j >= 0) & (j <= 1)).all():
+        raise ValueError(f"j has values from {j.min():g} to {j.max():g}; expected fractions in [0, 1]")
+    return np.where(d1 < d0, j, np.where(d0 < d1, 1 - j, 0.5))
+
+
+def agreement(d0: ArrayLike, d1: ArrayLike, j: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Return the 2AFC score: the mean of `triplet_agreement`, in [0, 1], ½ = chance.
+
+    Args:
+        d0, d1, j: See `triplet_agreement`.
+        weights: `None` counts triplets; the number of votes counts votes.
+
+    Example:
+        >>> round(agreement([0.1, 0.2, 0.3], [0.2, 0.1, 0.3], [0.0, 0.8, 1.0]), 4)
+        0.7667
+    """
+    return _mean(triplet_agreement(d0, d1, j), weights)
+
+
+def human_agreement(j: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Return how often a random observer agrees with another drawn with replacement: the mean of j² + (1−j)².
+
+    Biased upwards with few votes, since an observer may be compared with himself; see `leave_one_out_agreement`.
+    """
+    (j,) = _arrays(j=j)
+    return _mean(j**2 + (1 - j) ** 2, weights)
+
+
+def oracle_agreement(j: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Return the score of a metric that always chooses with the majority: the mean of max(j, 1−j)."""
+    (j,) = _arrays(j=j)
+    return _mean(np.maximum(j, 1 - j), weights)
+
+
+def leave_one_out_agreement(j: ArrayLike, votes: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Return how often an observer agrees with another one of the same triplet, over triplets with at least two votes.
+
+    [k(k−1) + (m−k)(m−k−1)] / [m(m−1)] for k of m votes: unbiased, whatever the number of votes.
+
+    Args:
+        j: Fraction of observers who chose p1, (T,).
+        votes: Number of observers, (T,).
+        weights: See `agreement`.
+
+    Raises:
+        ValueError: If no triplet has two votes.
+    """
+    j, m = _arrays(j=j, votes=votes)
+    several = m >= 2
+    if not several.any():
+        raise ValueError("votes: no triplet has two votes or more, so no observer can be left out")
+    j, m = j[several], m[several]
+    k = np.round(j * m)
+    agreeing = (k * (k - 1) + (m - k) * (m - k - 1)) / (m * (m - 1))
+    return _mean(agreeing, None if weights is None else np.asarray(weights, float)[several])
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % bootstrap interval, and the share of resamples on the other side of zero, twice."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+def bootstrap(
+    scores: ArrayLike, references: ArrayLike, weights: ArrayLike | None = None, *, repeats: int = 1000, seed: int = 0
+) -> Interval:
+    """Return the weighted mean of scores with an interval from resampling references, whose triplets belong together.
+
+    Args:
+        scores: One number a triplet, (T,): `triplet_agreement`, or the difference of two metrics' (a paired test).
+        references: What identifies each triplet's reference, (T,).
+        weights: See `agreement`.
+        repeats: Number of resamples.
+        seed: Of the resampling.
+
+    Returns:
+        The mean, the 2.5 and 97.5 percentiles, and a two-sided p-value for a mean of zero.
+    """
+    (scores,) = _arrays(scores=scores)
+    weight = np.ones_like(scores) if weights is None else np.asarray(weights, float)
+    _, group = np.unique(np.asarray(references), return_inverse=True)
+    numerator, denominator = np.bincount(group, weight * scores), np.bincount(group, weight)
+    generator, means = np.random.default_rng(seed), []
+    for _ in range(repeats):
+        drawn = generator.integers(len(numerator), size=len(numerator))
+        means.append(numerator[drawn].sum() / denominator[drawn].sum())
+    low, high = np.percentile(means, [2.5, 97.5])
+    beyond = min(np.mean(np.array(means) <= 0), np.mean(np.array(means) >= 0))
+    return Interval(_mean(scores, weight), float(low), float(high), float(min(1.0, 2 * beyond)))
+
+
+def log_likelihood(probability: ArrayLike, j: ArrayLike, votes: ArrayLike) -> float:
+    """Return the mean log-likelihood of a vote, in nats: 0 = certain and right, −log 2 = a coin.
+
+    Args:
+        probability: The model's probability that an observer chooses p1, (T,), in (0, 1).
+        j: Fraction of observers who did, (T,).
+        votes: Number of observers, (T,).
+    """
+    p, j, votes = _arrays(probability=probability, j=j, votes=votes)
+    return _mean(j * np.log(p) + (1 - j) * np.log1p(-p), votes)
+
+
+def jnd_average_precision(d: ArrayLike, same: ArrayLike) -> float:
+    """Return how well small distances find the pairs that people call the same: area under precision over recall.
+
+    Pairs are ranked by distance; precision is made monotone, as in the VOC challenge.
+
+    Args:
+        d: Distance of each pair, (P,), lower = closer.
+        same: Fraction of observers who said "same", (P,).
+
+    Returns:
+        In [0, 1], higher = better.
+
+    Raises:
+        ValueError: If nobody called any pair the same.
+    """
+    d, same = _arrays(d=d, same=same)
+    if same.sum() == 0:
+        raise ValueError("same: all zero; expected at least one pair that somebody called the same")
+    same = same[np.argsort(d, kind="stable")]
+    true_positives = np.cumsum(same)
+    precision = true_positives / np.arange(1, len(same) + 1)
+    recall = true_positives / same.sum()
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0) * envelope))
+
+
+def _arrays(**named: ArrayLike) -> tuple[Floats, ...]:
+    """Turn arguments into equally long float arrays without NaN."""
+    arrays = {name: np.atleast_1d(np.asarray(value, dtype=np.float64)) for name, value in named.items()}
+    first, length = next((name, len(array)) for name, array in arrays.items())
+    for name, array in arrays.items():
+        if array.ndim != 1 or len(array) != length:
+            raise ValueError(f"{name} has shape {array.shape}; expected ({length},), the length of {first}")
+        if np.isnan(array).any():
+            raise ValueError(f"{name} has NaN at {np.flatnonzero(np.isnan(array))[:5].tolist()}; expected numbers")
+    if length == 0:
+        raise ValueError(f"{first} is empty; expected at least one triplet")
+    return tuple(arrays.values())
+
+
+def _mean(values: Floats, weights: ArrayLike | None) -> float:
+    return float(np.average(values, weights=None if weights is None else np.asarray(weights, dtype=np.float64)))
