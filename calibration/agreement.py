@@ -43,7 +43,9 @@ def agreement(d0: ArrayLike, d1: ArrayLike, j: ArrayLike, weights: ArrayLike | N
     """Return the 2AFC score: the mean of `triplet_agreement`, in [0, 1], ½ = chance.
 
     Args:
-        d0, d1, j: See `triplet_agreement`.
+        d0: Distances of p0, (T,), lower = closer.
+        d1: Distances of p1, (T,).
+        j: Fraction of observers who chose p1, (T,), in [0, 1].
         weights: `None` counts triplets; the number of votes counts votes.
 
     Example:
@@ -125,8 +127,8 @@ def bootstrap(
         drawn = generator.integers(len(numerator), size=len(numerator))
         means.append(numerator[drawn].sum() / denominator[drawn].sum())
     low, high = np.percentile(means, [2.5, 97.5])
-    beyond = min(np.mean(np.array(means) <= 0), np.mean(np.array(means) >= 0))
-    return Interval(_mean(scores, weight), float(low), float(high), float(min(1.0, 2 * beyond)))
+    negative, positive = float(np.mean(np.array(means) <= 0)), float(np.mean(np.array(means) >= 0))
+    return Interval(_mean(scores, weight), float(low), float(high), min(1.0, 2 * negative, 2 * positive))
 
 
 def log_likelihood(probability: ArrayLike, j: ArrayLike, votes: ArrayLike) -> float:

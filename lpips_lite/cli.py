@@ -18,7 +18,7 @@ import click
 
 from lpips_lite import __version__
 from lpips_lite.catalog import METRICS, Measure
-from lpips_lite.cli_output import Row, render
+from lpips_lite.cli_output import Row, progress, render
 from lpips_lite.cli_weights import weights
 from lpips_lite.pairs import Pair, find_pairs
 
@@ -116,7 +116,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("-f", "--format", "style", type=click.Choice(["table", "json", "csv", "jsonl"]),
               help="Output format.  [default: by --output's suffix, else table]")  # fmt: skip
 @click.option("-o", "--output", type=_PATH, help="Write the result to this file instead of stdout.")
-@click.option("--heatmap", type=_PATH, help="Draw where the images differ: a PNG, or a folder for several pairs.")
+@click.option("--heatmap", type=_PATH, help="Draw where the images differ: a file like heat.png, or a folder.")
 @click.option("--overlay", is_flag=True, help="Draw the heatmap over the image.")
 @click.option("--fail", "rules", multiple=True, metavar="RULE", callback=parse_rules,
               help='Exit with status 1 if a pair crosses it, like "lite>0.2". Repeatable.')  # fmt: skip
@@ -146,18 +146,18 @@ def compare(
     try:
         pairing = find_pairs(ref, images)
         measures = build_measures(metrics, device)
-        check_options(metrics, rules, measures, heatmap, len(pairing.pairs))
+        check_options(rules, measures, heatmap, overlay, len(pairing.pairs))
         if pairing.ignored:
             say(f"note: left out {len(pairing.ignored)} files that are not images, like {pairing.ignored[0]}")
         unmatched = [f"{path}: no image of this name in the other folder" for path in pairing.unmatched]
         problems = [] if allow_unmatched else unmatched
         rows = []
-        for pair in progress(pairing.pairs):
+        for pair in progress(pairing.pairs, "comparing"):
             try:
                 x, y = load_pair(pair, resize, device)
                 rows.append(measure_pair(pair, x, y, measures))
                 if heatmap is not None:
-                    target = heatmap if len(pairing.pairs) == 1 else heatmap / f"{pair.name}.png"
+                    target = heatmap if heatmap.suffix else heatmap / f"{pair.name}.png"
                     save_heatmap(target, x, y, rows[-1], measures, overlay)
             except (OSError, ValueError) as error:
                 if debug:
@@ -197,16 +197,19 @@ def build_measures(names: Iterable[str], device: str) -> dict[str, Measure]:
 
 
 def check_options(
-    metrics: Sequence[str], rules: Sequence[Rule], measures: Mapping[str, Measure], heatmap: Path | None, pairs: int
+    rules: Sequence[Rule], measures: Mapping[str, Measure], heatmap: Path | None, overlay: bool, pairs: int
 ) -> None:
     """Raise a ValueError if options contradict each other."""
+    names = ",".join(measures)
     for name, _, _ in rules:
-        if name not in metrics:
-            raise ValueError(f"--fail names {name}, which is not measured: add it to --metric {','.join(metrics)}")
+        if name not in measures:
+            raise ValueError(f"--fail names {name}, which is not measured: add it to --metric {names}")
     if heatmap is None:
+        if overlay:
+            raise ValueError("--overlay: expected --heatmap with it")
         return
     if not any(measure.distance_map for measure in measures.values()):
-        raise ValueError(f"--heatmap: {', '.join(metrics)} has no map; add lite, alex, vgg or squeeze to --metric")
+        raise ValueError(f"--heatmap: {names} has no map; add lite, alex, vgg or squeeze to --metric")
     if pairs > 1 and heatmap.suffix:
         raise ValueError(f"--heatmap {heatmap}: there are {pairs} pairs; expected a folder, not a file")
 
@@ -298,12 +301,3 @@ def write(text: str, output: Path | None) -> None:
 def say(line: str) -> None:
     """Talk on stderr."""
     click.echo(line, err=True)
-
-
-def progress(pairs: Sequence[Pair]) -> Iterable[Pair]:
-    """Show a progress bar on stderr, if it is a terminal and there is something to wait for."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(pairs, "comparing", console=console, transient=True, disable=len(pairs) < 2 or not console.is_terminal)

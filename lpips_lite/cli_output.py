@@ -1,4 +1,4 @@
-"""Formats of results: rows in; a table, JSON, JSONL or CSV out, each with the signature of every metric."""
+"""What a person sees: rows in; a table, JSON, JSONL or CSV with signatures out; and a progress bar meanwhile."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import io
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from lpips_lite.catalog import METRICS
 
+T = TypeVar("T")
 Row = dict[str, Any]  # reference, image, one number a metric, identical
 
 
@@ -71,3 +72,12 @@ def render_table(rows: Sequence[Row], signatures: Mapping[str, str]) -> str:
         console.print(f"{name}: {signature}", style="dim", soft_wrap=True)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def progress(items: Sequence[T], title: str) -> Iterable[T]:
+    """Go through items with a progress bar on stderr, if that is a terminal and there is something to wait for."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, title, console=console, transient=True, disable=len(items) < 2 or not console.is_terminal)

@@ -165,6 +165,8 @@ def test_heatmaps(folder):
     assert not torch.equal(over, plain)
     assert run("scene.png", "scene_blur.png", "scene_jpeg.png", "--heatmap", "maps")[0] == 0
     assert sorted(path.name for path in (folder / "maps").iterdir()) == ["scene_blur.png", "scene_jpeg.png"]
+    assert run("scene.png", "scene_blur.png", "--heatmap", "maps2")[0] == 0  # a folder for one pair too
+    assert (folder / "maps2" / "scene_blur.png").exists()
     (folder / "other").mkdir()
     shutil.copy("scene_jpeg.png", "other/scene_blur.png")
     assert run("scene.png", "scene_blur.png", "other/scene_blur.png", "--heatmap", "same")[0] == 0
@@ -214,6 +216,7 @@ WRONG = {
     "stray rule": (["scene.png", "scene.png", "--fail", "ssim<1"], "--fail names ssim, which is not measured"),
     "resize": (["scene.png", "scene.png", "--resize", "9"], "'9'; expected no, ref or WIDTHxHEIGHT, like 256x256"),
     "no map": (["scene.png", "scene.png", "-m", "ssim", "--heatmap", "h.png"], "--heatmap: ssim has no map"),
+    "overlay": (["scene.png", "scene.png", "--overlay"], "--overlay: expected --heatmap with it"),
     "one map": (["scene.png"] * 3 + ["--heatmap", "h.png"], "there are 2 pairs; expected a folder, not a file"),
     "device": (["scene.png", "scene.png", "--device", "xpu:7"], "--device xpu:7: not usable on this machine"),
     "nonsense device": (["scene.png", "scene.png", "--device", "toaster"], "--device toaster: not usable"),
