@@ -23,9 +23,9 @@ from pathlib import Path
 import click
 import numpy as np
 import pandas as pd
-from rich.progress import track
 
 from lpips_lite import read_image
+from lpips_lite.cli_output import progress
 
 SCORE_GAP = 0.5  # opinion scores at least this far apart make a pair
 NIGHTS_VOTES = 6  # as its authors use it
@@ -227,9 +227,8 @@ def duplicates(triplets: Sequence[Triplet]) -> list[str]:
 def image_problems(triplets: Sequence[Triplet]) -> Iterator[str]:
     """Decode every image once and say which cannot be read, or differ in size from their reference."""
     sizes: dict[Path, tuple[int, ...]] = {}
-    for path in track(
-        dict.fromkeys(p for t in triplets for p in (t.ref, t.p0, t.p1)), "reading images", transient=True
-    ):
+    paths = dict.fromkeys(path for t in triplets for path in (t.ref, t.p0, t.p1))
+    for path in progress(list(paths), "reading images"):
         try:
             sizes[path] = tuple(read_image(path).shape)
         except (OSError, ValueError) as error:

@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 from calibration.distort import distort
+from lpips_lite import LPIPS
+from lpips_lite.report import heatmap
 
 FOLDER = Path(__file__).parent / "images"
 SIDE, SAMPLES = 256, 3  # pixels, and rays a pixel along each axis
@@ -111,7 +113,7 @@ def render() -> torch.Tensor:
 
 
 def main() -> None:
-    """Write scene.png and its four distortions."""
+    """Write scene.png, its four distortions, and a picture of one of them beside its heatmap."""
     scene = render().mul(255).round().div(255)
     images = {"scene": scene}
     for name, kind, level in (
@@ -126,6 +128,15 @@ def main() -> None:
     for name, image in images.items():
         pixels = image[0].mul(255).round().byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(FOLDER / f"{name}.png", optimize=True)
+    metric, jpeg = LPIPS("lite"), images["scene_jpeg"]
+    caption = f"scene_jpeg.png   lite {metric(jpeg, scene):.4f}"
+    heat = heatmap(metric.distance_map(jpeg, scene)[0, 0], jpeg[0], caption)
+    strip = Image.new("RGB", (2 * (SIDE + 12) + heat.width, heat.height), "white")
+    for position, name in enumerate(("scene", "scene_jpeg")):
+        with Image.open(FOLDER / f"{name}.png") as picture:
+            strip.paste(picture, (12 + position * (SIDE + 12), heat.height - SIDE - 12))
+    strip.paste(heat, (2 * (SIDE + 12), 0))
+    strip.save(FOLDER.parent / "heatmap.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "136877dbb2cd7a91a44d400ca5346a891a96e56925ce5195d941e58da840d3e6",
+    "6ceefa0dd069aa71a107967e8922e86eda34c900445e9165f627c7752ed12469",
     1.1,
     "embedded",
     "BSD-2-Clause",

@@ -228,6 +228,7 @@ class FeatureTower(Frozen):
             Features ≥ 0 in tap order, L × (N, C_l, H_l, W_l).
         """
         x = (x - self._tensors["mean"].to(x.dtype)) / self._tensors["std"].to(x.dtype)
+        x = x.contiguous(memory_format=torch.channels_last)  # convolutions, pooling and norms over channels are faster
         return self.spec.run(x, self._tensors, self.taps, self.pooling)
 
     def extra_repr(self) -> str:

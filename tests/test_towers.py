@@ -13,20 +13,20 @@ from tests.peers import random_tower
 def test_each_tap_equals_a_prefix_of_torchvisions_features(net, pooling):
     models = pytest.importorskip("torchvision.models")
     build = {"alex": "alexnet", "vgg": "vgg16", "vgg19": "vgg19", "squeeze": "squeezenet1_1"}[net]
-    features = getattr(models, build)(weights=None).features.eval()
-    tensors = {f"features.{key}": tensor for key, tensor in features.state_dict().items()}
+    features = getattr(models, build)(weights=None).features.eval().double()
+    tensors = {f"features.{key}": tensor.float() for key, tensor in features.state_dict().items()}
     tower = FeatureTower(net, weights=tensors, pooling=pooling)
     if pooling == "average":
         for index, layer in enumerate(features):
             if isinstance(layer, torch.nn.MaxPool2d):
                 features[index] = torch.nn.AvgPool2d(layer.kernel_size, layer.stride, ceil_mode=layer.ceil_mode)
-    x = torch.rand(1, 3, 75, 64)
+    x = torch.rand(1, 3, 75, 64, dtype=torch.float64)
     scaled = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
         :, None, None
     ]
     with torch.no_grad():
         for tap, feature in zip(tower.taps, tower(x), strict=True):
-            torch.testing.assert_close(feature, features[: tap.index + 1](scaled), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(feature, features[: tap.index + 1](scaled), rtol=1e-9, atol=1e-12)
             assert feature.shape[1] == tap.channels
 
 
