@@ -9,8 +9,7 @@ from __future__ import annotations
 import operator
 import re
 import traceback
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +19,13 @@ from lpips_lite import __version__
 from lpips_lite.catalog import METRICS, Measure
 from lpips_lite.cli_output import Row, progress, render
 from lpips_lite.cli_weights import weights
-from lpips_lite.pairs import Pair, find_pairs
+from lpips_lite.measuring import Resize, build_measures, load_pair, measure_pair, say, signature_of
+from lpips_lite.pairs import find_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Rule = tuple[str, str, float]  # metric, comparison, threshold
-Resize = str | tuple[int, int]  # "no", "ref", or (height, width)
 
 COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
@@ -44,6 +43,9 @@ Metrics: {metrics}
   ↓ lower is closer, ↑ higher is closer. `lite` (the default) needs no download.
 
 \b
+Exit status: 0 fine, 1 a --fail rule was crossed, 2 bad input.
+
+\b
 Shell completion (bash; zsh and fish likewise):
   eval "$(_COMPARE_IMAGES_COMPLETE=bash_source compare-images)"
 """.format(metrics="  ".join(f"{name}{'↓' if m.direction == 'lower' else '↑'}" for name, m in METRICS.items()))
@@ -56,8 +58,18 @@ class Program(click.Group):
         return super().parse_args(ctx, args if args[:1] == ["weights"] else ["compare", *args])
 
 
+class CompareContext(click.Context):
+    """A context that calls itself by the program's name alone."""
+
+    @property
+    def command_path(self) -> str:
+        return "compare-images"
+
+
 class Compare(click.Command):
     """The command behind the program's own name, which its usage line therefore leaves out."""
+
+    context_class = CompareContext
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage("compare-images", "[OPTIONS] REF IMAGE [IMAGE]...")
@@ -164,7 +176,8 @@ def compare(
                     traceback.print_exc()
                 problems.append(str(error))
         signatures = {name: measure.signature + signature_of(resize) for name, measure in measures.items()}
-        write(render(rows, signatures, style or style_of(output)), output)
+        if rows or not problems:
+            write(render(rows, signatures, style or style_of(output)), output)
     except (OSError, ValueError, ImportError) as error:
         if debug:
             raise
@@ -181,19 +194,7 @@ def compare(
     ctx.exit(2 if problems else 1 if crossed else 0)
 
 
-# -- measuring -------------------------------------------------------------------------------------------------------
-
-
-def build_measures(names: Iterable[str], device: str) -> dict[str, Measure]:
-    """Load each metric onto a device."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {device}: not usable on this machine ({reason}); --device cpu always is") from error
-    return {name: METRICS[name].build(device) for name in names}
+# -- options and files ----------------------------------------------------------------------------------------------
 
 
 def check_options(
@@ -214,59 +215,6 @@ def check_options(
         raise ValueError(f"--heatmap {heatmap}: there are {pairs} pairs; expected a folder, not a file")
 
 
-def load_pair(pair: Pair, resize: Resize, device: str) -> tuple[Tensor, Tensor]:
-    """Read image and reference as batches of one, equally large: (1, 3, H, W) in [0, 1]."""
-    image, reference = read_quietly(pair.image), read_quietly(pair.reference)
-    if resize == "ref":
-        image = fit(image, (reference.shape[1], reference.shape[2]))
-    elif isinstance(resize, tuple):
-        image, reference = fit(image, resize), fit(reference, resize)
-    if reference.shape != image.shape:
-        sizes = " against ".join(f"{t.shape[2]}×{t.shape[1]}" for t in (image, reference))
-        raise ValueError(f"{pair.image}: sizes differ, {sizes} of {pair.reference}; --resize ref makes them equal")
-    return image[None].to(device), reference[None].to(device)
-
-
-def measure_pair(pair: Pair, x: Tensor, y: Tensor, measures: Mapping[str, Measure]) -> Row:
-    """Return one row of results."""
-    import torch
-
-    row: Row = {"reference": str(pair.reference), "image": str(pair.image)}
-    with torch.inference_mode():
-        for name, measure in measures.items():
-            try:
-                row[name] = measure.compute(x, y).item()
-            except ValueError as error:  # too small, say
-                raise ValueError(f"{pair.image}: {name}: {error}") from error
-    return {**row, "identical": torch.equal(x, y)}
-
-
-def read_quietly(path: Path) -> Tensor:
-    """Read an image; what the library warns of becomes a note on stderr."""
-    from lpips_lite.images import read_image
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        image = read_image(path)
-    for warning in caught:
-        say(f"note: {warning.message}")
-    return image
-
-
-def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (3, H, W) to (height, width), bicubic and antialiased."""
-    from torch.nn.functional import interpolate
-
-    return interpolate(image[None], size, mode="bicubic", antialias=True)[0].clamp(0, 1)
-
-
-def signature_of(resize: Resize) -> str:
-    """Return what resizing adds to a signature."""
-    if isinstance(resize, tuple):
-        return f" resize={resize[1]}x{resize[0]}"
-    return "" if resize == "no" else f" resize={resize}"
-
-
 def save_heatmap(path: Path, x: Tensor, y: Tensor, row: Row, measures: Mapping[str, Measure], overlay: bool) -> None:
     """Draw the first metric that has a map."""
     import torch
@@ -278,9 +226,6 @@ def save_heatmap(path: Path, x: Tensor, y: Tensor, row: Row, measures: Mapping[s
         values = distance_map(x, y)[0, 0]
     path.parent.mkdir(parents=True, exist_ok=True)
     heatmap(values, x[0], f"{Path(row['image']).name}   {name} {row[name]:.4f}", overlay=overlay).save(path)
-
-
-# -- output ----------------------------------------------------------------------------------------------------------
 
 
 def style_of(output: Path | None) -> str:
@@ -296,8 +241,3 @@ def write(text: str, output: Path | None) -> None:
     else:
         output.write_text(text, encoding="utf-8")
         say(f"wrote {output}")
-
-
-def say(line: str) -> None:
-    """Talk on stderr."""
-    click.echo(line, err=True)

@@ -8,9 +8,12 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lpips_lite.catalog import METRICS
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 T = TypeVar("T")
 Row = dict[str, Any]  # reference, image, one number a metric, identical
@@ -44,7 +47,7 @@ def rounded(value: Any) -> Any:
 def render_table(rows: Sequence[Row], signatures: Mapping[str, str]) -> str:
     """Format results for people; the closest image of each column is bold on a terminal."""
     from rich import box
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     references = {row["reference"] for row in rows}
@@ -57,21 +60,25 @@ def render_table(rows: Sequence[Row], signatures: Mapping[str, str]) -> str:
     closest = {name: (min if METRICS[name].direction == "lower" else max)((row[name] for row in rows), default=None)
                for name in signatures}  # fmt: skip
     for row in rows:
-        cells = [row["reference"]] if len(references) > 1 else []
-        cells.append(row["image"] + ("  (identical)" if row["identical"] else ""))
+        cells = [escape(row["reference"])] if len(references) > 1 else []
+        cells.append(escape(row["image"]) + ("  (identical)" if row["identical"] else ""))
         for name in signatures:
             text = f"{row[name]:.{METRICS[name].decimals}f}"
             cells.append(f"[bold]{text}[/bold]" if len(rows) > 1 and row[name] == closest[name] else text)
         table.add_row(*cells)
-    terminal = sys.stdout.isatty()
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=None if terminal else 200, highlight=False)
-    if len(references) == 1:
-        console.print(f"reference: {references.pop()}")
-    console.print(table)
-    for name, signature in signatures.items():
-        console.print(f"{name}: {signature}", style="dim", soft_wrap=True)
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    heading = [f"reference: {references.pop()}"] if len(references) == 1 else []
+    return to_text(*heading, table, *(f"{name}: {signature}" for name, signature in signatures.items()))
+
+
+def to_text(*parts: Table | str) -> str:
+    """Lay out tables and lines for stdout: in colour and as wide as it is on a terminal, plain and wide elsewhere."""
+    from rich.console import Console
+
+    terminal, text = sys.stdout.isatty(), io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=None if terminal else 200, highlight=False)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str), markup=not isinstance(part, str))
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def progress(items: Sequence[T], title: str) -> Iterable[T]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
+
+from lpips_lite.cli_output import to_text
 
 NETS = ("alex", "vgg", "vgg19", "squeeze")
 
@@ -19,7 +20,6 @@ def weights() -> None:
 def list_files() -> None:
     """List the towers and channel weights there are, their licences, and which are on this machine."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from lpips_lite import manifest
@@ -34,9 +34,7 @@ def list_files() -> None:
     places += [(entry, manifest.find_channel_file(entry)) for entry in manifest.CHANNEL_FILES.values()]
     for entry, place in places:
         table.add_row(entry.name, f"{entry.megabytes:g}", str(place or "no"), entry.licence)
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(table)
-    console.print(f"folder: {manifest.home()}", soft_wrap=True)
+    click.echo(to_text(table, f"folder: {manifest.home()}"), nl=False)
 
 
 @weights.command()

@@ -140,7 +140,7 @@ def find_channel_file(entry: WeightFile) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def download(entry: WeightFile, folder: Path, wanted_by: str, argument: str) -> Path:
+def download(entry: WeightFile, folder: Path, net: str, argument: str) -> Path:
     """Download to a temporary file, verify, rename (all in torch.hub), or say how to do without."""
     path = folder / entry.file
     address = entry.source
@@ -149,9 +149,9 @@ def download(entry: WeightFile, folder: Path, wanted_by: str, argument: str) -> 
         torch.hub.download_url_to_file(address, str(path), entry.sha256, progress=sys.stderr.isatty())
     except (OSError, RuntimeError, ImportError) as error:
         raise FileNotFoundError(
-            f"{wanted_by} needs {entry.file} ({entry.megabytes:g} MB, sha256 {entry.sha256}…), which is not on this "
-            f"machine, and {address} could not be downloaded ({error}). Put the file into {home()}, or pass "
-            f"{argument}, or run `compare-images weights fetch` where there is a network. "
+            f"net={net!r} needs the {entry.name}, {entry.file} ({entry.megabytes:g} MB, sha256 {entry.sha256}), not on "
+            f"this machine; {address} could not be downloaded ({error}). Put the file into {home()}, or pass "
+            f"{argument}=PATH, or run `compare-images weights fetch {net}` where there is a network. "
             f'net="lite" needs no download.'
         ) from error
     return path

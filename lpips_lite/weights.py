@@ -83,7 +83,7 @@ def load_channel_weights(
         return f"lite-{read_metadata(path)['version']}", _read_channel_weights(path, channels)
     version = "v0.1" if source == "calibrated" else str(source)
     if (net, version) in manifest.CHANNEL_FILES:
-        return version, _read_channel_weights(_cached_channel_file(manifest.CHANNEL_FILES[net, version]), channels)
+        return version, _read_channel_weights(_cached_channel_file(net, version), channels)
     if re.fullmatch(r"v\d+\.\d+|calibrated", str(source)):
         known = ", ".join(sorted(v for n, v in manifest.CHANNEL_FILES if n == net)) or "none"
         raise ValueError(
@@ -138,7 +138,7 @@ def _load_cached_tower(net: str, shapes: Shapes) -> Tensors:
             entry, checkpoint = manifest.TOWER_FILES[net], manifest.find_checkpoint(net)
             with tempfile.TemporaryDirectory(dir=manifest.home()) as scratch:
                 if checkpoint is None:
-                    checkpoint = manifest.download(entry, Path(scratch), f"net={net!r}", "tower_weights=PATH")
+                    checkpoint = manifest.download(entry, Path(scratch), net, "tower_weights")
                 else:
                     _verify(checkpoint, entry.sha256)
                 convert_tower(net, checkpoint, cached, shapes)
@@ -151,14 +151,15 @@ def convert_tower(net: str, checkpoint: Path, out: Path, shapes: Shapes) -> None
     save_tensors(out, tensors, {"net": net, "source": checkpoint.name, "content": content_hash(tensors)})
 
 
-def _cached_channel_file(entry: manifest.WeightFile) -> Path:
+def _cached_channel_file(net: str, version: str) -> Path:
+    entry = manifest.CHANNEL_FILES[net, version]
     path = manifest.find_channel_file(entry)
     if path is None:
         manifest.home().mkdir(parents=True, exist_ok=True)
         with FileLock((manifest.home() / entry.file).with_suffix(".lock")):
             path = manifest.find_channel_file(entry)
             if path is None:
-                return manifest.download(entry, manifest.home(), entry.name, "channel_weights=PATH")
+                return manifest.download(entry, manifest.home(), net, "channel_weights")
     _verify(path, entry.sha256)
     return path
 
@@ -206,7 +207,8 @@ def _read_tensors(path: Path) -> Tensors:
     except Exception as error:  # the readers raise six unrelated types for a bad file
         size = path.stat().st_size
         raise ValueError(
-            f"weights: {path} ({size} bytes) cannot be read; it may be truncated ({type(error).__name__}: {error})"
+            f"weights: {path} ({size} bytes) cannot be read as weights; it may be truncated "
+            f"({type(error).__name__}: {error})"
         ) from error
     if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ValueError(f"weights: {path} does not hold a mapping of names to tensors")

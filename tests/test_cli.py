@@ -185,7 +185,7 @@ def test_resize(folder):
     assert fixed["signatures"]["lite"].endswith(" resize=64x48")
     assert fixed["results"][0]["lite"] < 0.2
     scene = read_image("scene.png")
-    from lpips_lite.cli import fit
+    from lpips_lite.measuring import fit
 
     pillow = np.asarray(Image.open("scene.png").resize((64, 48), Image.Resampling.BICUBIC)) / 255
     assert np.abs(fit(scene, (48, 64)).permute(1, 2, 0).numpy() - pillow).max() < 0.01
@@ -260,6 +260,15 @@ def test_no_network_says_what_to_do(folder, monkeypatch):
         assert part in err
 
 
+def test_nothing_measured_prints_no_empty_table(folder):
+    (folder / "text.png").write_text("hello, this is text")
+    assert run("scene.png", "text.png")[1] == ""
+
+
+def test_usage_errors_point_to_the_programs_own_help(folder):
+    assert "Try 'compare-images --help' for help." in run("scene.png")[2]
+
+
 def test_notes_about_files_go_to_stderr(folder):
     Image.open("scene.png").convert("RGBA").resize((64, 64)).save("opaque.png")
     Image.new("RGBA", (64, 64), (255, 0, 0, 128)).save("clear.png")
@@ -306,6 +315,7 @@ def test_shell_completion():
 def test_weights_list_names_files_sizes_and_licences():
     status, out, _ = run("weights", "list")
     assert status == 0
+    assert all(line == line.rstrip() for line in out.splitlines())
     assert re.search(r"AlexNet tower +244.4 +no +trained on ImageNet", out)
     assert re.search(r"lite tower and channel weights +1.1 +in the package +BSD-2-Clause", out)
 

@@ -11,7 +11,7 @@ PACKAGE = Path(lpips_lite.__file__).parent
 ORDER = [  # each room may import the ones before it
     *("manifest", "weights", "images", "frozen", "layers", "towers", "distance", "metric", "compat"),
     *("baselines.pixel", "baselines.structural", "baselines.style", "catalog", "pairs", "report"),
-    *("cli_output", "cli_weights", "cli", "__main__"),
+    *("cli_output", "cli_weights", "measuring", "cli", "__main__"),
 ]
 
 

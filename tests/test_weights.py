@@ -275,7 +275,9 @@ def test_truncated_files(tmp_path, suffix):
     else:
         save_file(random_tower("squeeze"), path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=rf"tower{suffix} \(\d+ bytes\) cannot be read; it may be truncated"):
+    with pytest.raises(
+        ValueError, match=rf"tower{suffix} \(\d+ bytes\) cannot be read as weights; it may be truncated"
+    ):
         LPIPS("squeeze", tower_weights=path)
 
 
