@@ -223,7 +223,7 @@ def main(
     pool = read_photos(photos)
     held_out = torch.arange(len(pool)) % HOLD_OUT_EVERY == 0
     tower = FeatureTower("alex", weights=teacher)
-    _, teacher_weights = load_channel_weights("alex", channel_weights, [tap.channels for tap in tower.taps])
+    teacher_weights = load_channel_weights("alex", channel_weights, [tap.channels for tap in tower.taps]).tensors
     run = Run(pool[~held_out], tower, teacher_weights, Hyperparameters(steps, batch_size, lr, seed))
     checkpoint, log = out.with_suffix(".ckpt"), out.with_suffix(".csv")
     if checkpoint.exists():

@@ -97,15 +97,20 @@ class LPIPS(Frozen):
         _check_choice("reduction", reduction, ("mean", "sum", "none"))
         _check_choice("check_range", check_range, ("auto", "always", "never"))
         channels = [tap.channels for tap in TOWERS[net].find_taps()]
-        label, weights = load_channel_weights(net, channel_weights, channels)
-        scaled = label != "v0.0"  # that version fed [-1, 1] to the tower as it was
+        channel = load_channel_weights(net, channel_weights, channels)
+        scaled = channel.label != "v0.0"  # that version fed [-1, 1] to the tower as it was
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if scaled else ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         tower = FeatureTower(net, weights=tower_weights, mean=mean, std=std)
-        super().__init__({f"channel_weights.{index}": weight for index, weight in enumerate(weights)})
-        self.tower = tower
+        if channel.tower not in (None, tower.fingerprint):
+            raise ValueError(
+                f"channel_weights={str(channel_weights)!r} were fitted on tower {channel.tower}; "
+                f"expected this tower's {tower.fingerprint}"
+            )
+        super().__init__({f"channel_weights.{index}": weight for index, weight in enumerate(channel.tensors)})
+        self.tower, self.slope = tower, channel.slope
         self.reduction, self.check_range = reduction, check_range
-        self.signature = f"{DEFINITION} net={net} tower={tower.fingerprint} weights={label}"
-        if label != "uniform":
+        self.signature = f"{DEFINITION} net={net} tower={tower.fingerprint} weights={channel.label}"
+        if channel.label != "uniform":
             self.signature += f"-{content_hash(self.tensors)}"
         self._checked: set[tuple[torch.Size, torch.dtype]] = set()
 
@@ -150,6 +155,26 @@ class LPIPS(Frozen):
         size = (x.shape[2], x.shape[3])
         maps = self._layer_maps(x, y)
         return torch.stack([maths.pool_map(layer_map, size) for layer_map in maps]).sum(dim=0)
+
+    def preference(self, ref: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
+        """Return the probability that people choose `p1` as closer to `ref`: σ(slope · (d0 − d1)).
+
+        Args:
+            ref: Images, (N, 3, H, W), float in [0, 1] or uint8.
+            p0: The first distorted images, same shape.
+            p1: The second.
+
+        Returns:
+            (N,), in [0, 1]; ½ where both are equally far.
+
+        Raises:
+            TypeError: As `forward`.
+            ValueError: As `forward`; also if the channel weights carry no fitted slope (`calibration.fit` writes one).
+        """
+        if self.slope is None:
+            raise ValueError(f"preference: the weights of {self.signature!r} carry no slope fitted to votes")
+        d0, d1 = (self.layer_distances(image, ref).sum(dim=1) for image in (p0, p1))
+        return torch.sigmoid(self.slope * (d0 - d1))
 
     # -- encodings ---------------------------------------------------------------------------------------------------
 

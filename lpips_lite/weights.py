@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -25,6 +26,23 @@ from lpips_lite import manifest
 
 Tensors = dict[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class ChannelWeights:
+    """The weight of each channel of each layer, and what is known of where they come from.
+
+    Attributes:
+        label: For signatures: "v0.1", "uniform", a file's stem, …
+        tensors: L × (C_l,), float32, ≥ 0.
+        tower: Fingerprint of the tower they were fitted on, if the file says so.
+        slope: P(people choose p1) = σ(slope · (d0 − d1)), if it was fitted to votes.
+    """
+
+    label: str
+    tensors: tuple[Tensor, ...]
+    tower: str | None = None
+    slope: float | None = None
 
 
 # -- what callers ask for --------------------------------------------------------------------------------------------
@@ -58,9 +76,7 @@ def load_tower(net: str, source: str | os.PathLike[str] | None, shapes: Shapes) 
     return read_tower(path, shapes)
 
 
-def load_channel_weights(
-    net: str, source: str | os.PathLike[str], channels: Sequence[int]
-) -> tuple[str, tuple[Tensor, ...]]:
+def load_channel_weights(net: str, source: str | os.PathLike[str], channels: Sequence[int]) -> ChannelWeights:
     """Load the non-negative weight of each channel of each layer.
 
     Args:
@@ -69,21 +85,20 @@ def load_channel_weights(
         channels: Number of channels of each layer.
 
     Returns:
-        A label for signatures ("v0.1", "uniform", a file's stem, …), and L tensors (C_l,), float32. A published file is
-        recognised, so that its path and its version are one metric.
+        The weights. A published file is recognised, so that its path and its version are one metric.
 
     Raises:
         ValueError: As `load_tower`; also if a weight is negative, or nothing is published for this net and version.
         FileNotFoundError: As `load_tower`.
     """
     if source == "uniform":
-        return "uniform", tuple(torch.ones(count) for count in channels)
+        return ChannelWeights("uniform", tuple(torch.ones(count) for count in channels))
     if source == "calibrated" and net == "lite":
         path = embedded_file()
-        return f"lite-{read_metadata(path)['version']}", _read_channel_weights(path, channels)
+        return ChannelWeights(f"lite-{read_metadata(path)['version']}", _read_channel_weights(path, channels))
     version = "v0.1" if source == "calibrated" else str(source)
     if (net, version) in manifest.CHANNEL_FILES:
-        return version, _read_channel_weights(_cached_channel_file(net, version), channels)
+        return ChannelWeights(version, _read_channel_weights(_cached_channel_file(net, version), channels))
     if re.fullmatch(r"v\d+\.\d+|calibrated", str(source)):
         known = ", ".join(sorted(v for n, v in manifest.CHANNEL_FILES if n == net)) or "none"
         raise ValueError(
@@ -93,7 +108,11 @@ def load_channel_weights(
     weights = _read_channel_weights(path, channels)
     digest = _sha256(path)
     published = [v for (n, v), entry in manifest.CHANNEL_FILES.items() if n == net and entry.sha256 == digest]
-    return published[0] if published else path.stem, weights
+    if published:
+        return ChannelWeights(published[0], weights)
+    metadata = read_metadata(path) if path.suffix == ".safetensors" else {}
+    slope = float(metadata["slope"]) if "slope" in metadata else None
+    return ChannelWeights(path.stem, weights, metadata.get("tower"), slope)
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:

@@ -44,7 +44,7 @@ def test_public_names():
     for name in lpips_lite.__all__:
         assert getattr(lpips_lite, name) is not None
     public = {name for name in vars(lpips_lite.LPIPS) if not name.startswith("_")} - {"extra_repr"}
-    assert public == {"forward", "layer_distances", "distance_map", "encode", "distance", "pairwise"}
+    assert public == {"forward", "layer_distances", "distance_map", "encode", "distance", "pairwise", "preference"}
 
 
 def test_unknown_names_are_attribute_errors():

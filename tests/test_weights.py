@@ -69,9 +69,9 @@ def test_published_channel_weights_have_the_published_sums():
     }
     for net, expected in sums.items():
         channels = [tap.channels for tap in TOWERS[net].find_taps()]
-        label, found = weights.load_channel_weights(net, "calibrated", channels)
-        assert label == "v0.1"
-        assert [float(w.sum()) for w in found] == pytest.approx(expected, abs=6e-4)
+        found = weights.load_channel_weights(net, "calibrated", channels)
+        assert found.label == "v0.1"
+        assert [float(w.sum()) for w in found.tensors] == pytest.approx(expected, abs=6e-4)
 
 
 def test_embedded_file_is_the_manifests_and_small():

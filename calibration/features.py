@@ -1,0 +1,183 @@
+"""Features for calibration: triplets in; per-channel distances of every judged image from its reference out.
+
+A distance is linear in the channel weights, d = Σ_c w_c · mean_hw (f̂_x − f̂_y)²_c, so with these numbers on disk fitting
+never runs the tower again. They lie in a memory-mapped matrix, one row for each distinct (reference, image):
+
+    python -m calibration.features DATA... --net alex --cache CACHE
+
+A killed run continues where it stopped. Under `torchrun` the references are shared out among the processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calibration.triplets import Triplet, load
+from lpips_lite import LPIPS, read_image
+from lpips_lite.cli_output import progress
+from lpips_lite.distance import channel_differences
+from lpips_lite.metric import DEFINITION, NETS
+
+Pair = tuple[Path, Path]  # reference and image
+
+
+@dataclass(frozen=True)
+class Features:
+    """Per-channel distances of a set of triplets.
+
+    Attributes:
+        differences: mean_hw (f̂_x − f̂_y)² of each distinct pair, (P, ΣC) float32.
+        rows: Rows of p0 and of p1 in it, (T, 2).
+        channels: Channels of each layer, which sum to ΣC.
+        net: The tower's name.
+        tower: Its fingerprint.
+        data: Fingerprint of images and judgments.
+    """
+
+    differences: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    channels: tuple[int, ...]
+    net: str
+    tower: str
+    data: str
+
+    def distances(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return d0 and d1 of every triplet under channel weights (ΣC,)."""
+        d = self.differences @ weights
+        return d[self.rows[:, 0]], d[self.rows[:, 1]]
+
+
+def fingerprint(triplets: Sequence[Triplet]) -> str:
+    """Hash what was judged and how: the bytes of every image, and the judgments, but not where the files lie."""
+    contents = {
+        path: hashlib.sha256(path.read_bytes()).digest()
+        for path in dict.fromkeys(p for t in triplets for p in (t.ref, t.p0, t.p1))
+    }
+    digest = hashlib.sha256()
+    for t in triplets:
+        digest.update(contents[t.ref] + contents[t.p0] + contents[t.p1] + f"{t.judgement:.6f} {t.votes:g}".encode())
+    return digest.hexdigest()[:16]
+
+
+def extract(triplets: Sequence[Triplet], metric: LPIPS, cache: Path, batch_size: int = 8) -> Features:
+    """Compute the features of triplets, or take up those in the cache.
+
+    Each distinct image passes through the tower once for each reference it belongs to, each reference once.
+
+    Args:
+        triplets: What to compute.
+        metric: Its tower is used, its channel weights are not.
+        cache: Folder for the matrices; each combination of data, tower and arithmetic has its own.
+        batch_size: Images in the tower at a time.
+
+    Raises:
+        ValueError: If an image differs in size from its reference.
+        OSError: If an image cannot be read.
+    """
+    data = fingerprint(triplets)
+    pairs: list[Pair] = sorted({(t.ref, image) for t in triplets for image in (t.p0, t.p1)})
+    position = {pair: row for row, pair in enumerate(pairs)}
+    channels = tuple(tap.channels for tap in metric.tower.taps)
+    net, tower = metric.tower.spec.name, metric.tower.fingerprint
+    folder = cache / f"{data}-{net}-{tower}-{DEFINITION.replace('/', '-')}"
+    differences, done = _open(folder, len(pairs), sum(channels))
+    by_reference: dict[Path, list[int]] = defaultdict(list)
+    for row, (ref, _) in enumerate(pairs):
+        by_reference[ref].append(row)
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    for ref in progress(list(by_reference)[rank::world], f"features of {net}"):
+        rows = [row for row in by_reference[ref] if not done[row]]
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            differences[batch] = _differences(metric, ref, [pairs[row][1] for row in batch])
+            differences.flush()  # before it is marked as done
+            done[batch] = True
+            done.flush()
+    if world > 1:
+        dist.barrier()
+    index = np.array([[position[t.ref, t.p0], position[t.ref, t.p1]] for t in triplets])
+    return Features(differences, index, channels, net, tower, data)
+
+
+def _open(folder: Path, pairs: int, columns: int) -> tuple[np.memmap, np.memmap]:
+    """Open the matrix and the marks of finished rows, after one process has made them."""
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    paths = folder / "differences.npy", folder / "done.npy"
+    if first and not paths[1].exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.lib.format.open_memmap(paths[0], "w+", np.float32, (pairs, columns)).flush()
+        partial = folder / "done.partial.npy"
+        np.lib.format.open_memmap(partial, "w+", np.bool_, (pairs,)).flush()
+        partial.replace(paths[1])  # only now is the folder complete
+    if dist.is_initialized():
+        dist.barrier()
+    differences, done = (np.lib.format.open_memmap(path, "r+") for path in paths)
+    return differences, done
+
+
+def _differences(metric: LPIPS, ref: Path, images: Sequence[Path]) -> NDArray[np.float32]:
+    """Return `channel_distances` of some image files of one reference."""
+    reference = read_image(ref)
+    read = [read_image(path) for path in images]
+    for path, image in zip(images, read, strict=True):
+        if image.shape != reference.shape:
+            raise ValueError(
+                f"{path}: size {tuple(image.shape[1:])} differs from {tuple(reference.shape[1:])} of {ref}"
+            )
+    return channel_distances(metric, reference[None], torch.stack(read))
+
+
+@torch.inference_mode()
+def channel_distances(metric: LPIPS, ref: Tensor, images: Tensor) -> NDArray[np.float32]:
+    """Return mean_hw (f̂_x − f̂_ref)² of images (N, 3, H, W) and one reference (1, 3, H, W): (N, ΣC)."""
+    features_ref = metric.encode(ref.to(metric.device)).features
+    features = metric.encode(images.to(metric.device)).features
+    layers = [channel_differences(a, b).mean(dim=(2, 3)) for a, b in zip(features, features_ref, strict=True)]
+    return torch.cat(layers, dim=1).cpu().numpy()
+
+
+def join_processes(device: str) -> str:
+    """Join the other processes if started by `torchrun`; return this process's device."""
+    if "RANK" in os.environ and not dist.is_initialized():
+        if device.startswith("cuda"):
+            device = f"cuda:{os.environ['LOCAL_RANK']}"
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return device
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--net", type=click.Choice(NETS), default="lite")
+@click.option("--tower-weights", default=None, help="Path, for towers that are not in the cache.")
+@click.option("--cache", type=click.Path(path_type=Path), default=Path("features"))
+@click.option("--device", default="cpu")
+@click.option("--batch-size", default=8)
+def main(
+    data: tuple[Path, ...], net: str, tower_weights: str | None, cache: Path, device: str, batch_size: int
+) -> None:
+    """Compute the features of human judgments, once."""
+    device = join_processes(device)
+    metric = LPIPS(net, channel_weights="uniform", tower_weights=tower_weights).to(device)
+    features = extract(load(data), metric, cache, batch_size)
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        pairs, columns = features.differences.shape
+        click.echo(f"{len(features.rows)} triplets, {pairs} pairs, {columns} channels of {net} {features.tower}")
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
