@@ -1,12 +1,20 @@
 """Fixtures: an empty cache, a fixed seed, and test material that is skipped where it is absent."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 import torch
 
 ROOT = Path(__file__).parent.parent
+
+
+def free_port():
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,13 @@ import io
 import os
 import pickle
 import shutil
-import socket
 
 import pytest
 import torch
 from torch import nn
 
 from lpips_lite import LPIPS, FeatureTower, GramLoss
+from tests.conftest import free_port
 
 
 class Model(nn.Module):
@@ -250,10 +250,7 @@ def _ddp_worker(rank, port, folder):
 
 @pytest.mark.filterwarnings("ignore")
 def test_ddp_sees_no_parameter_or_buffer_of_ours(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_ddp_worker, (port, str(tmp_path)), nprocs=2)
+    torch.multiprocessing.spawn(_ddp_worker, (free_port(), str(tmp_path)), nprocs=2)
     (synced0, gradient0, names), (synced1, gradient1, _) = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert synced0 == synced1 == []  # nothing to broadcast at a step
     assert names == ["module.layer.weight", "module.layer.bias"]

@@ -1,0 +1,213 @@
+"""Calibration end to end: planted weights come back, and features survive kills and are shared out."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from scipy.special import expit
+from torch import Generator
+
+from calibration import fit as fitting
+from calibration.agreement import agreement
+from calibration.distort import DISTORTIONS, distort
+from calibration.features import Features, extract, fingerprint
+from calibration.fit import Votes, fit, fit_ranking, folds_by_reference
+from calibration.triplets import load
+from lpips_lite import LPIPS, read_image
+from lpips_lite.weights import read_metadata
+from tests.conftest import ROOT, free_port
+
+
+def planted(triplets, channels, references, seed=0, votes=5):
+    """Return features of correlated channels, and votes drawn from known sparse weights."""
+    generator = np.random.default_rng(seed)
+    mixing = generator.random((channels, channels // 4)) ** 4  # few common causes behind many channels
+    strength = generator.gamma(1.0, 1.0, (2 * triplets, channels // 4))
+    differences = (strength @ mixing.T * generator.lognormal(0, 0.3, (2 * triplets, channels))).astype(np.float32)
+    truth = generator.gamma(0.3, 1.0, channels) * (generator.random(channels) < 0.4)
+    rows = np.arange(2 * triplets).reshape(triplets, 2)
+    gap = (differences[rows[:, 0]] - differences[rows[:, 1]]) @ truth
+    truth = truth * 2 / gap.std()
+    chosen = generator.binomial(votes, expit(2 * gap / gap.std())) / votes
+    names = np.array([f"r{number}" for number in generator.integers(references, size=triplets)])
+    features = Features(differences, rows, (channels,), "lite", "none", "none")
+    return features, Votes(chosen, np.full(triplets, float(votes)), names), truth
+
+
+def held_out_agreement(weights, features, votes):
+    return agreement(*features.distances(weights), votes.judgement)
+
+
+def split(features, votes, count):
+    """Divide triplets into training and test sets with references of their own."""
+    train = folds_by_reference(votes.reference, count, 1) > 0
+
+    def part(chosen):
+        rows = features.rows[chosen]
+        return Features(features.differences, rows, features.channels, "lite", "", ""), votes.take(chosen)
+
+    return part(train), part(~train)
+
+
+def test_planted_weights_are_recovered_by_both_objectives():
+    features, votes, truth = planted(6000, 200, 300)
+    (train, train_votes), (test, test_votes) = split(features, votes, 3)
+    uniform = np.ones(200)
+    fitted = fit(train, train_votes, uniform)
+    ceiling = held_out_agreement(truth, test, test_votes)
+    assert held_out_agreement(uniform, test, test_votes) < ceiling - 0.02  # there is something to learn
+    assert held_out_agreement(fitted.weights, test, test_votes) > ceiling - 0.005
+    assert fitted.agreement.low < held_out_agreement(fitted.weights, test, test_votes) < fitted.agreement.high
+    assert (fitted.weights >= 0).all()
+    sides = [train.differences[train.rows[:, side]] for side in (0, 1)]
+    ranked = fit_ranking(*sides, train_votes, uniform)
+    low, high = fitted.agreement.low, fitted.agreement.high
+    assert low < held_out_agreement(ranked, test, test_votes) < high
+    assert (ranked >= 0).all()
+
+
+def test_the_slope_is_a_probability():
+    features, votes, _ = planted(6000, 40, 300)
+    (train, train_votes), (test, test_votes) = split(features, votes, 3)
+    fitted = fit(train, train_votes, np.ones(40))
+    d0, d1 = test.distances(fitted.weights)
+    predicted = expit(fitted.slope * (d0 - d1))
+    for low in np.arange(0, 1, 0.2):  # of those said to be chosen by 20 to 40 %, that many were
+        within = (predicted >= low) & (predicted < low + 0.2)
+        assert predicted[within].mean() == pytest.approx(test_votes.judgement[within].mean(), abs=0.04)
+
+
+def test_folds_keep_references_together():
+    references = np.repeat([f"r{i}" for i in range(20)], 7)
+    fold = folds_by_reference(references, 5, 0)
+    assert all(len(set(fold[references == name])) == 1 for name in references)
+    assert np.bincount(fold).tolist() == [28] * 5
+    with pytest.raises(ValueError, match="--folds 5: the data has 3 references"):
+        folds_by_reference(np.array(["a", "b", "c"]), 5, 0)
+
+
+# -- from images to a metric ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A BAPPS-shaped tree of 240 triplets: machine-made, the weaker of two distortions is chosen."""
+    folder = tmp_path_factory.mktemp("bapps") / "made"
+    scene = read_image(ROOT / "examples/images/scene.png")
+    generator = Generator().manual_seed(0)
+    kinds = sorted(DISTORTIONS.keys() - {"blend"})
+    for part in ("ref", "p0", "p1", "judge"):
+        (folder / part).mkdir(parents=True)
+    for number in range(240):
+        top, left = (int(torch.randint(256 - 40, (), generator=generator)) for _ in range(2))
+        ref = scene[None, :, top : top + 40, left : left + 40]
+        kind = kinds[int(torch.randint(len(kinds), (), generator=generator))]
+        levels = torch.rand(2, generator=generator)
+        images = {"ref": ref} | {f"p{side}": distort(ref, kind, levels[side, None], generator) for side in (0, 1)}
+        for part, image in images.items():
+            pixels = (image[0] * 255).round().byte().permute(1, 2, 0).numpy()
+            Image.fromarray(pixels).save(folder / part / f"{number:06}.png")
+        judgement = np.array([float(levels[1] < levels[0])], dtype=np.float32)
+        np.save(folder / "judge" / f"{number:06}.npy", judgement)
+    return folder
+
+
+def test_features_times_weights_are_distances(data, tmp_path):
+    triplets, metric = load([data])[:20], LPIPS("lite", reduction="none")
+    features = extract(triplets, metric, tmp_path)
+    weights = torch.cat(list(metric.tensors.values())).double().numpy()
+    d0, d1 = features.distances(weights)
+    for row, t in enumerate(triplets):
+        ref = read_image(t.ref)[None]
+        assert d0[row] == pytest.approx(metric(read_image(t.p0)[None], ref).item(), rel=1e-4, abs=1e-7)
+        assert d1[row] == pytest.approx(metric(read_image(t.p1)[None], ref).item(), rel=1e-4, abs=1e-7)
+
+
+def test_features_are_computed_once(data, tmp_path, monkeypatch):
+    triplets, metric = load([data])[:20], LPIPS("lite")
+    first = extract(triplets, metric, tmp_path)
+    monkeypatch.setattr(metric.tower, "forward", None)  # not needed any more
+    again = extract(triplets, metric, tmp_path)
+    np.testing.assert_array_equal(first.differences, again.differences)
+
+
+def test_fingerprint_is_of_content(data, tmp_path):
+    import shutil
+
+    triplets = load([data])
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(data, moved)
+    assert fingerprint(load([moved])) == fingerprint(triplets)
+    np.save(moved / "judge/000003.npy", 1 - np.load(moved / "judge/000003.npy"))
+    assert fingerprint(load([moved])) != fingerprint(triplets)
+
+
+def command(data, cache, *start):
+    return [*(start or [sys.executable]), "-m", "calibration.features", str(data), "--cache", str(cache)]
+
+
+def test_killed_and_resumed_and_shared_out_features_are_the_same(data, tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole = extract(load([data]), LPIPS("lite"), tmp_path / "whole")
+    process = subprocess.Popen([*command(data, tmp_path / "killed"), "--batch-size", "1"], cwd=ROOT, env=environment)
+    for _ in range(600):
+        marks = list((tmp_path / "killed").glob("*/done.npy"))
+        if marks and np.load(marks[0]).sum() > 20:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (mark,) = (tmp_path / "killed").glob("*/done.npy")
+    done = int(np.load(mark).sum())
+    assert 0 < done < len(np.load(mark))
+    subprocess.run(command(data, tmp_path / "killed"), cwd=ROOT, env=environment, check=True, capture_output=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
+    shared = command(data, tmp_path / "shared", *torchrun, f"--master-port={free_port()}")
+    subprocess.run(shared, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=240)
+    for cache in ("killed", "shared"):
+        (matrix,) = (tmp_path / cache).glob("*/differences.npy")
+        np.testing.assert_allclose(np.load(matrix), whole.differences, rtol=0, atol=1e-6)
+
+
+def test_fit_writes_a_file_that_the_metric_loads_and_checks(data, tmp_path, monkeypatch):
+    out = tmp_path / "mine.safetensors"
+    arguments = ["--out", out, "--cache", tmp_path / "cache", "--net", "lite"]
+    result = CliRunner().invoke(fitting.main, [str(data), *map(str, arguments)])
+    assert result.exception is None, result.output
+    metadata = read_metadata(out)
+    assert metadata["triplets"] == metadata["votes"] == "240"
+    assert float(metadata["cross_validated_agreement"]) > 0.9
+    metric = LPIPS("lite", channel_weights=out, reduction="none")
+    assert "weights=mine-" in metric.signature
+    triplets = load([data])
+    ref, p0, p1 = (torch.stack([read_image(getattr(t, side)) for t in triplets]) for side in ("ref", "p0", "p1"))
+    chosen = metric.preference(ref, p0, p1)
+    assert agreement(1 - chosen, chosen, [1 - t.judgement for t in triplets]) > 0.9
+    torch.testing.assert_close(chosen, 1 - metric.preference(ref, p1, p0))
+    assert metric.preference(ref, p0, p0).tolist() == [0.5] * 240
+    scene = read_image(ROOT / "examples/images/scene.png")[None]
+    blurred = read_image(ROOT / "examples/images/scene_blur.png")[None]
+    assert metric(blurred, scene).item() == pytest.approx(LPIPS("lite")(blurred, scene).item(), rel=1)  # scale is kept
+    with pytest.raises(ValueError, match=r"were fitted on tower \w+; expected this tower's"):
+        LPIPS("lite", channel_weights=out, tower_weights="random:0")
+
+
+def test_no_slope_no_preference():
+    metric, image = LPIPS("lite"), torch.rand(1, 3, 32, 32)
+    with pytest.raises(ValueError, match="carry no slope fitted to votes"):
+        metric.preference(image, image, image)
+
+
+def test_votes_of_triplets(tmp_path):
+    path = tmp_path / "votes.csv"
+    pd.DataFrame([("r", "a", "b", 1, 3)], columns=["ref", "p0", "p1", "votes_p0", "votes_p1"]).to_csv(path, index=False)
+    votes = Votes.of(load([path]))
+    assert (votes.judgement.tolist(), votes.count.tolist()) == ([0.75], [4.0])
