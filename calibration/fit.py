@@ -17,11 +17,12 @@ set of distortions stays that of the starting weights; the slope carries the res
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
@@ -165,8 +166,8 @@ class Fitted:
         weights: (ΣC,), ≥ 0.
         slope: See `LPIPS.preference`.
         penalty: Chosen strength; 0 for the ranking objective.
-        held_out: Agreement of each triplet when its reference was left out, (T,).
-        agreement: Their mean over votes, with a bootstrap interval over references.
+        held_out: Distances d0 and d1 of each triplet under weights that never saw its reference, (2, T).
+        agreement: Of those with the votes, with a bootstrap interval over references.
     """
 
     weights: Floats
@@ -186,7 +187,7 @@ def fit(
     f0, f1 = (np.ascontiguousarray(features.differences[features.rows[:, side]]) for side in (0, 1))
     gaps = f0 - f1
     fold = folds_by_reference(votes.reference, folds, seed)
-    scores = np.empty((len(PENALTIES), len(fold)))  # agreement of each triplet, held out
+    distances = np.empty((len(PENALTIES), 2, len(fold)))  # held out
     losses = np.empty((len(PENALTIES), folds))
 
     def solve(chosen: NDArray[np.bool_]) -> list[Floats]:
@@ -198,19 +199,20 @@ def fit(
     for held_out in progress(range(folds), "cross-validation"):
         out = fold == held_out
         for index, u in enumerate(solve(~out)):
+            distances[index][:, out] = f0[out] @ u, f1[out] @ u
             logits = gaps[out] @ u
-            scores[index, out] = triplet_agreement(logits, np.zeros_like(logits), votes.judgement[out])
             likelihood = votes.judgement[out] * log_expit(logits) + (1 - votes.judgement[out]) * log_expit(-logits)
             losses[index, held_out] = -np.average(likelihood, weights=votes.count[out])
     solutions = solve(np.ones(len(fold), dtype=bool))
     losses = losses[: len(solutions)]
     chosen_for = [int(np.argmin(np.delete(losses, k, axis=1).mean(axis=1))) for k in range(folds)]
-    held_out_scores = scores[np.array(chosen_for)[fold], np.arange(len(fold))]
+    held_out_distances = distances[np.array(chosen_for)[fold], :, np.arange(len(fold))].T
     best = int(np.argmin(losses.mean(axis=1)))
     weights = solutions[best]
     slope = 1.0 if objective == "logistic" else _best_slope(gaps @ weights, votes)
-    interval = bootstrap(held_out_scores, votes.reference, votes.count)
-    return Fitted(weights, slope, PENALTIES[best] if objective == "logistic" else 0.0, held_out_scores, interval)
+    scores = triplet_agreement(held_out_distances[0], held_out_distances[1], votes.judgement)
+    interval = bootstrap(scores, votes.reference, votes.count)
+    return Fitted(weights, slope, PENALTIES[best] if objective == "logistic" else 0.0, held_out_distances, interval)
 
 
 def _penalty_path(gaps: NDArray[np.float32], votes: Votes, start: Floats) -> list[Floats]:
@@ -248,6 +250,7 @@ def keep_scale(weights: Floats, slope: float, start: Floats, metric: LPIPS) -> t
 @click.option("--cache", type=click.Path(path_type=Path), default=Path("features"))
 @click.option("--device", default="cpu", help="For the features.")
 @click.option("--folds", default=5)
+@click.option("--held-out", type=click.Path(path_type=Path), help="CSV to write the cross-validated distances to.")
 @click.option("--seed", default=0)
 def main(
     data: tuple[Path, ...],
@@ -259,6 +262,7 @@ def main(
     cache: Path,
     device: str,
     folds: int,
+    held_out: Path | None,
     seed: int,
 ) -> None:
     """Fit channel weights to human judgments, and say how well they do on references that they have not seen."""
@@ -270,13 +274,17 @@ def main(
     weights, slope = keep_scale(fitted.weights, fitted.slope, before, metric)
 
     at_start = triplet_agreement(*features.distances(before), votes.judgement)
-    gain = bootstrap(fitted.held_out - at_start, votes.reference, votes.count)
+    after = triplet_agreement(fitted.held_out[0], fitted.held_out[1], votes.judgement)
+    gain = bootstrap(after - at_start, votes.reference, votes.count)
     for name, value in (
         (f"{metric.signature}", bootstrap(at_start, votes.reference, votes.count)),
         (f"fitted, {folds}-fold by reference", fitted.agreement),
         ("gain, paired", gain),
     ):
         click.echo(f"{100 * value.value:6.2f} % [{100 * value.low:.2f}, {100 * value.high:.2f}] of votes  {name}")
+    if held_out is not None:
+        table = pd.DataFrame([asdict(t) for t in triplets])
+        table.assign(d0=fitted.held_out[0], d1=fitted.held_out[1]).to_csv(held_out, index=False)
     split = torch.from_numpy(weights).float().split(features.channels)  # type: ignore[no-untyped-call]
     tensors: dict[str, Tensor] = {f"channel_weights.{index}": weight for index, weight in enumerate(split)}
     metadata = {

@@ -2,13 +2,16 @@
 
 import re
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from lpips_lite import TOWERS
 
 
-def upstream(net, tower, *, spatial=False, version="0.1"):
+def upstream(net: str, tower: Mapping[str, Tensor], *, spatial: bool = False, version: str = "0.1") -> Any:
     """Return `lpips.LPIPS` (0.1.4) with its own channel weights and the tensors of `tower` copied in."""
     import lpips
 
@@ -19,7 +22,7 @@ def upstream(net, tower, *, spatial=False, version="0.1"):
     return peer.eval()
 
 
-def copy_tower(slices, tower):
+def copy_tower(slices: nn.Module, tower: Mapping[str, Tensor]) -> None:
     """Copy `features.N…` tensors into a peer's slices (slice1.0, slices.1.3), which keep torchvision's numbers."""
     copied = 0
     for name, parameter in slices.named_parameters():
@@ -30,14 +33,14 @@ def copy_tower(slices, tower):
     assert copied == len(tower), f"{copied} tensors copied of {len(tower)}"
 
 
-def random_tower(net, seed=0):
+def random_tower(net: str, seed: int = 0) -> dict[str, Tensor]:
     """Return random tensors for a tower, by torchvision's keys."""
     from lpips_lite.weights import load_tower
 
     return load_tower(net, f"random:{seed}", TOWERS[net].shapes())
 
 
-def random_channels(net, seed=0):
+def random_channels(net: str, seed: int = 0) -> list[Tensor]:
     """Return random non-negative channel weights of a tower."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.rand(tap.channels, generator=generator) for tap in TOWERS[net].find_taps()]

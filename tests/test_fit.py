@@ -11,16 +11,15 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
 from scipy.special import expit
-from torch import Generator
 
 from calibration import fit as fitting
+from calibration import tune as tuning
 from calibration.agreement import agreement
-from calibration.distort import DISTORTIONS, distort
 from calibration.features import Features, extract, fingerprint
 from calibration.fit import Votes, fit, fit_ranking, folds_by_reference
 from calibration.triplets import load
+from examples.make_triplets import make_triplets
 from lpips_lite import LPIPS, read_image
 from lpips_lite.weights import read_metadata
 from tests.conftest import ROOT, free_port
@@ -99,25 +98,8 @@ def test_folds_keep_references_together():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A BAPPS-shaped tree of 240 triplets: machine-made, the weaker of two distortions is chosen."""
-    folder = tmp_path_factory.mktemp("bapps") / "made"
-    scene = read_image(ROOT / "examples/images/scene.png")
-    generator = Generator().manual_seed(0)
-    kinds = sorted(DISTORTIONS.keys() - {"blend"})
-    for part in ("ref", "p0", "p1", "judge"):
-        (folder / part).mkdir(parents=True)
-    for number in range(240):
-        top, left = (int(torch.randint(256 - 40, (), generator=generator)) for _ in range(2))
-        ref = scene[None, :, top : top + 40, left : left + 40]
-        kind = kinds[int(torch.randint(len(kinds), (), generator=generator))]
-        levels = torch.rand(2, generator=generator)
-        images = {"ref": ref} | {f"p{side}": distort(ref, kind, levels[side, None], generator) for side in (0, 1)}
-        for part, image in images.items():
-            pixels = (image[0] * 255).round().byte().permute(1, 2, 0).numpy()
-            Image.fromarray(pixels).save(folder / part / f"{number:06}.png")
-        judgement = np.array([float(levels[1] < levels[0])], dtype=np.float32)
-        np.save(folder / "judge" / f"{number:06}.npy", judgement)
-    return folder
+    """A BAPPS-shaped tree of 240 machine-made triplets."""
+    return make_triplets(tmp_path_factory.mktemp("bapps") / "machine-made", 240)
 
 
 def test_features_times_weights_are_distances(data, tmp_path):
@@ -179,12 +161,15 @@ def test_killed_and_resumed_and_shared_out_features_are_the_same(data, tmp_path)
 
 def test_fit_writes_a_file_that_the_metric_loads_and_checks(data, tmp_path, monkeypatch):
     out = tmp_path / "mine.safetensors"
-    arguments = ["--out", out, "--cache", tmp_path / "cache", "--net", "lite"]
+    arguments = ["--out", out, "--cache", tmp_path / "cache", "--held-out", tmp_path / "held.csv"]
     result = CliRunner().invoke(fitting.main, [str(data), *map(str, arguments)])
     assert result.exception is None, result.output
     metadata = read_metadata(out)
     assert metadata["triplets"] == metadata["votes"] == "240"
     assert float(metadata["cross_validated_agreement"]) > 0.9
+    held = pd.read_csv(tmp_path / "held.csv")
+    score = agreement(held.d0, held.d1, held.judgement, held.votes)
+    assert score == pytest.approx(float(metadata["cross_validated_agreement"]), abs=1e-4)
     metric = LPIPS("lite", channel_weights=out, reduction="none")
     assert "weights=mine-" in metric.signature
     triplets = load([data])
@@ -211,3 +196,18 @@ def test_votes_of_triplets(tmp_path):
     pd.DataFrame([("r", "a", "b", 1, 3)], columns=["ref", "p0", "p1", "votes_p0", "votes_p1"]).to_csv(path, index=False)
     votes = Votes.of(load([path]))
     assert (votes.judgement.tolist(), votes.count.tolist()) == ([0.75], [4.0])
+
+
+@pytest.mark.parametrize("scratch", [False, True])
+def test_tuning_learns_and_writes_tower_and_weights(data, tmp_path, scratch):
+    out = tmp_path / "tuned.safetensors"
+    options = ["--out", out, "--epochs", 3, "--lr", 1e-3, "--side", 48, "--batch-size", 20]
+    result = CliRunner().invoke(tuning.main, [str(data), *map(str, options), *(["--scratch"] if scratch else [])])
+    assert result.exception is None, result.output
+    losses = [float(loss) for loss in read_metadata(out)["loss"].split()]
+    assert losses[-1] < losses[0]
+    metric = LPIPS("lite", tower_weights=out, channel_weights=out, reduction="none")
+    assert metric.slope > 0
+    assert metric.signature.split()[2] != LPIPS("lite").signature.split()[2]  # another tower
+    with pytest.raises(ValueError, match="were fitted on tower"):
+        LPIPS("lite", channel_weights=out)
