@@ -204,7 +204,7 @@ def plot(frame: pd.DataFrame, title: str, path: Path) -> None:
 
     frame = frame[frame["family"] != "mean"]
     families, names = list(dict.fromkeys(frame["family"])), list(dict.fromkeys(frame["metric"]))
-    figure, axes = plt.subplots(figsize=(2 + 0.35 * len(names) * len(families), 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(max(8, 3 + 0.3 * len(names) * len(families)), 4.5), layout="constrained")
     for position, name in enumerate(names):
         part = frame[frame["metric"] == name].set_index("family").reindex(families)
         x = np.arange(len(families)) + (position - (len(names) - 1) / 2) * 0.8 / len(names)
@@ -215,7 +215,7 @@ def plot(frame: pd.DataFrame, title: str, path: Path) -> None:
     axes.set_xticks(np.arange(len(families)), families)
     axes.set_ylim(45, min(100, frame["agreement"].max() + 8))
     axes.set_ylabel("agreement with people, %")
-    axes.set_title(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium")
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -18,7 +18,7 @@ class Frozen(nn.Module):
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self._tensors = {name: tensor.detach().float() for name, tensor in tensors.items()}
+        self._tensors = {name: tensor.detach().float().clone() for name, tensor in tensors.items()}
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:

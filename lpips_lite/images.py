@@ -179,3 +179,24 @@ def check_values(image: Tensor, name: str, slack: float, low: float = 0.0, high:
     elif smallest < 0 and low == 0:
         hint = f": values look like −1…1; use ({name} + 1) / 2, or lpips_lite.compat.LPIPS"
     raise ValueError(f"{name} has values from {smallest:.4g} to {largest:.4g}; expected [{low:g}, {high:g}]{hint}")
+
+
+def check_mask(mask: Tensor, x: Tensor, *, values: bool) -> None:
+    """Check that a mask fits images `x`: (N, 1, H, W), same device; and its values, if they may be read.
+
+    Raises:
+        ValueError: If it does not fit, has negative or non-finite values, or a row without a positive one.
+    """
+    expected = (x.shape[0], 1, x.shape[2], x.shape[3])
+    if tuple(mask.shape) != expected:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}; expected (N, 1, H, W) = {expected}")
+    if mask.device != x.device:
+        raise ValueError(f"mask is on {mask.device}; expected x's device {x.device}")
+    if not values:
+        return
+    totals = mask.float().sum(dim=(1, 2, 3))
+    if not (mask.min() >= 0 and torch.isfinite(totals).all()):
+        raise ValueError("mask has negative, NaN or infinite values; expected values ≥ 0")
+    if not totals.all():
+        rows = (totals == 0).nonzero().flatten().tolist()
+        raise ValueError(f"mask is empty for rows {rows}; expected a positive value in each")

@@ -15,7 +15,16 @@ from torch import Tensor
 
 from lpips_lite import distance as maths
 from lpips_lite.frozen import Frozen
-from lpips_lite.images import INPUT_SLACK, TARGET_SLACK, RangeCheck, check_image, check_pair, check_values, to_float
+from lpips_lite.images import (
+    INPUT_SLACK,
+    TARGET_SLACK,
+    RangeCheck,
+    check_image,
+    check_mask,
+    check_pair,
+    check_values,
+    to_float,
+)
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
 from lpips_lite.weights import content_hash, load_channel_weights
 
@@ -141,7 +150,7 @@ class LPIPS(Frozen):
         """Return each layer's share of the distance, (N, L); rows sum to the distance. See `forward`."""
         x, y = self._checked_pair(x, y)
         if mask is not None:
-            self._check_mask(mask, x)
+            check_mask(mask, x, values=self.check_range != "never" and not torch.compiler.is_compiling())
         maps = self._layer_maps(x, y)
         return torch.stack([maths.pool_mean(m) if mask is None else maths.pool_mask(m, mask) for m in maps], dim=1)
 
@@ -277,20 +286,6 @@ class LPIPS(Frozen):
         known = (x.shape, x.dtype) in self._checked
         self._checked.add((x.shape, x.dtype))
         return not known
-
-    def _check_mask(self, mask: Tensor, x: Tensor) -> None:
-        expected = (x.shape[0], 1, x.shape[2], x.shape[3])
-        if tuple(mask.shape) != expected:
-            raise ValueError(f"mask has shape {tuple(mask.shape)}; expected (N, 1, H, W) = {expected}")
-        if mask.device != x.device:
-            raise ValueError(f"mask is on {mask.device}; expected x's device {x.device}")
-        if self.check_range != "never" and not torch.compiler.is_compiling():
-            low, totals = mask.min(), mask.float().sum(dim=(1, 2, 3))
-            if not (low >= 0 and torch.isfinite(totals).all()):
-                raise ValueError("mask has negative, NaN or infinite values; expected values ≥ 0")
-            if not totals.all():
-                rows = (totals == 0).nonzero().flatten().tolist()
-                raise ValueError(f"mask is empty for rows {rows}; expected a positive value in each")
 
     def _check_encodings(self, *encodings: Encoding) -> None:
         for encoding in encodings:

@@ -92,3 +92,12 @@ def test_chosen_taps_come_in_layer_order_and_stop_the_tower_early():
 def test_wrong_arguments_list_the_right_ones(arguments, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         FeatureTower(**arguments)
+
+
+def test_given_tensors_are_copied():
+    tensors = random_tower("lite")
+    tower = FeatureTower("lite", weights=tensors)
+    x = torch.rand(1, 3, 32, 32)
+    before = tower(x)[0]
+    tensors["features.0.weight"].zero_()
+    assert torch.equal(tower(x)[0], before)
