@@ -9,7 +9,8 @@ Four formats are read; `read` tells them apart:
 * NIGHTS: `data.csv` with `ref_path,left_path,right_path,right_vote,votes`; only unanimous rows of ≥ 6 votes are meant;
 * opinion scores: a CSV with `file,ref,mos` (higher = better), turned into pairs by `pairs_from_scores`.
 
-BAPPS' JND folders (`p0/ p1/ same/`) are read by `read_jnd`. Files are paired by stem, never by position.
+BAPPS' JND folders (`p0/ p1/ same/`) are read by `read_jnd`, and `check` takes them too. Files are paired by stem, never
+by position.
 """
 
 from __future__ import annotations
@@ -224,18 +225,36 @@ def duplicates(triplets: Sequence[Triplet]) -> list[str]:
     return [f"{ref}: {p0.name} and {p1.name} judged in {n} rows" for (ref, p0, p1), n in counts.items() if n > 1]
 
 
-def image_problems(triplets: Sequence[Triplet]) -> Iterator[str]:
-    """Decode every image once and say which cannot be read, or differ in size from their reference."""
+def image_problems(pairs: Sequence[tuple[Path, Path]]) -> Iterator[str]:
+    """Decode every image once and say which cannot be read, or differ in size from what they are compared with."""
     sizes: dict[Path, tuple[int, ...]] = {}
-    paths = dict.fromkeys(path for t in triplets for path in (t.ref, t.p0, t.p1))
-    for path in progress(list(paths), "reading images"):
+    for path in progress(list(dict.fromkeys(path for pair in pairs for path in pair)), "reading images"):
         try:
             sizes[path] = tuple(read_image(path).shape)
         except (OSError, ValueError) as error:
             yield str(error)
-    for ref, image in dict.fromkeys((t.ref, image) for t in triplets for image in (t.p0, t.p1)):
+    for ref, image in dict.fromkeys(pairs):
         if ref in sizes and image in sizes and sizes[ref] != sizes[image]:
             yield f"{image}: size {sizes[image][1:]} differs from {sizes[ref][1:]} of {ref}"
+
+
+def inspect(path: Path) -> tuple[list[str], list[str]]:
+    """Return everything that is wrong with data, and its totals; see `read` and `read_jnd` for errors."""
+    if (path / "same").is_dir():
+        pairs, problems = read_jnd(path)
+        problems += image_problems([(pair.p0, pair.p1) for pair in pairs])
+        votes = sum(pair.votes for pair in pairs)
+        totals = [f"{path.name}: {len(pairs)} pairs, {votes:g} votes"]
+        return problems, [*totals, f"{path}: {len(pairs)} good rows, {len(problems)} problems"]
+    found = read(path)
+    pairs_of_images = [(t.ref, image) for t in found.triplets for image in (t.p0, t.p1)]
+    problems = [*found.problems, *duplicates(found.triplets), *image_problems(pairs_of_images)]
+    totals = []
+    for family, count in Counter(t.family for t in found.triplets).items():
+        votes = sum(t.votes for t in found.triplets if t.family == family)
+        references = len({t.ref for t in found.triplets if t.family == family})
+        totals.append(f"{family}: {count} triplets, {votes:g} votes, {references} references")
+    return problems, [*totals, f"{path}: {len(found.triplets)} good rows, {len(problems)} problems"]
 
 
 @click.group()
@@ -251,20 +270,14 @@ def check(ctx: click.Context, paths: tuple[Path, ...]) -> None:
     failed = False
     for path in paths:
         try:
-            found = read(path)
+            problems, totals = inspect(path)
         except (OSError, ValueError) as error:
             failed = True
             click.echo(f"error: {error}", err=True)
             continue
-        problems = [*found.problems, *duplicates(found.triplets), *image_problems(found.triplets)]
         failed = failed or bool(problems)
-        for problem in problems:
-            click.echo(f"bad: {problem}")
-        for family, count in Counter(t.family for t in found.triplets).items():
-            votes = sum(t.votes for t in found.triplets if t.family == family)
-            references = len({t.ref for t in found.triplets if t.family == family})
-            click.echo(f"{family}: {count} triplets, {votes:g} votes, {references} references")
-        click.echo(f"{path}: {len(found.triplets)} good rows, {len(problems)} problems")
+        for line in (*(f"bad: {problem}" for problem in problems), *totals):
+            click.echo(line)
     ctx.exit(2 if failed else 0)
 
 

@@ -112,6 +112,12 @@ def test_jnd(tmp_path):
         f"{tmp_path}/same/000001.npy: 7.0; expected a fraction in [0, 1]",
         f"{tmp_path}: 000002 is missing in p1, same",
     ]
+    image(tmp_path / "p1/000000.png", (8, 8))
+    status, lines = check(tmp_path)
+    assert status == 2
+    assert lines[:2] == [f"bad: {problem}" for problem in problems]
+    assert "size (8, 8) differs from (16, 16)" in lines[2]
+    assert lines[3:] == [f"{tmp_path.name}: 1 pairs, 3 votes", f"{tmp_path}: 1 good rows, 3 problems"]
 
 
 def test_check_lists_every_bad_row_and_the_totals(tmp_path):
