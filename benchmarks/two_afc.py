@@ -36,7 +36,7 @@ from calibration.agreement import (
     triplet_agreement,
 )
 from calibration.features import fingerprint
-from calibration.triplets import Triplet, fewest_votes, load
+from calibration.triplets import Triplet, distinct_pairs, fewest_votes, load
 from examples.make_triplets import make_triplets
 from lpips_lite import LPIPS, METRICS, read_image
 from lpips_lite.catalog import Measure
@@ -74,7 +74,7 @@ def distances(
 
     A similarity counts as a distance with its sign turned.
     """
-    pairs = sorted({(t.ref, image) for t in triplets for image in (t.p0, t.p1)})
+    pairs, index = distinct_pairs(triplets)
     known = folder / f"{hashlib.sha256(measure.signature.encode()).hexdigest()[:16]}.npy"
     if not known.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,10 +88,9 @@ def distances(
             stacked = torch.stack(list(images)).to(device)
             found[rows] = measure.compute(stacked[1::2], stacked[0::2]).double().cpu().numpy()
             found.flush()
-    position = {pair: row for row, pair in enumerate(pairs)}
     sign = -1 if higher_is_closer else 1
     table = pd.DataFrame([asdict(t) for t in triplets])
-    d0, d1 = (sign * found[[position[t.ref, getattr(t, side)] for t in triplets]] for side in ("p0", "p1"))
+    d0, d1 = sign * found[index.T]
     return table.assign(ref=table["ref"].astype(str), d0=d0, d1=d1)
 
 

@@ -24,13 +24,11 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calibration.triplets import Triplet, load
+from calibration.triplets import Triplet, distinct_pairs, load
 from lpips_lite import LPIPS, read_image
 from lpips_lite.cli_output import progress
 from lpips_lite.distance import channel_differences
 from lpips_lite.metric import DEFINITION, NETS
-
-Pair = tuple[Path, Path]  # reference and image
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,7 @@ def extract(triplets: Sequence[Triplet], metric: LPIPS, cache: Path, batch_size:
         OSError: If an image cannot be read.
     """
     data = fingerprint(triplets)
-    pairs: list[Pair] = sorted({(t.ref, image) for t in triplets for image in (t.p0, t.p1)})
-    position = {pair: row for row, pair in enumerate(pairs)}
+    pairs, index = distinct_pairs(triplets)
     channels = tuple(tap.channels for tap in metric.tower.taps)
     net, tower = metric.tower.spec.name, metric.tower.fingerprint
     folder = cache / f"{data}-{net}-{tower}-{DEFINITION.replace('/', '-')}"
@@ -107,7 +104,6 @@ def extract(triplets: Sequence[Triplet], metric: LPIPS, cache: Path, batch_size:
             done.flush()
     if world > 1:
         dist.barrier()
-    index = np.array([[position[t.ref, t.p0], position[t.ref, t.p1]] for t in triplets])
     return Features(differences, index, channels, net, tower, data)
 
 

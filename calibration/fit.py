@@ -67,6 +67,18 @@ class Votes:
         return Votes(self.judgement[chosen], self.count[chosen], self.reference[chosen])
 
 
+def _vote_loss(logits: Floats, votes: Votes) -> float:
+    """Return the mean negative log-likelihood of a vote, given the logits of choosing p1."""
+    likelihood = votes.judgement * log_expit(logits) + (1 - votes.judgement) * log_expit(-logits)
+    return float(-np.average(likelihood, weights=votes.count))
+
+
+def _best_slope(margin: Floats, votes: Votes) -> float:
+    """Return the factor of d0 − d1 that makes the votes likeliest."""
+    found = minimize_scalar(lambda log: _vote_loss(np.exp(log) * margin, votes), bounds=(-10, 12), method="bounded")
+    return float(np.exp(found.x))
+
+
 # -- the two objectives ----------------------------------------------------------------------------------------------
 
 
@@ -84,20 +96,13 @@ def fit_logistic(gaps: NDArray[np.float32], votes: Votes, start: Floats, penalty
     scaled = (gaps / scale).astype(np.float32)
     share = votes.count / votes.count.sum()
     prior = start * scale
-    margin = (scaled @ prior.astype(np.float32)).astype(np.float64)
-
-    def loss_of(logits: Floats) -> float:
-        j = votes.judgement
-        return float(-np.sum(share * (j * log_expit(logits) + (1 - j) * log_expit(-logits))))
-
-    best = minimize_scalar(lambda log_slope: loss_of(np.exp(log_slope) * margin), bounds=(-10, 12), method="bounded")
-    prior = np.exp(best.x) * prior
+    prior = _best_slope((scaled @ prior.astype(np.float32)).astype(np.float64), votes) * prior
 
     def objective(z: Floats) -> tuple[float, Floats]:
         logits = (scaled @ z.astype(np.float32)).astype(np.float64)
         residual = (share * (expit(logits) - votes.judgement)).astype(np.float32)
         gradient = (residual @ scaled).astype(np.float64) + penalty * (z - prior)
-        return loss_of(logits) + penalty / 2 * float(np.sum((z - prior) ** 2)), gradient
+        return _vote_loss(logits, votes) + penalty / 2 * float(np.sum((z - prior) ** 2)), gradient
 
     first = prior if warm is None else warm * scale
     bounds = [(0, None)] * len(first)
@@ -200,9 +205,7 @@ def fit(
         out = fold == held_out
         for index, u in enumerate(solve(~out)):
             distances[index][:, out] = f0[out] @ u, f1[out] @ u
-            logits = gaps[out] @ u
-            likelihood = votes.judgement[out] * log_expit(logits) + (1 - votes.judgement[out]) * log_expit(-logits)
-            losses[index, held_out] = -np.average(likelihood, weights=votes.count[out])
+            losses[index, held_out] = _vote_loss(gaps[out] @ u, votes.take(out))
     solutions = solve(np.ones(len(fold), dtype=bool))
     losses = losses[: len(solutions)]
     chosen_for = [int(np.argmin(np.delete(losses, k, axis=1).mean(axis=1))) for k in range(folds)]
@@ -221,14 +224,6 @@ def _penalty_path(gaps: NDArray[np.float32], votes: Votes, start: Floats) -> lis
     for penalty in PENALTIES:
         solutions.append(fit_logistic(gaps, votes, start, penalty, solutions[-1] if solutions else None))
     return solutions
-
-
-def _best_slope(margin: Floats, votes: Votes) -> float:
-    def loss(log_slope: float) -> float:
-        logits, j = np.exp(log_slope) * margin, votes.judgement
-        return float(-np.average(j * log_expit(logits) + (1 - j) * log_expit(-logits), weights=votes.count))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-10, 12), method="bounded").x))
 
 
 def keep_scale(weights: Floats, slope: float, start: Floats, metric: LPIPS) -> tuple[Floats, float]:

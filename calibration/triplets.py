@@ -24,6 +24,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lpips_lite import read_image
 from lpips_lite.cli_output import progress
@@ -117,6 +118,19 @@ def load(paths: Iterable[Path]) -> list[Triplet]:
             )
         triplets += found.triplets
     return triplets
+
+
+def distinct_pairs(triplets: Sequence[Triplet]) -> tuple[list[tuple[Path, Path]], NDArray[np.int64]]:
+    """Return every (reference, image) once, and where p0 and p1 of each triplet stand among them, (T, 2).
+
+    References, and the images of each, come in the order of the triplets, whatever the files are called.
+    """
+    by_reference: dict[Path, dict[Path, None]] = {}
+    for t in triplets:
+        by_reference.setdefault(t.ref, {}).update({t.p0: None, t.p1: None})
+    pairs = [(ref, image) for ref, images in by_reference.items() for image in images]
+    position = {pair: row for row, pair in enumerate(pairs)}
+    return pairs, np.array([[position[t.ref, t.p0], position[t.ref, t.p1]] for t in triplets])
 
 
 # -- readers ---------------------------------------------------------------------------------------------------------
