@@ -154,10 +154,16 @@ def join_processes(device: str) -> str:
     return device
 
 
+# What `features`, `fit` and `tune` are all told.
+data_argument = click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
+net_option = click.option("--net", type=click.Choice(NETS), default="lite")
+tower_option = click.option("--tower-weights", default=None, help="Path, for towers that are not in the cache.")
+
+
 @click.command(context_settings={"show_default": True})
-@click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--net", type=click.Choice(NETS), default="lite")
-@click.option("--tower-weights", default=None, help="Path, for towers that are not in the cache.")
+@data_argument
+@net_option
+@tower_option
 @click.option("--cache", type=click.Path(path_type=Path), default=Path("features"))
 @click.option("--device", default="cpu")
 @click.option("--batch-size", default=8)

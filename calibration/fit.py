@@ -31,11 +31,10 @@ from torch import Generator, Tensor, nn
 
 from calibration.agreement import Interval, bootstrap, triplet_agreement
 from calibration.distort import DISTORTIONS, distort
-from calibration.features import Features, channel_distances, extract
+from calibration.features import Features, channel_distances, data_argument, extract, net_option, tower_option
 from calibration.triplets import Triplet, load
 from lpips_lite import LPIPS, read_image
 from lpips_lite.cli_output import progress
-from lpips_lite.metric import NETS
 from lpips_lite.weights import save_tensors
 
 Floats = NDArray[np.float64]
@@ -236,10 +235,10 @@ def keep_scale(weights: Floats, slope: float, start: Floats, metric: LPIPS) -> t
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@data_argument
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@click.option("--net", type=click.Choice(NETS), default="lite")
-@click.option("--tower-weights", default=None, help="Path, for towers that are not in the cache.")
+@net_option
+@tower_option
 @click.option("--start", default="calibrated", help="Channel weights to start from and stay near.")
 @click.option("--objective", type=click.Choice(["logistic", "ranking"]), default="logistic")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path("features"))
@@ -262,6 +261,8 @@ def main(
 ) -> None:
     """Fit channel weights to human judgments, and say how well they do on references that they have not seen."""
     metric = LPIPS(net, channel_weights=start, tower_weights=tower_weights).to(device)
+    if " weights=v0.0-" in metric.signature:
+        raise click.BadParameter("v0.0 has no input scaling, which a fitted file could not say; expected another start")
     triplets = load(data)
     features, votes = extract(triplets, metric, cache), Votes.of(triplets)
     before = torch.cat(list(metric.tensors.values())).cpu().double().numpy()

@@ -138,43 +138,48 @@ def distinct_pairs(triplets: Sequence[Triplet]) -> tuple[list[tuple[Path, Path]]
 
 def read_bapps(folder: Path) -> Judgments:
     """Read one family of BAPPS 2AFC; its name is the folder's."""
-    found = Judgments()
-    files = {part: {p.stem: p for p in (folder / part).glob("*")} for part in ("ref", "p0", "p1", "judge")}
-    stems = sorted(set().union(*files.values()))
-    judgements = {}
-    for stem in stems:
-        absent = [part for part, named in files.items() if stem not in named]
-        if absent:
-            found.problems.append(f"{folder}: {stem} is missing in {', '.join(absent)}")
-            continue
-        value = float(np.load(files["judge"][stem]).reshape(-1)[0])
-        if 0 <= value <= 1:
-            judgements[stem] = value
-        else:
-            found.problems.append(f"{files['judge'][stem]}: judgement {value}; expected a fraction in [0, 1]")
-    votes = fewest_votes(judgements.values())
-    for stem, value in judgements.items():
+    files, fractions, problems = _by_stem(folder, ("ref", "p0", "p1", "judge"), "judgement ")
+    votes = fewest_votes(fractions.values())
+    triplets = []
+    for stem, fraction in fractions.items():
         ref, p0, p1 = (files[part][stem] for part in ("ref", "p0", "p1"))
-        found.triplets.append(Triplet(folder.name, ref, p0, p1, round(value * votes) / votes, votes))
-    return found
+        triplets.append(Triplet(folder.name, ref, p0, p1, round(fraction * votes) / votes, votes))
+    return Judgments(triplets, problems)
 
 
 def read_jnd(folder: Path) -> tuple[list[JndPair], list[str]]:
     """Read one family of BAPPS JND; return its pairs and a line for everything that is wrong."""
-    files = {part: {p.stem: p for p in (folder / part).glob("*")} for part in ("p0", "p1", "same")}
-    pairs, problems = [], []
-    values = {stem: float(np.load(path).reshape(-1)[0]) for stem, path in files["same"].items()}
-    votes = fewest_votes(value for value in values.values() if 0 <= value <= 1)
+    files, fractions, problems = _by_stem(folder, ("p0", "p1", "same"), "")
+    votes = fewest_votes(fractions.values())
+    pairs = []
+    for stem, fraction in fractions.items():
+        same = round(fraction * votes) / votes
+        pairs.append(JndPair(folder.name, files["p0"][stem], files["p1"][stem], same, votes))
+    return pairs, problems
+
+
+def _by_stem(
+    folder: Path, parts: Sequence[str], what: str
+) -> tuple[dict[str, dict[str, Path]], dict[str, float], list[str]]:
+    """Pair the files of subfolders by stem; the last one's hold a fraction of observers.
+
+    Returns:
+        The files of each part by stem, the fraction of each stem that is whole, and a line for each that is not.
+    """
+    files = {part: {p.stem: p for p in (folder / part).glob("*")} for part in parts}
+    fractions, problems = {}, []
     for stem in sorted(set().union(*files.values())):
         absent = [part for part, named in files.items() if stem not in named]
         if absent:
             problems.append(f"{folder}: {stem} is missing in {', '.join(absent)}")
-        elif not 0 <= values[stem] <= 1:
-            problems.append(f"{files['same'][stem]}: {values[stem]}; expected a fraction in [0, 1]")
+            continue
+        path = files[parts[-1]][stem]
+        fraction = float(np.load(path).reshape(-1)[0])
+        if 0 <= fraction <= 1:
+            fractions[stem] = fraction
         else:
-            same = round(values[stem] * votes) / votes
-            pairs.append(JndPair(folder.name, files["p0"][stem], files["p1"][stem], same, votes))
-    return pairs, problems
+            problems.append(f"{path}: {what}{fraction}; expected a fraction in [0, 1]")
+    return files, fractions, problems
 
 
 def _from_votes(table: pd.DataFrame, path: Path) -> Judgments:

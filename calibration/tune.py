@@ -19,12 +19,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from calibration.agreement import bootstrap, triplet_agreement
+from calibration.features import data_argument, net_option, tower_option
 from calibration.fit import Votes, folds_by_reference
 from calibration.triplets import Triplet, load
 from lpips_lite import LPIPS, read_image
 from lpips_lite.cli_output import progress
 from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
-from lpips_lite.metric import NETS
 from lpips_lite.weights import content_hash, save_tensors
 
 
@@ -110,10 +110,10 @@ def evaluate(model: Tunable, triplets: Sequence[Triplet]) -> np.ndarray:
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@data_argument
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@click.option("--net", type=click.Choice(NETS), default="lite")
-@click.option("--tower-weights", default=None, help="Path, for towers that are not in the cache.")
+@net_option
+@tower_option
 @click.option("--scratch", is_flag=True, help="Start from random tower weights and uniform channel weights.")
 @click.option("--epochs", default=10, help="The rate falls over the second half.")
 @click.option("--lr", default=1e-4)

@@ -1,10 +1,12 @@
 """Calibration end to end: planted weights come back, and features survive kills and are shared out."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -121,9 +123,23 @@ def test_features_are_computed_once(data, tmp_path, monkeypatch):
     np.testing.assert_array_equal(first.differences, again.differences)
 
 
-def test_fingerprint_is_of_content(data, tmp_path):
-    import shutil
+def test_renamed_files_find_their_own_rows_in_the_cache(data, tmp_path):
+    triplets, renamed = load([data])[:12], []
+    for number, t in enumerate(triplets):  # the same images in the same order, under names that sort the other way
+        paths = {part: tmp_path / f"{99 - number}-{part}.png" for part in ("p1", "ref", "p0")}
+        for part, path in paths.items():
+            shutil.copy(getattr(t, part), path)
+        renamed.append(replace(t, **paths))
+    metric = LPIPS("lite")
+    first, again = (extract(some, metric, tmp_path / "cache") for some in (triplets, renamed))
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    weights = np.ones(first.differences.shape[1])
+    np.testing.assert_array_equal(first.distances(weights), again.distances(weights))
+    fresh = extract(renamed, metric, tmp_path / "fresh")
+    np.testing.assert_allclose(again.distances(weights), fresh.distances(weights), rtol=1e-5)
 
+
+def test_fingerprint_is_of_content(data, tmp_path):
     triplets = load([data])
     moved = tmp_path / "elsewhere"
     shutil.copytree(data, moved)
@@ -183,6 +199,23 @@ def test_fit_writes_a_file_that_the_metric_loads_and_checks(data, tmp_path, monk
     assert metric(blurred, scene).item() == pytest.approx(LPIPS("lite")(blurred, scene).item(), rel=1)  # scale is kept
     with pytest.raises(ValueError, match=r"were fitted on tower \w+; expected this tower's"):
         LPIPS("lite", channel_weights=out, tower_weights="random:0")
+
+
+def test_a_start_without_input_scaling_is_refused(data, tmp_path):
+    arguments = [
+        str(data),
+        "--net",
+        "alex",
+        "--tower-weights",
+        "random:0",
+        "--start",
+        "v0.0",
+        "--out",
+        str(tmp_path / "x"),
+    ]
+    result = CliRunner().invoke(fitting.main, arguments)
+    assert result.exit_code == 2
+    assert "v0.0 has no input scaling" in result.output
 
 
 def test_no_slope_no_preference():
