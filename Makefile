@@ -1,7 +1,11 @@
 # Uses .venv if there is one; `make check` is what CI runs.
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
-.PHONY: format lint types test check
+# Make the embedded weights again: make lite PHOTOS=photos.tar TEACHER=alexnet.pth JUDGMENTS="mucped23 tid2013"
+DISTILLED = build/distilled.safetensors
+LESSONS = --photos $(PHOTOS) --teacher-weights $(TEACHER)
+
+.PHONY: format lint types test check lite
 
 format:
 	$(PYTHON) -m ruff format .
@@ -18,3 +22,8 @@ test:
 	$(PYTHON) -m pytest
 
 check: lint types test
+
+lite:
+	$(PYTHON) -m calibration.distill --photos $(PHOTOS) --teacher $(TEACHER) --out $(DISTILLED)
+	$(PYTHON) -m calibration.tune $(JUDGMENTS) --tower-weights $(DISTILLED) --channel-weights $(DISTILLED) $(LESSONS) \
+		--version 0.2 --out lpips_lite/data/lite.safetensors

@@ -1,42 +1,96 @@
-"""Measure how well the embedded `lite` metric stands in for LPIPS-alex, and how fast it is.
+"""Measure what the embedded `lite` metric is worth beside LPIPS-alex: agreement, order, tolerance of shifts, speed.
 
-    python -m benchmarks.lite --photos PHOTOS.tar --teacher ALEXNET.pth
+    python benchmarks/lite.py --photos PHOTOS.tar --teacher ALEXNET.pth
 
-Photographs are those held out by `calibration.distill`, with distortion seeds that it does not use.
+Photographs are those held out by `calibration.distill`, with distortion seeds that it does not use. `--lite FILE`
+measures another tower and channel weights than the embedded ones.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, from a clone
 
 import click
 import torch
 from scipy.stats import pearsonr, spearmanr
 from torch import Generator, Tensor
 
-from calibration.distill import HOLD_OUT_EVERY, crop, read_photos
+from calibration.distill import HELD_OUT_KINDS, HOLD_OUT_EVERY, TRAINED_KINDS, crop, read_photos
 from calibration.distort import DISTORTIONS, distort
+from calibration.lessons import BLUR_LEVEL
 from lpips_lite import LPIPS
 from lpips_lite.cli_output import progress
 from tests.peers import upstream
 
 SEED = 2**32  # distill evaluates with 2³¹ and trains with small seeds
+LEVELS = torch.linspace(0, 1, 6).tolist()  # equal geometric steps of each distortion's parameter
+SHIFTS = ((0, 1), (1, 0), (1, 1)), ((0, 2), (2, 0), (2, 2))  # by 1 px and by 2 px
+
+Metrics = dict[str, LPIPS]
 
 
 @torch.no_grad()
 def distances_by_kind(
-    metrics: list[LPIPS], photos: Tensor, count: int, side: int, generator: Generator
-) -> dict[str, list[Tensor]]:
-    """Return each metric's distances of `count` crops from their distorted copies, for each kind of distortion."""
-    found = {}
-    for kind in progress(list(DISTORTIONS), f"{side}×{side}"):
+    metrics: Metrics, photos: Tensor, kinds: Sequence[str], count: int, side: int
+) -> dict[str, dict[str, Tensor]]:
+    """Return, for each kind of distortion, each metric's distances of `count` crops from their distorted copies."""
+    generator, found = Generator().manual_seed(SEED + side), {}
+    for kind in progress(kinds, f"{side}×{side}"):
         ref = crop(photos, count, side, generator)
         image = distort(ref, kind, torch.rand(count, generator=generator), generator)
-        found[kind] = [metric(image, ref) for metric in metrics]
+        found[kind] = {name: metric(image, ref) for name, metric in metrics.items()}
     return found
+
+
+@torch.no_grad()
+def order(metrics: Metrics, photos: Tensor, count: int, side: int) -> dict[str, tuple[float, float, str]]:
+    """Return how often the stronger of two neighbouring levels is the farther one.
+
+    Returns:
+        For each metric: the share of all neighbours, the share of those at least 1 dB of PSNR apart, and the worst
+        kinds of distortion by the first.
+    """
+    generator = Generator().manual_seed(SEED)
+    right: dict[str, dict[str, Tensor]] = {name: {} for name in metrics}
+    apart = {}
+    for kind in progress(list(DISTORTIONS), "order"):
+        ref, seed = crop(photos, count, side, generator), int(torch.randint(2**40, (), generator=generator))
+        images = [distort(ref, kind, torch.full((count,), x), Generator().manual_seed(seed)) for x in LEVELS]
+        decibels = torch.stack(
+            [-10 * (image - ref).square().mean((1, 2, 3)).clamp_min(1e-9).log10() for image in images]
+        )
+        apart[kind] = decibels[:-1] - decibels[1:] >= 1
+        for name, metric in metrics.items():
+            d = torch.stack([metric(image, ref) for image in images])
+            right[name][kind] = d[1:] > d[:-1]
+    found = {}
+    for name, by_kind in right.items():
+        share = {kind: value.float().mean().item() for kind, value in by_kind.items()}
+        wide = torch.cat([value[apart[kind]] for kind, value in by_kind.items()]).float().mean().item()
+        worst = ", ".join(f"{kind} {share[kind]:.2f}" for kind in sorted(share, key=share.__getitem__)[:3])
+        found[name] = statistics.mean(share.values()), wide, worst
+    return found
+
+
+@torch.no_grad()
+def shift_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
+    """Return the median distance of a shift by 1 px and by 2 px over that of a Gaussian blur of σ = 0.5 px."""
+    images = photos[:200].float() / 255
+    blurred = distort(images, "gaussian_blur", torch.full((len(images),), BLUR_LEVEL), Generator())
+    inner = slice(4, -4)
+    ref = images[:, :, inner, inner]
+    blur = metric(blurred[:, :, inner, inner], ref)
+    ratios = []
+    for offsets in SHIFTS:
+        moved = [metric(images.roll((-down, -right), (2, 3))[:, :, inner, inner], ref) for down, right in offsets]
+        ratios.append((torch.stack(moved).mean(0) / blur).median().item())
+    return ratios
 
 
 def interleaved(first: Callable[[], object], second: Callable[[], object], repeats: int = 15) -> float:
@@ -55,31 +109,41 @@ def interleaved(first: Callable[[], object], second: Callable[[], object], repea
 @click.command()
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), required=True, help="Tar or folder of photos.")
 @click.option("--teacher", type=click.Path(exists=True, path_type=Path), required=True, help="AlexNet weights.")
+@click.option("--lite", "file", type=click.Path(exists=True, path_type=Path), help="In place of the embedded weights.")
 @click.option("--count", default=100, show_default=True, help="Crops for each kind of distortion and size.")
-def main(photos: Path, teacher: Path, count: int) -> None:
+def main(photos: Path, teacher: Path, file: Path | None, count: int) -> None:
     """Print one Markdown table."""
     pool = read_photos(photos)[::HOLD_OUT_EVERY]
-    lite = LPIPS("lite", reduction="none")
+    lite = LPIPS("lite", tower_weights=file, channel_weights=file or "calibrated", reduction="none")
     alex = LPIPS("alex", tower_weights=teacher, reduction="none")
     uniform = LPIPS("alex", tower_weights=teacher, channel_weights="uniform", reduction="none")
-    click.echo(f"{lite.signature} against {alex.signature}\n\n| measure | value |\n|---|---|")
-    for side in (64, 112):
-        found = distances_by_kind([lite, uniform, alex], pool, count, side, Generator().manual_seed(SEED + side))
-        all_lite, all_uniform, all_alex = (torch.cat([row[i] for row in found.values()]) for i in range(3))
-        n = len(all_alex)
-        click.echo(f"| Spearman, {n} pairs at {side}×{side} | {spearmanr(all_lite, all_alex).statistic:.3f} |")
-        click.echo(f"| Pearson, the same pairs | {pearsonr(all_lite, all_alex).statistic:.3f} |")
-        click.echo(f"| Spearman of AlexNet with uniform weights | {spearmanr(all_uniform, all_alex).statistic:.3f} |")
-        kinds = sorted((float(spearmanr(row[0], row[2]).statistic), kind) for kind, row in found.items())
-        worst = ", ".join(f"{kind} {rho:.2f}" for rho, kind in kinds[:3])
-        click.echo(f"| within one kind of distortion: median, worst three | {kinds[len(kinds) // 2][0]:.3f}, {worst} |")
+    click.echo(f"{lite.signature} against {alex.signature}\n")
+    click.echo("| measure | lite | alex | alex, uniform weights |\n|---|---|---|---|")
+    metrics = {"lite": lite, "alex": alex, "uniform": uniform}
+    for kinds, what in ((TRAINED_KINDS, "kinds distilled on"), (HELD_OUT_KINDS, "kinds held out")):
+        for side in (64, 112):
+            found = distances_by_kind(metrics, pool, kinds, count, side)
+            d = {name: torch.cat([row[name] for row in found.values()]) for name in metrics}
+            for measure, correlation in (("Spearman", spearmanr), ("Pearson", pearsonr)):
+                values = [f"{correlation(d[name], d['alex']).statistic:.3f}" for name in metrics]
+                click.echo(
+                    f"| {measure} with alex, {len(d['alex'])} pairs at {side}×{side}, {what} | {' | '.join(values)} |"
+                )
+    ordered = order(metrics, pool, count // 5, 96)
+    for position, what in enumerate(("all neighbouring levels", "those ≥ 1 dB PSNR apart")):
+        values = [f"{100 * float(ordered[name][position]):.1f} %" for name in metrics]
+        click.echo(f"| stronger is farther, {what} | {' | '.join(values)} |")
+    click.echo(f"| kinds worst ordered | {' | '.join(ordered[name][2] for name in metrics)} |")
+    shifts = {name: shift_ratios(metric, pool) for name, metric in metrics.items()}
+    for pixels in (1, 2):
+        values = [f"{shifts[name][pixels - 1]:.2f}" for name in metrics]
+        click.echo(f"| shift by {pixels} px over blur of σ = 0.5 px | {' | '.join(values)} |")
     peer = upstream("alex", torch.load(teacher, weights_only=True))
     x, y = torch.rand(4, 3, 256, 256), torch.rand(4, 3, 256, 256)
     with torch.no_grad():
         ratio = interleaved(lambda: peer(x, y, normalize=True), lambda: lite(x, y))
-    click.echo(
-        f"| forward of 4 pairs at 256×256, `lpips` alex over `lite`, {torch.get_num_threads()} threads | {ratio:.1f}× |"
-    )
+    threads = torch.get_num_threads()
+    click.echo(f"| speed, 4 pairs at 256×256, {threads} threads, `lpips` alex = 1 | {ratio:.1f} | | |")
 
 
 if __name__ == "__main__":

@@ -91,6 +91,12 @@ def _gaussian(images: Tensor, sigma: Tensor, radius: int = 12) -> Tensor:
     return _filter(images, torch.exp(-0.5 * (across / sigma) ** 2))
 
 
+def _box(images: Tensor) -> Tensor:
+    """Average over 7×7 pixels, fewer at the borders; one direction after the other, which is several times faster."""
+    images = F.avg_pool2d(images, (7, 1), 1, (3, 0), count_include_pad=False)
+    return F.avg_pool2d(images, (1, 7), 1, (0, 3), count_include_pad=False)
+
+
 def _move(images: Tensor, right: Tensor, down: Tensor) -> Tensor:
     """Sample each pixel from `right`, `down` pixels away: displacements (N, 1, 1, 1) or (N, 1, H, W)."""
     n, _, height, width = images.shape
@@ -130,6 +136,11 @@ def coarse_noise(x: Tensor, level: Tensor, g: Generator) -> Tensor:
     return x + _between(level, 0.006, 0.3) * _resize(_normal(x, g, scale=4), x.shape[-2:])
 
 
+def fine_noise(x: Tensor, level: Tensor, g: Generator) -> Tensor:
+    noise = _normal(x, g)
+    return x + _between(level, 0.008, 0.5) * (noise - F.avg_pool2d(noise, 3, 1, 1))
+
+
 def speckle(x: Tensor, level: Tensor, g: Generator) -> Tensor:
     return x * (1 + _between(level, 0.01, 0.8) * _normal(x, g))
 
@@ -167,12 +178,10 @@ def sharpen(x: Tensor, level: Tensor, g: Generator) -> Tensor:
 def smooth(x: Tensor, level: Tensor, g: Generator) -> Tensor:
     """Denoise until texture goes and edges stay: the guided filter of He et al. (2010) on its own input."""
     epsilon = _between(level, 3e-4, 0.1)
-    mean = F.avg_pool2d(x, 7, 1, 3, count_include_pad=False)
-    variance = F.avg_pool2d(x * x, 7, 1, 3, count_include_pad=False) - mean**2
+    mean = _box(x)
+    variance = _box(x * x) - mean**2
     gain = variance / (variance + epsilon)
-    offset = mean - gain * mean
-    gain, offset = (F.avg_pool2d(t, 7, 1, 3, count_include_pad=False) for t in (gain, offset))
-    return gain * x + offset
+    return _box(gain) * x + _box(mean - gain * mean)
 
 
 def denoised(x: Tensor, level: Tensor, g: Generator) -> Tensor:
@@ -213,7 +222,11 @@ def super_resolved(x: Tensor, level: Tensor, g: Generator) -> Tensor:
 
 def jpeg(x: Tensor, level: Tensor, g: Generator) -> Tensor:
     quality = (95 - 92 * level**0.7).round().int().tolist()
-    return _through_codec(x, lambda image, buffer, i: image.save(buffer, "JPEG", quality=quality[i]))
+    subsampling = torch.randint(3, (len(x),), generator=g).tolist()  # 4:4:4, 4:2:2 or 4:2:0
+    return _through_codec(
+        x,
+        lambda image, buffer, i: image.save(buffer, "JPEG", quality=quality[i], subsampling=subsampling[i]),
+    )
 
 
 def webp(x: Tensor, level: Tensor, g: Generator) -> Tensor:
@@ -353,7 +366,7 @@ def blend(x: Tensor, level: Tensor, g: Generator) -> Tensor:
 DISTORTIONS: dict[str, Distortion] = {
     function.__name__: function
     for function in (
-        *(white_noise, gray_noise, chroma_noise, coarse_noise, speckle, impulse_noise),
+        *(white_noise, gray_noise, chroma_noise, coarse_noise, fine_noise, speckle, impulse_noise),
         *(gaussian_blur, motion_blur, defocus, sharpen, smooth, denoised),
         *(upsampled_bicubic, upsampled_bilinear, pixelated, super_resolved, jpeg, webp, jpeg2000, posterize),
         *(brightness, contrast, gamma, saturation, white_balance, hue, shading),

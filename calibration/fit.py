@@ -72,7 +72,7 @@ def _vote_loss(logits: Floats, votes: Votes) -> float:
     return float(-np.average(likelihood, weights=votes.count))
 
 
-def _best_slope(margin: Floats, votes: Votes) -> float:
+def best_slope(margin: Floats, votes: Votes) -> float:
     """Return the factor of d0 − d1 that makes the votes likeliest."""
     found = minimize_scalar(lambda log: _vote_loss(np.exp(log) * margin, votes), bounds=(-10, 12), method="bounded")
     return float(np.exp(found.x))
@@ -95,7 +95,7 @@ def fit_logistic(gaps: NDArray[np.float32], votes: Votes, start: Floats, penalty
     scaled = (gaps / scale).astype(np.float32)
     share = votes.count / votes.count.sum()
     prior = start * scale
-    prior = _best_slope((scaled @ prior.astype(np.float32)).astype(np.float64), votes) * prior
+    prior = best_slope((scaled @ prior.astype(np.float32)).astype(np.float64), votes) * prior
 
     def objective(z: Floats) -> tuple[float, Floats]:
         logits = (scaled @ z.astype(np.float32)).astype(np.float64)
@@ -211,7 +211,7 @@ def fit(
     held_out_distances = distances[np.array(chosen_for)[fold], :, np.arange(len(fold))].T
     best = int(np.argmin(losses.mean(axis=1)))
     weights = solutions[best]
-    slope = 1.0 if objective == "logistic" else _best_slope(gaps @ weights, votes)
+    slope = 1.0 if objective == "logistic" else best_slope(gaps @ weights, votes)
     scores = triplet_agreement(held_out_distances[0], held_out_distances[1], votes.judgement)
     interval = bootstrap(scores, votes.reference, votes.count)
     return Fitted(weights, slope, PENALTIES[best] if objective == "logistic" else 0.0, held_out_distances, interval)

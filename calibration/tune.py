@@ -1,112 +1,215 @@
 """Train the tower too, together with its channel weights, on human judgments: triplets in, one weight file out.
 
-    python -m calibration.tune DATA... --net lite --out tuned.safetensors            # from trained weights
-    python -m calibration.tune DATA... --net alex --scratch --out scratch.safetensors  # from random ones
+    python -m calibration.tune DATA... --net lite --out tuned.safetensors
 
-The variants that Zhang et al. (2018) call "tune" and "scratch". The objective is the logistic one of `calibration.fit`;
-one reference in five is held out and says whether it helped. The paper found that tuning gains on the kinds of
-distortion it is trained on and loses on others: judge it on kinds that are not in the data.
+Every step takes, from each data set, as many references with their judged images as make a batch, cuts the same random
+square from all copies of a reference, and raises the likelihood of the votes, P(p1) = σ(slope · (log d0 − log d1)).
+Logarithms, because votes compare images of one reference whatever the distances are there.
+
+Tuning gains on the kinds of distortion it is trained on and may lose on others (Zhang et al. 2018). With `--photos` and
+`--teacher-weights` it goes on learning what `calibration.lessons` teaches, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+import torch.nn.functional as F
+from PIL import Image
+from torch import Generator, Tensor
 
-from calibration.agreement import bootstrap, triplet_agreement
 from calibration.features import data_argument, net_option, tower_option
-from calibration.fit import Votes, folds_by_reference
+from calibration.fit import Votes, best_slope
+from calibration.lessons import Lessons, read_lessons, teacher_options
 from calibration.triplets import Triplet, load
-from lpips_lite import LPIPS, read_image
+from lpips_lite import LPIPS
 from lpips_lite.cli_output import progress
 from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
 from lpips_lite.weights import content_hash, save_tensors
 
+FLOOR = 1e-4  # added to distances before their logarithm
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One reference and what people said of its copies: votes on pairs of them.
+
+    Attributes:
+        family: The data set; each has a slope of its own.
+        files: The reference, then its K copies.
+        pairs: Positions of p0 and p1 among the copies, (T, 2).
+        judgement: Fraction of observers who chose p1, (T,).
+        votes: Number of observers, (T,).
+    """
+
+    family: str
+    files: tuple[Path, ...]
+    pairs: Tensor
+    judgement: Tensor
+    votes: Tensor
+
+    def draw(self, count: int, generator: Generator) -> Judged:
+        """Return the judgments between at most `count` copies chosen at random."""
+        kept = torch.randperm(len(self.files) - 1, generator=generator)[:count]
+        position = torch.full((len(self.files) - 1,), -1)
+        position[kept] = torch.arange(len(kept))
+        pairs = position[self.pairs]
+        both = (pairs >= 0).all(dim=1)
+        files = (self.files[0], *(self.files[1 + k] for k in kept.tolist()))
+        return Judged(self.family, files, pairs[both], self.judgement[both], self.votes[both])
+
+
+def by_reference(triplets: Sequence[Triplet]) -> list[Judged]:
+    """Group triplets by their reference, in the order they come in."""
+    groups: dict[tuple[str, Path], list[Triplet]] = {}
+    for t in triplets:
+        groups.setdefault((t.family, t.ref), []).append(t)
+    judged = []
+    for (family, ref), group in groups.items():
+        position = {path: k for k, path in enumerate(dict.fromkeys(p for t in group for p in (t.p0, t.p1)))}
+        pairs = torch.tensor([[position[t.p0], position[t.p1]] for t in group])
+        j, votes = torch.tensor([t.judgement for t in group]), torch.tensor([t.votes for t in group])
+        judged.append(Judged(family, (ref, *position), pairs, j, votes))
+    return judged
+
+
+@lru_cache(maxsize=4096)
+def read_pixels(path: Path) -> Tensor:
+    """Read an image as (3, H, W) uint8; the ones read before stay in memory."""
+    with Image.open(path) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def read_copies(judged: Judged, side: int, generator: Generator) -> Tensor:
+    """Cut the same random square from the reference and its copies, half of them mirrored: (1 + K, 3, side, side)."""
+    images = [read_pixels(path) for path in judged.files]
+    height, width = images[0].shape[1:]
+    if min(height, width) < side:
+        raise ValueError(f"--side {side}: {judged.files[0]} is {width}×{height}; expected at least that size")
+    top = int(torch.randint(height - side + 1, (), generator=generator))
+    left = int(torch.randint(width - side + 1, (), generator=generator))
+    squares = torch.stack([image[:, top : top + side, left : left + side] for image in images]).float() / 255
+    return squares.flip(-1) if torch.rand((), generator=generator) < 0.5 else squares
+
 
 class Tunable:
-    """The tensors of a metric, trainable: tower, channel weights (kept ≥ 0) and the slope of the vote's probability."""
+    """The tensors of a metric, trainable: tower, channel weights (kept ≥ 0), and each data set's slope."""
 
-    def __init__(self, metric: LPIPS) -> None:
+    def __init__(self, metric: LPIPS, families: Sequence[str] = ()) -> None:
         self.spec, self.taps = metric.tower.spec, metric.tower.taps
         self.mean, self.std = metric.tower.tensors["mean"], metric.tower.tensors["std"]
         tower = {key: tensor for key, tensor in metric.tower.tensors.items() if key in self.spec.shapes()}
         self.tower = {key: tensor.clone().requires_grad_() for key, tensor in tower.items()}
         self.channels = [tensor.clone().requires_grad_() for tensor in metric.tensors.values()]
-        self.log_slope = torch.zeros((), requires_grad=True)
+        self.log_slopes = {family: torch.tensor(0.7, requires_grad=True) for family in families}
 
-    def distances(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return d0 and d1 of a batch (3N, 3, H, W) of references, first and second distortions."""
-        features = self.spec.run((images - self.mean) / self.std, self.tower, self.taps)
-        d0, d1 = images.new_zeros(()), images.new_zeros(())
-        for feature, weight in zip(features, self.channels, strict=True):
-            ref, p0, p1 = unit_normalize(feature).chunk(3)
-            d0 = d0 + pool_mean(weigh(channel_differences(p0, ref), weight))
-            d1 = d1 + pool_mean(weigh(channel_differences(p1, ref), weight))
-        return d0, d1
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the tower's features, L × (N, C_l, H_l, W_l)."""
+        images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return self.spec.run(images, self.tower, self.taps)
 
+    def from_first(self, images: Tensor) -> Tensor:
+        """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""
+        total = images.new_zeros(len(images) - 1)
+        for feature, weight in zip(self.features(images), self.channels, strict=True):
+            feature = unit_normalize(feature)
+            total = total + pool_mean(weigh(channel_differences(feature[1:], feature[:1]), weight))
+        return total
 
-def read_batch(triplets: Sequence[Triplet], side: int, generator: Generator) -> Tensor:
-    """Read triplets and cut the same random square from the three images of each: (3N, 3, side, side)."""
-    parts: list[list[Tensor]] = [[], [], []]
-    for t in triplets:
-        images = torch.stack([read_image(path) for path in (t.ref, t.p0, t.p1)])
-        height, width = images.shape[2:]
-        if min(height, width) < side:
-            raise ValueError(f"--side {side}: {t.ref} is {width}×{height}; expected at least that size")
-        top = int(torch.randint(height - side + 1, (), generator=generator))
-        left = int(torch.randint(width - side + 1, (), generator=generator))
-        for part, image in zip(parts, images[:, :, top : top + side, left : left + side], strict=True):
-            part.append(image)
-    return torch.stack([image for part in parts for image in part])
+    def vote_error(self, judged: Judged, side: int, generator: Generator) -> Tensor:
+        """Return the mean negative log-likelihood of a vote, from one square of one reference's copies."""
+        logs = (self.from_first(read_copies(judged, side, generator)) + FLOOR).log()
+        logits = self.log_slopes[judged.family].exp() * (logs[judged.pairs[:, 0]] - logs[judged.pairs[:, 1]])
+        share = judged.votes / judged.votes.sum()
+        return F.binary_cross_entropy_with_logits(logits, judged.judgement, weight=share, reduction="sum")
 
-
-def train(
-    model: Tunable, triplets: Sequence[Triplet], *, epochs: int, lr: float, side: int, batch: int, seed: int
-) -> list[float]:
-    """Maximise the likelihood of the votes; return the mean loss of each epoch."""
-    generator = Generator().manual_seed(seed)
-    parameters = [
-        {"params": list(model.tower.values()), "lr": lr},
-        {"params": model.channels, "lr": lr},
-        {"params": [model.log_slope], "lr": 100 * lr},
-    ]
-    optimizer = torch.optim.Adam(parameters, betas=(0.5, 0.999))
-    steps = -(-len(triplets) // batch) * epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - step / steps)))
-    votes, curve = Votes.of(triplets), []
-    j, count = torch.from_numpy(votes.judgement).float(), torch.from_numpy(votes.count).float()
-    for epoch in range(epochs):
-        losses = []
-        order = torch.randperm(len(triplets), generator=generator).tolist()
-        for start in progress(range(0, len(order), batch), f"epoch {epoch + 1}"):
-            rows = order[start : start + batch]
-            d0, d1 = model.distances(read_batch([triplets[row] for row in rows], side, generator))
-            logits = model.log_slope.exp() * (d0 - d1)
-            loss = nn.functional.binary_cross_entropy_with_logits(logits, j[rows], weight=count[rows] / count.mean())
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            for weight in model.channels:
-                weight.data.clamp_(min=0)
-            losses.append(loss.item())
-        curve.append(float(np.mean(losses)))
-    return curve
+    @torch.no_grad()
+    def measure(self, judged: Judged) -> tuple[Tensor, Tensor]:
+        """Return d0 and d1 of every triplet, on whole images."""
+        images = torch.stack([read_pixels(path) for path in judged.files])
+        parts = torch.split(images[1:], 8)
+        d = torch.cat([self.from_first(torch.cat([images[:1], part]).float() / 255) for part in parts])
+        return d[judged.pairs[:, 0]], d[judged.pairs[:, 1]]
 
 
-@torch.no_grad()
-def evaluate(model: Tunable, triplets: Sequence[Triplet]) -> np.ndarray:
-    """Return the agreement of each triplet, on whole images."""
-    scores = []
-    for t in progress(triplets, "evaluating"):
-        d0, d1 = model.distances(torch.stack([read_image(path) for path in (t.ref, t.p0, t.p1)]))
-        scores.append(triplet_agreement(d0.numpy(), d1.numpy(), [t.judgement]))
-    return np.concatenate(scores)
+@dataclass(frozen=True)
+class Recipe:
+    """What a run is reproduced from, beside its data.
+
+    Attributes:
+        steps: Number of updates.
+        lr: Highest learning rate of a one-cycle schedule.
+        side: Of the squares that are compared, in pixels.
+        copies: Judged images of each data set in a step, at least.
+        lessons: Number of different batches of photographs.
+        teacher: Weight of the teacher's distances in the loss.
+        shift: Weight of the tolerance of small shifts.
+        pretender: Weight of being deceived by descent on the distance.
+        emphasis: Weights of data sets, as "name=3,other=0.5"; those not named have 1.
+        seed: Of everything random.
+    """
+
+    steps: int = 700
+    lr: float = 4e-3
+    side: int = 160
+    copies: int = 32
+    lessons: int = 200
+    teacher: float = 0.15
+    shift: float = 0.1
+    pretender: float = 0.05
+    emphasis: str = ""
+    seed: int = 0
+
+    def weight(self, family: str) -> float:
+        """Return the weight of a data set's votes in the loss."""
+        named = dict(part.split("=") for part in self.emphasis.split(",") if part)
+        return float(named.get(family, 1))
+
+
+def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each field of `Recipe`."""
+    for field in reversed(fields(Recipe)):
+        command = click.option(f"--{field.name}", default=field.default, show_default=True)(command)
+    return command
+
+
+def tune(metric: LPIPS, judged: Sequence[Judged], lessons: Lessons | None, recipe: Recipe) -> Tunable:
+    """Train a copy of a metric's tensors on judgments, and on lessons if there are any."""
+    families = {family: [j for j in judged if j.family == family] for family in sorted({j.family for j in judged})}
+    model, generator = Tunable(metric, list(families)), Generator().manual_seed(recipe.seed)
+    weights = [*model.tower.values(), *model.channels]
+    optimizer = torch.optim.Adam([{"params": weights}, {"params": list(model.log_slopes.values())}])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, [recipe.lr, 1e-2], total_steps=recipe.steps, pct_start=0.1
+    )
+    enrolled = lessons.enrol(generator) if lessons is not None else None
+    for step in progress(range(recipe.steps), "tuning"):
+        loss = torch.zeros(())
+        for family, groups in families.items():
+            errors, copies = [], 0
+            while copies < recipe.copies:
+                chosen = groups[int(torch.randint(len(groups), (), generator=generator))]
+                errors.append(model.vote_error(chosen.draw(recipe.copies, generator), recipe.side, generator))
+                copies += len(chosen.files) - 1
+            loss = loss + recipe.weight(family) * torch.stack(errors).mean()
+        if lessons is not None and enrolled is not None:
+            teacher, order, shift = lessons.errors(model.features, model.channels, step, generator)
+            pretender = lessons.pretender_error(model.features, model.channels, enrolled, generator)
+            loss = loss + recipe.teacher * teacher + order + recipe.shift * shift + recipe.pretender * pretender
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        schedule.step()
+        for weight in model.channels:
+            weight.data.clamp_(min=0)
+    return model
 
 
 @click.command(context_settings={"show_default": True})
@@ -114,53 +217,48 @@ def evaluate(model: Tunable, triplets: Sequence[Triplet]) -> np.ndarray:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
 @net_option
 @tower_option
-@click.option("--scratch", is_flag=True, help="Start from random tower weights and uniform channel weights.")
-@click.option("--epochs", default=10, help="The rate falls over the second half.")
-@click.option("--lr", default=1e-4)
-@click.option("--side", default=64, help="Crops of this side, as in the paper.")
-@click.option("--batch-size", default=50)
-@click.option("--seed", default=0)
+@click.option("--channel-weights", default="calibrated", help="To start from: a version or a file.")
+@click.option("--version", help="To record in the file.")
+@teacher_options
+@recipe_options
 def main(
     data: tuple[Path, ...],
     out: Path,
     net: str,
     tower_weights: str | None,
-    scratch: bool,
-    epochs: int,
-    lr: float,
-    side: int,
-    batch_size: int,
-    seed: int,
+    channel_weights: str,
+    version: str | None,
+    photos: Path | None,
+    teacher_weights: Path | None,
+    teacher_channels: str,
+    **settings: object,
 ) -> None:
-    """Train tower and channel weights on human judgments."""
-    if scratch:
-        metric = LPIPS(net, channel_weights="uniform", tower_weights=f"random:{seed}")
-    else:
-        metric = LPIPS(net, tower_weights=tower_weights)
-    triplets = load(data)
-    votes, model = Votes.of(triplets), Tunable(metric)
-    held_out = folds_by_reference(votes.reference, 5, seed) == 0
-    test = [t for t, out_ in zip(triplets, held_out, strict=True) if out_]
-    kept = [t for t, out_ in zip(triplets, held_out, strict=True) if not out_]
-    before = evaluate(model, test)
-    curve = train(model, kept, epochs=epochs, lr=lr, side=side, batch=batch_size, seed=seed)
-    after = evaluate(model, test)
-    chosen = votes.take(held_out)
-    for name, scores in (("before", before), ("after", after), ("gain, paired", after - before)):
-        found = bootstrap(scores, chosen.reference, chosen.count)
-        interval = f"[{100 * found.low:.2f}, {100 * found.high:.2f}]"
-        click.echo(f"{100 * found.value:6.2f} % {interval} of held-out votes  {name}")
+    """Train tower and channel weights on human judgments.
+
+    From scratch, as Zhang et al. call it: --tower-weights random:0 --channel-weights uniform.
+    """
+    metric = LPIPS(net, tower_weights=tower_weights, channel_weights=channel_weights)
+    triplets, recipe = load(data), Recipe(**settings)  # type: ignore[arg-type]
+    judged = by_reference(triplets)
+    model = tune(metric, judged, read_lessons(photos, teacher_weights, teacher_channels, recipe.lessons), recipe)
+    found = [model.measure(group) for group in progress(judged, "slope")]
+    margin = torch.cat([d0 - d1 for d0, d1 in found]).double().numpy()
     tensors = {**model.tower, **{f"channel_weights.{index}": weight for index, weight in enumerate(model.channels)}}
+    votes = Votes(
+        torch.cat([group.judgement for group in judged]).double().numpy(),
+        torch.cat([group.votes for group in judged]).double().numpy(),
+        np.repeat([str(group.files[0]) for group in judged], [len(group.votes) for group in judged]),
+    )
     metadata = {
         "net": net,
         "tower": content_hash(model.tower),
-        "slope": f"{model.log_slope.exp().item():.6g}",
-        "objective": "scratch" if scratch else "tune",
+        "slope": f"{best_slope(margin, votes):.6g}",
+        "objective": "tune",
         "start": metric.signature,
-        "recipe": f"epochs={epochs} lr={lr} side={side} batch={batch_size} seed={seed}",
-        "triplets": f"{len(kept)}",
-        "loss": " ".join(f"{loss:.4f}" for loss in curve),
-    }
+        "recipe": " ".join(f"{key}={value}" for key, value in asdict(recipe).items()),
+        "triplets": f"{len(triplets)}",
+        "licence": "BSD-2-Clause",
+    } | ({"version": version} if version else {})
     save_tensors(out, tensors, metadata)
     shown = str(out)
     click.echo(f"wrote {out}: use it as LPIPS({net!r}, tower_weights={shown!r}, channel_weights={shown!r})")

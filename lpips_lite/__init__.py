@@ -7,9 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lpips_lite.baselines.pixel import L2Loss, l2, psnr
-    from lpips_lite.baselines.structural import SSIMLoss, ssim
+    from lpips_lite.baselines.content import ContentLoss, CRNLoss, content_distance, crn_distance, crn_tower
+    from lpips_lite.baselines.phase import FSIMLoss, fsim
+    from lpips_lite.baselines.pixel import L1Loss, L2Loss, l1, l2, psnr
+    from lpips_lite.baselines.structural import MSSSIMLoss, SSIMLoss, ms_ssim, ssim
     from lpips_lite.baselines.style import GramLoss, gram_distance, gram_matrix
+    from lpips_lite.baselines.template import ZNCCLoss, match_template, ncc, ssd, zncc
+    from lpips_lite.baselines.texture import DISTSLoss, dists, dists_tower, read_dists_weights
     from lpips_lite.catalog import METRICS
     from lpips_lite.images import read_image
     from lpips_lite.metric import LPIPS, Encoding, lpips
@@ -25,33 +29,73 @@ _HOMES = {
     "TOWERS": "towers",
     "METRICS": "catalog",
     "read_image": "images",
+    "l1": "baselines.pixel",
     "l2": "baselines.pixel",
     "psnr": "baselines.pixel",
+    "L1Loss": "baselines.pixel",
     "L2Loss": "baselines.pixel",
+    "ms_ssim": "baselines.structural",
     "ssim": "baselines.structural",
+    "MSSSIMLoss": "baselines.structural",
     "SSIMLoss": "baselines.structural",
-    "gram_matrix": "baselines.style",
+    "fsim": "baselines.phase",
+    "FSIMLoss": "baselines.phase",
+    "match_template": "baselines.template",
+    "ncc": "baselines.template",
+    "ssd": "baselines.template",
+    "zncc": "baselines.template",
+    "ZNCCLoss": "baselines.template",
     "gram_distance": "baselines.style",
+    "gram_matrix": "baselines.style",
     "GramLoss": "baselines.style",
+    "content_distance": "baselines.content",
+    "crn_distance": "baselines.content",
+    "crn_tower": "baselines.content",
+    "CRNLoss": "baselines.content",
+    "ContentLoss": "baselines.content",
+    "dists": "baselines.texture",
+    "dists_tower": "baselines.texture",
+    "read_dists_weights": "baselines.texture",
+    "DISTSLoss": "baselines.texture",
 }
 
 __all__ = [
     "LPIPS",
     "METRICS",
     "TOWERS",
+    "CRNLoss",
+    "ContentLoss",
+    "DISTSLoss",
     "Encoding",
+    "FSIMLoss",
     "FeatureTower",
     "GramLoss",
+    "L1Loss",
     "L2Loss",
+    "MSSSIMLoss",
     "SSIMLoss",
+    "ZNCCLoss",
     "__version__",
+    "content_distance",
+    "crn_distance",
+    "crn_tower",
+    "dists",
+    "dists_tower",
+    "fsim",
     "gram_distance",
     "gram_matrix",
+    "l1",
     "l2",
     "lpips",
+    "match_template",
+    "ms_ssim",
+    "ncc",
     "psnr",
+    "read_dists_weights",
     "read_image",
+    "ssd",
     "ssim",
+    "zncc",
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -59,12 +60,13 @@ def _lpips(net: str) -> Callable[[str], Measure]:
     return build
 
 
-def _baseline(name: str, settings: str) -> Callable[[str], Measure]:
+def _baseline(name: str, settings: str, **options: object) -> Callable[[str], Measure]:
     def build(device: str) -> Measure:
         import lpips_lite
         from lpips_lite.metric import DEFINITION
 
-        return Measure(getattr(lpips_lite, name), f"{DEFINITION} {name} {settings}")
+        function = partial(getattr(lpips_lite, name), **options)
+        return Measure(function, " ".join(part for part in (DEFINITION, name, settings) if part))
 
     return build
 
@@ -84,6 +86,7 @@ def _gram(net: str) -> Callable[[str], Measure]:
 
 
 _ZHANG = "Zhang et al., CVPR 2018, https://arxiv.org/abs/1801.03924"
+_FSIM = "Zhang et al., IEEE TIP 2011, https://doi.org/10.1109/TIP.2011.2109730"
 _JOHNSON = "Johnson et al., ECCV 2016, https://arxiv.org/abs/1603.08155"
 
 METRICS: Mapping[str, Metric] = {
@@ -91,8 +94,18 @@ METRICS: Mapping[str, Metric] = {
     "alex": Metric("LPIPS, AlexNet", _lpips("alex"), "[0, ∞)", "lower", 2018, _ZHANG),
     "vgg": Metric("LPIPS, VGG-16", _lpips("vgg"), "[0, ∞)", "lower", 2018, _ZHANG),
     "squeeze": Metric("LPIPS, SqueezeNet 1.1", _lpips("squeeze"), "[0, ∞)", "lower", 2018, _ZHANG),
+    "l1": Metric("Mean absolute error", _baseline("l1", "range=[0,1]"), "[0, 1]", "lower", 1757, "Boscovich", 6),
     "l2": Metric(
         "Mean squared error", _baseline("l2", "range=[0,1]"), "[0, 1]", "lower", 1809, "Gauss, Theoria motus", 6
+    ),
+    "l2-lab": Metric(
+        "Mean squared error in CIE L*a*b*",
+        _baseline("l2", "space=lab", space="lab"),
+        "[0, ∞)",
+        "lower",
+        1976,
+        "CIE 15",
+        4,
     ),
     "psnr": Metric(
         "Peak signal-to-noise ratio, dB", _baseline("psnr", "peak=1"), "[0, ∞]", "higher", 2010, "ITU-T J.340", 2
@@ -104,6 +117,31 @@ METRICS: Mapping[str, Metric] = {
         "higher",
         2004,
         "Wang et al., IEEE TIP 2004, https://doi.org/10.1109/TIP.2003.819861",
+    ),
+    "ms-ssim": Metric(
+        "Multi-scale structural similarity",
+        _baseline("ms_ssim", "negative=relu channels=rgb"),
+        "[0, 1]",
+        "higher",
+        2003,
+        "Wang et al., Asilomar 2003, https://doi.org/10.1109/ACSSC.2003.1292216",
+    ),
+    "fsim": Metric("Feature similarity", _baseline("fsim", ""), "[0, 1]", "higher", 2011, _FSIM),
+    "fsimc": Metric(
+        "Feature similarity with colour",
+        _baseline("fsim", "chromatic", chromatic=True),
+        "[0, 1]",
+        "higher",
+        2011,
+        _FSIM,
+    ),
+    "zncc": Metric(
+        "Zero-mean normalised cross-correlation",
+        _baseline("zncc", ""),
+        "[-1, 1]",
+        "higher",
+        1995,
+        "Lewis, Vision Interface 1995",
     ),
     "gram": Metric("Style distance, VGG-16", _gram("vgg"), "[0, ∞)", "lower", 2016, _JOHNSON, 6),
     "gram-lite": Metric("Style distance, lite tower", _gram("lite"), "[0, ∞)", "lower", 2016, _JOHNSON, 6),

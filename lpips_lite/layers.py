@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Pooling = Literal["max", "average"]
+Pooling = Literal["max", "average", "l2"]
 Weights = Mapping[str, Tensor]
 
 
@@ -46,7 +46,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class Pool:
-    """A pooling window; the tower's `pooling` says whether it takes the maximum or the average."""
+    """A pooling window; the tower's `pooling` says whether it takes the maximum, the average or the quadratic mean."""
 
     kernel: int
     stride: int
@@ -57,6 +57,8 @@ class Pool:
         return {}
 
     def __call__(self, x: Tensor, weights: Weights, pooling: Pooling) -> Tensor:
+        if pooling == "l2":
+            return _l2_pool(x, self.stride)
         pool = F.max_pool2d if pooling == "max" else F.avg_pool2d
         return pool(x, self.kernel, self.stride, self.padding, ceil_mode=self.ceil_mode)
 
@@ -110,3 +112,10 @@ def _conv_relu(x: Tensor, weights: Weights, key: str, stride: int, padding: int)
 
 
 Layer = Conv | Pool | Fire
+
+
+def _l2_pool(x: Tensor, stride: int) -> Tensor:
+    """Return √(x² filtered with a 3×3 Hann window), whatever the layer's own window (Ding et al. 2020)."""
+    hann = x.new_tensor([0.25, 0.5, 0.25])
+    kernel = torch.outer(hann, hann).expand(x.shape[1], 1, 3, 3)
+    return (F.conv2d(x.square(), kernel, stride=stride, padding=1, groups=x.shape[1]) + 1e-12).sqrt()

@@ -53,7 +53,7 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "6ceefa0dd069aa71a107967e8922e86eda34c900445e9165f627c7752ed12469",
+    "521ab6201f286f02ef32e0199b2cf4d3ab287ec5d12764f0eb665caaf3705a02",
     1.1,
     "embedded",
     "BSD-2-Clause",

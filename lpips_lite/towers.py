@@ -134,16 +134,16 @@ _SQUEEZE = TowerSpec(
     paper="Iandola et al., arXiv:1602.07360 (2016)",
 )
 
-# AlexNet's strides with a ninth of its parameters. Every window is padded, so small images keep a feature map.
+# AlexNet's strides with an eighth of its parameters. Every window is padded, so small images keep a feature map.
 _LITE = TowerSpec(
     "lite",
     (
-        Conv("relu1", 0, 3, 32, 11, stride=4, padding=5),
+        Conv("relu1", 0, 3, 40, 7, stride=4, padding=2),
         Pool(3, 2, padding=1),
-        Conv("relu2", 3, 32, 64, 5, padding=2),
+        Conv("relu2", 3, 40, 80, 3, padding=1),
         Pool(3, 2, padding=1),
-        Conv("relu3", 6, 64, 96, 3, padding=1),
-        Conv("relu4", 8, 96, 96, 3, padding=1),
+        Conv("relu3", 6, 80, 112, 3, padding=1),
+        Conv("relu4", 8, 112, 96, 3, padding=1),
         Conv("relu5", 10, 96, 96, 3, padding=1),
     ),
     taps=("relu1", "relu2", "relu3", "relu4", "relu5"),
@@ -176,7 +176,8 @@ class FeatureTower(Frozen):
     Args:
         net: A name in `TOWERS`: "lite", "alex", "vgg", "vgg19" or "squeeze".
         taps: Names of the layers to read (see `TowerSpec.layers`); default: the tower's own.
-        pooling: "max" as trained, or "average" (Gatys et al. 2016 and Chen & Koltun 2017 use it for synthesis).
+        pooling: "max" as trained, "average" (Gatys et al. 2016 and Chen & Koltun 2017 use it for synthesis), or "l2"
+            (Ding et al. 2020).
         weights: `None` (embedded for "lite"; else cache, then download) · a path to a torchvision checkpoint or
             conv-only file · "random:SEED" · a mapping of tensors with `features.N…` keys.
         mean: Subtracted from each RGB channel of images in [0, 1].
@@ -208,8 +209,8 @@ class FeatureTower(Frozen):
         std: tuple[float, float, float] = IMAGENET_STD,
     ) -> None:
         spec = find_spec(net)
-        if pooling not in ("max", "average"):
-            raise ValueError(f"pooling={pooling!r}: expected 'max' or 'average'")
+        if pooling not in ("max", "average", "l2"):
+            raise ValueError(f"pooling={pooling!r}: expected 'max', 'average' or 'l2'")
         if not isinstance(weights, Mapping):
             weights = load_tower(net, weights, spec.shapes())
         check_tensors(weights, spec.shapes(), f"weights of tower {net!r}")

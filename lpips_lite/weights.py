@@ -215,7 +215,8 @@ def read_metadata(path: Path) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
-def _read_tensors(path: Path) -> Tensors:
+def read_tensors(path: Path) -> Tensors:
+    """Read a `.safetensors` file or a `.pth` file of tensors, without checking what they are."""
     if not path.is_file():
         raise FileNotFoundError(f"weights: {path} does not exist or is not a file")
     try:
@@ -236,7 +237,7 @@ def _read_tensors(path: Path) -> Tensors:
 
 def read_tower(path: Path, shapes: Shapes) -> Tensors:
     """Read and check a tower's convolutions from a full checkpoint or a conv-only file. See `load_tower`."""
-    tensors = _read_tensors(path)
+    tensors = read_tensors(path)
     if tensors and all(re.match(r"lin\d|channel_weights", key) for key in tensors):
         raise ValueError(
             f"weights: {path} is the {path.stat().st_size / 1000:.0f} KB channel-weight file given as the tower; "
@@ -252,7 +253,7 @@ def read_tower(path: Path, shapes: Shapes) -> Tensors:
 
 def _read_channel_weights(path: Path, channels: Sequence[int]) -> tuple[Tensor, ...]:
     """Read this package's `channel_weights.N` (C,) or the published `linN.model.1.weight` (1, C, 1, 1)."""
-    tensors = {key: t for key, t in _read_tensors(path).items() if not key.startswith("features.")}
+    tensors = {key: t for key, t in read_tensors(path).items() if not key.startswith("features.")}
     if not tensors:
         raise ValueError(f"weights: {path} has no channel weights; is it a tower? pass that as tower_weights=")
     published = "lin0.model.1.weight" in tensors

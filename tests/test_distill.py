@@ -66,9 +66,9 @@ def test_the_command_writes_a_file_that_loads(photos, tmp_path):
                tmp_path / "lin.pth")  # fmt: skip
     out = tmp_path / "new.safetensors"
     arguments = ["--photos", photos, "--teacher", tmp_path / "alex.pth", "--channel-weights", tmp_path / "lin.pth"]
-    arguments += ["--out", out, "--steps", 3, "--batch-size", 4]
+    arguments += ["--out", out, "--steps", 25, "--batch-size", 4]
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exception is None, result.output
     metric = LPIPS("lite", tower_weights=out, channel_weights=out)
     assert metric(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)) > 0
-    assert (tmp_path / "new.csv").read_text().startswith("step,train_loss,test_spearman,test_pearson,seconds\n3,")
+    assert (tmp_path / "new.csv").read_text().startswith("step,train_loss,spearman,pearson,")

@@ -16,7 +16,6 @@ from click.testing import CliRunner
 from scipy.special import expit
 
 from calibration import fit as fitting
-from calibration import tune as tuning
 from calibration.agreement import agreement
 from calibration.features import Features, extract, fingerprint
 from calibration.fit import Votes, fit, fit_ranking, folds_by_reference
@@ -229,18 +228,3 @@ def test_votes_of_triplets(tmp_path):
     pd.DataFrame([("r", "a", "b", 1, 3)], columns=["ref", "p0", "p1", "votes_p0", "votes_p1"]).to_csv(path, index=False)
     votes = Votes.of(load([path]))
     assert (votes.judgement.tolist(), votes.count.tolist()) == ([0.75], [4.0])
-
-
-@pytest.mark.parametrize("scratch", [False, True])
-def test_tuning_learns_and_writes_tower_and_weights(data, tmp_path, scratch):
-    out = tmp_path / "tuned.safetensors"
-    options = ["--out", out, "--epochs", 3, "--lr", 1e-3, "--side", 48, "--batch-size", 20]
-    result = CliRunner().invoke(tuning.main, [str(data), *map(str, options), *(["--scratch"] if scratch else [])])
-    assert result.exception is None, result.output
-    losses = [float(loss) for loss in read_metadata(out)["loss"].split()]
-    assert losses[-1] < losses[0]
-    metric = LPIPS("lite", tower_weights=out, channel_weights=out, reduction="none")
-    assert metric.slope > 0
-    assert metric.signature.split()[2] != LPIPS("lite").signature.split()[2]  # another tower
-    with pytest.raises(ValueError, match="were fitted on tower"):
-        LPIPS("lite", channel_weights=out)

@@ -10,7 +10,8 @@ import lpips_lite
 PACKAGE = Path(lpips_lite.__file__).parent
 ORDER = [  # each room may import the ones before it
     *("manifest", "weights", "images", "frozen", "layers", "towers", "distance", "metric", "compat"),
-    *("baselines.pixel", "baselines.structural", "baselines.style", "catalog", "pairs", "report"),
+    *("baselines.pixel", "baselines.structural", "baselines.phase", "baselines.template", "baselines.style"),
+    *("baselines.content", "baselines.texture", "catalog", "pairs", "report"),
     *("cli_output", "cli_weights", "measuring", "cli", "__main__"),
 ]
 
@@ -39,7 +40,10 @@ def test_imports_point_back_in_the_order_of_the_rooms():
 def test_public_names():
     assert set(lpips_lite.__all__) == {
         *("LPIPS", "lpips", "Encoding", "FeatureTower", "TOWERS", "METRICS", "read_image", "__version__"),
-        *("l2", "psnr", "ssim", "gram_matrix", "gram_distance", "L2Loss", "SSIMLoss", "GramLoss"),
+        *("l1", "l2", "psnr", "ssim", "ms_ssim", "fsim", "ssd", "ncc", "zncc", "match_template"),
+        *("gram_matrix", "gram_distance", "content_distance", "crn_distance", "crn_tower"),
+        *("dists", "dists_tower", "read_dists_weights", "L1Loss", "L2Loss", "SSIMLoss", "MSSSIMLoss", "FSIMLoss"),
+        *("ZNCCLoss", "GramLoss", "ContentLoss", "CRNLoss", "DISTSLoss"),
     }
     for name in lpips_lite.__all__:
         assert getattr(lpips_lite, name) is not None

@@ -1,6 +1,8 @@
-"""Structural similarity. Pairs in, one number a pair out."""
+"""Structural similarity, at one scale and at several. Pairs in, one number a pair out."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,28 +10,42 @@ from torch import Tensor, nn
 
 from lpips_lite.images import check_pair, to_float
 
+Variant = Literal["wang2004", "matlab", "skimage", "torchmetrics"]
+Negative = Literal["relu", "raise"]
+
 WINDOW, SIGMA = 11, 1.5  # Gaussian window and
 K1, K2 = 0.01, 0.03  # stabilising constants of Wang et al. 2004, section III-B
+FLAT_WINDOW = 7  # of scikit-image's default
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
+LUMA = (0.2989, 0.5870, 0.1140)  # of MATLAB's rgb2gray
 
 
-def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Return the mean structural similarity of each pair, as Wang et al. (2004) define it, for a peak value of 1.
+def ssim(x: Tensor, y: Tensor, *, variant: Variant = "wang2004") -> Tensor:
+    """Return the mean structural similarity of each pair, for a peak value of 1.
 
         SSIM = (2 μ_x μ_y + C1)(2 σ_xy + C2) / ((μ_x² + μ_y² + C1)(σ_x² + σ_y² + C2))
 
-    Gaussian window 11×11 with σ = 1.5, biased moments, no downsampling, averaged over channels and over the positions
-    where the window fits. Equal to `pytorch_msssim.ssim(data_range=1)`, `piq.ssim(downsample=False)` and scikit-image's
-    `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1)`.
+    Programs differ in window, borders and colour, and so in their numbers, by several hundredths:
+
+    * "wang2004": Gaussian window 11×11 with σ = 1.5, biased moments, averaged over channels and over the positions
+      where the window fits. Equal to `pytorch_msssim.ssim(data_range=1)`, `piq.ssim(downsample=False)` and
+      scikit-image's `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+      data_range=1)`.
+    * "matlab": the authors' `ssim.m` on MATLAB's gray: the same window on luma, shrunk first by the whole number
+      nearest to (smallest side)/256. Gray values are not rounded.
+    * "skimage": scikit-image's default, a flat window 7×7 and unbiased moments.
+    * "torchmetrics": as "wang2004", but with reflected borders, averaged over all positions.
 
     Args:
-        x: Images, (N, 3, H, W), float in [0, 1] or uint8, sides of at least 11.
+        x: Images, (N, 3, H, W), float in [0, 1] or uint8, sides of at least 11 (7 for "skimage").
         y: Likewise, same shape.
+        variant: Whose numbers.
 
     Returns:
         (N,), in [-1, 1], higher = closer, 1 = identical.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, size or device is not as described.
+        TypeError, ValueError: If dtype, shape, size, device or `variant` is not as described.
 
     References:
         Wang, Bovik, Sheikh, Simoncelli: Image Quality Assessment: From Error Visibility to Structural Similarity,
@@ -40,30 +56,134 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
         >>> ssim(image, image)
         tensor([1.])
     """
-    check_pair(x, y, min_side=WINDOW)
-    x, y = to_float(x), to_float(y)
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    x, y = x.to(dtype), y.to(dtype)
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = _blur(torch.stack([x, y, x * x, y * y, x * y]))
-    variance_x, variance_y, covariance = mean_xx - mean_x**2, mean_yy - mean_y**2, mean_xy - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + K1**2) / (mean_x**2 + mean_y**2 + K1**2)
-    structure = (2 * covariance + K2**2) / (variance_x + variance_y + K2**2)
-    index: Tensor = (luminance * structure).mean(dim=(1, 2, 3))
+    if variant not in ("wang2004", "matlab", "skimage", "torchmetrics"):
+        raise ValueError(f"variant={variant!r}: expected 'wang2004', 'matlab', 'skimage' or 'torchmetrics'")
+    x, y = _prepare(x, y, FLAT_WINDOW if variant == "skimage" else WINDOW)
+    if variant == "matlab":
+        x, y = _to_gray(x), _to_gray(y)
+    elif variant == "torchmetrics":
+        x, y = (F.pad(image, (WINDOW // 2,) * 4, mode="reflect") for image in (x, y))
+    luminance, contrast = _compare(x, y, _flat(x) if variant == "skimage" else _gaussian(x), variant == "skimage")
+    index: Tensor = (luminance * contrast).mean(dim=(1, 2, 3))
     return index
 
 
-def _blur(images: Tensor) -> Tensor:
-    """Filter with the window where it fits: (..., H, W) -> (..., H − 10, W − 10)."""
-    offsets = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
-    window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    window = window / window.sum()
-    flat = images.reshape(-1, 1, *images.shape[-2:])
-    flat = F.conv2d(F.conv2d(flat, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
-    return flat.view(*images.shape[:-2], *flat.shape[-2:])
+def ms_ssim(x: Tensor, y: Tensor, *, negative: Negative = "relu") -> Tensor:
+    """Return the multi-scale structural similarity of each pair, for a peak value of 1.
+
+    The contrast and structure term at five scales, each half as large as the last (means of 2×2 pixels), and the
+    luminance term at the last, weighted in the exponent and averaged over channels. Equal to
+    `pytorch_msssim.ms_ssim(data_range=1)`.
+
+    Args:
+        x: Images, (N, 3, H, W), float in [0, 1] or uint8, sides of at least 161.
+        y: Likewise, same shape.
+        negative: What becomes of a negative mean at some scale, which has no real power. "relu": it counts as 0, with
+            zero gradient. "raise": a ValueError.
+
+    Returns:
+        (N,), in [0, 1], higher = closer, 1 = identical.
+
+    Raises:
+        TypeError, ValueError: If dtype, shape, size, device or `negative` is not as described.
+
+    References:
+        Wang, Simoncelli, Bovik: Multiscale Structural Similarity for Image Quality Assessment, Asilomar 2003,
+        https://doi.org/10.1109/ACSSC.2003.1292216
+
+    Example:
+        >>> image = torch.rand(1, 3, 176, 176)
+        >>> ms_ssim(image, image)
+        tensor([1.])
+    """
+    if negative not in ("relu", "raise"):
+        raise ValueError(f"negative={negative!r}: expected 'relu' or 'raise'")
+    x, y = _prepare(x, y, (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1)
+    means = []
+    for scale in range(len(SCALE_WEIGHTS)):
+        if scale:
+            padding = [side % 2 for side in x.shape[2:]]
+            x, y = F.avg_pool2d(x, 2, padding=padding), F.avg_pool2d(y, 2, padding=padding)
+        luminance, contrast = _compare(x, y, _gaussian(x), unbiased=False)
+        last = scale == len(SCALE_WEIGHTS) - 1
+        means.append((luminance * contrast if last else contrast).mean(dim=(2, 3)))
+    stacked = torch.stack(means)  # (scales, N, C)
+    if negative == "raise" and (stacked < 0).any():
+        raise ValueError(f"a mean over one scale is {stacked.min():g}; expected ≥ 0 (negative='relu' counts it as 0)")
+    positive = stacked > 0
+    weights = stacked.new_tensor(SCALE_WEIGHTS).view(-1, 1, 1)
+    powers = torch.where(positive, stacked, 1.0) ** weights  # the root of 0 has no finite gradient
+    return torch.where(positive, powers, 0.0).prod(dim=0).mean(dim=1)
 
 
 class SSIMLoss(nn.Module):
     """The mean over the batch of 1 − `ssim`: 0 = identical."""
 
+    def __init__(self, *, variant: Variant = "wang2004") -> None:
+        super().__init__()
+        self.variant: Variant = variant
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return 1 - ssim(x, y).mean()
+        return 1 - ssim(x, y, variant=self.variant).mean()
+
+
+class MSSSIMLoss(nn.Module):
+    """The mean over the batch of 1 − `ms_ssim`: 0 = identical."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return 1 - ms_ssim(x, y).mean()
+
+
+# -- shared by both --------------------------------------------------------------------------------------------------
+
+
+def _prepare(x: Tensor, y: Tensor, min_side: int) -> tuple[Tensor, Tensor]:
+    check_pair(x, y, min_side=min_side)
+    x, y = to_float(x), to_float(y)
+    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    return x.to(dtype), y.to(dtype)
+
+
+def _gaussian(like: Tensor) -> Tensor:
+    """Return the window along one direction, (11,)."""
+    offsets = torch.arange(WINDOW, dtype=like.dtype, device=like.device) - WINDOW // 2
+    window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
+    return window / window.sum()
+
+
+def _flat(like: Tensor) -> Tensor:
+    return torch.full((FLAT_WINDOW,), 1 / FLAT_WINDOW, dtype=like.dtype, device=like.device)
+
+
+def _compare(x: Tensor, y: Tensor, window: Tensor, unbiased: bool) -> tuple[Tensor, Tensor]:
+    """Return the luminance term and the contrast and structure term at each position where the window fits."""
+    mean_x, mean_y, mean_square, mean_xy = _filter(torch.stack([x, y, x * x + y * y, x * y]), window)
+    sample = len(window) ** 2 / (len(window) ** 2 - 1) if unbiased else 1.0
+    square = mean_x**2 + mean_y**2
+    variances, covariance = sample * (mean_square - square), sample * (mean_xy - mean_x * mean_y)
+    luminance = (2 * mean_x * mean_y + K1**2) / (square + K1**2)
+    return luminance, (2 * covariance + K2**2) / (variances + K2**2)
+
+
+def _filter(images: Tensor, window: Tensor) -> Tensor:
+    """Filter with the window along both directions, where it fits: (..., H, W) -> (..., H − K + 1, W − K + 1)."""
+    flat = images.reshape(
+        1, -1, *images.shape[-2:]
+    )  # one channel a plane: the fastest form of a convolution on the CPU
+    down, across = window.view(1, 1, -1, 1), window.view(1, 1, 1, -1)
+    for kernel in (down, across):
+        flat = F.conv2d(flat, kernel.expand(flat.shape[1], 1, -1, -1), groups=flat.shape[1])
+    return flat.view(*images.shape[:-2], *flat.shape[-2:])
+
+
+def _to_gray(images: Tensor) -> Tensor:
+    """Return luma, averaged over f×f pixels and sampled at every f-th, with mirrored borders: (N, 1, H/f, W/f)."""
+    gray = (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
+    factor = max(1, round(min(gray.shape[2:]) / 256))
+    before = (factor - 1) // 2
+    for dim in (2, 3):
+        side = gray.shape[dim]
+        index = torch.arange(-before, side + factor - 1 - before, device=gray.device)
+        index = torch.where(index < 0, -1 - index, torch.where(index >= side, 2 * side - 1 - index, index))
+        gray = gray.index_select(dim, index)
+    return F.avg_pool2d(gray, factor, 1)[:, :, ::factor, ::factor]

@@ -2,45 +2,69 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from lpips_lite.images import check_pair, to_float
 from lpips_lite.towers import FeatureTower
 
+Normalization = Literal["johnson", "gatys"]
+
 JOHNSON_TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # of VGG-16
 
 
-def gram_matrix(features: Tensor) -> Tensor:
+def gram_matrix(features: Tensor, *, normalization: Normalization = "johnson", centered: bool = False) -> Tensor:
     """Return the channel-by-channel products of features: G = F Fᵀ / (C·H·W), with F of shape (C, H·W).
 
     Args:
         features: (N, C, H, W).
+        normalization: "johnson" divides by C·H·W, "gatys" by H·W.
+        centered: Whether to take off each channel's mean first, which makes it the covariance of the features.
 
     Returns:
         (N, C, C), symmetric and positive semi-definite, in at least float32.
+
+    Raises:
+        ValueError: If `normalization` is not as described.
     """
+    if normalization not in ("johnson", "gatys"):
+        raise ValueError(f"normalization={normalization!r}: expected 'johnson' or 'gatys'")
     flat = features.to(torch.promote_types(features.dtype, torch.float32)).flatten(2)  # (N, C, H·W)
+    if centered:
+        flat = flat - flat.mean(dim=2, keepdim=True)
+    count = flat.shape[2] * (flat.shape[1] if normalization == "johnson" else 1)
     with torch.autocast(features.device.type, enabled=False):
-        return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
+        return flat @ flat.transpose(1, 2) / count
 
 
-def gram_distance(x: Tensor, y: Tensor, tower: FeatureTower) -> Tensor:
+def gram_distance(
+    x: Tensor, y: Tensor, tower: FeatureTower, *, normalization: Normalization = "johnson", centered: bool = False
+) -> Tensor:
     """Return the style distance of each pair: mean squared difference of Gram matrices, summed over the tower's taps.
 
-    Normalised as Johnson et al. (2016) do, by C·H·W; `FeatureTower("vgg", taps=JOHNSON_TAPS)` has their taps.
     It compares textures and forgets where things are: shuffling the positions of features changes nothing.
+
+    The two conventions differ at each tap by a fixed ratio, d_gatys = d_johnson · C² / 4:
+
+    * "johnson": G = F Fᵀ / (C·H·W), squared difference averaged over the matrix. `FeatureTower("vgg",
+      taps=JOHNSON_TAPS)` has the taps of Johnson et al. (2016). `piq.StyleLoss`, per tap, is (C·H·W)² times this.
+    * "gatys": Σ (F Fᵀ − F′ F′ᵀ)² / (4 C² (H·W)²), as Gatys et al. (2016) write it. `FeatureTower("vgg19")` has their
+      taps; they pool by averages, `pooling="average"`, and weigh each by ⅕.
 
     Args:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
         y: Likewise, same shape.
         tower: Makes the features.
+        normalization: "johnson" or "gatys".
+        centered: Compare covariances, without the means of channels, instead of Gram matrices.
 
     Returns:
         (N,), ≥ 0, lower = closer in style.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, size or device is not as described.
+        TypeError, ValueError: If dtype, shape, size, device or `normalization` is not as described.
 
     References:
         Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks, CVPR 2016.
@@ -53,17 +77,21 @@ def gram_distance(x: Tensor, y: Tensor, tower: FeatureTower) -> Tensor:
         tensor([0.])
     """
     check_pair(x, y, tower.spec.min_side)
-    pairs = zip(tower(to_float(x)), tower(to_float(y)), strict=True)
-    layers = [(gram_matrix(f_x) - gram_matrix(f_y)).square().mean(dim=(1, 2)) for f_x, f_y in pairs]
-    return torch.stack(layers).sum(dim=0)
+    layers = []
+    for features in zip(tower(to_float(x)), tower(to_float(y)), strict=True):
+        g_x, g_y = (gram_matrix(f, normalization=normalization, centered=centered) for f in features)
+        layers.append((g_x - g_y).square().mean(dim=(1, 2)))
+    return torch.stack(layers).sum(dim=0) / (4 if normalization == "gatys" else 1)
 
 
 class GramLoss(nn.Module):
     """The mean over the batch of `gram_distance` with `tower`: 0 = same style."""
 
-    def __init__(self, tower: FeatureTower) -> None:
+    def __init__(
+        self, tower: FeatureTower, *, normalization: Normalization = "johnson", centered: bool = False
+    ) -> None:
         super().__init__()
-        self.tower = tower
+        self.tower, self.normalization, self.centered = tower, normalization, centered
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return gram_distance(x, y, self.tower).mean()
+        return gram_distance(x, y, self.tower, normalization=self.normalization, centered=self.centered).mean()

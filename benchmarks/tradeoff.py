@@ -1,0 +1,79 @@
+"""Draw agreement with people against time and size, for metrics of the catalog.
+
+    python benchmarks/two_afc.py DATA... --metric alex,squeeze,l2,ssim --format csv > agreement.csv
+    python benchmarks/tradeoff.py agreement.csv --out tradeoff.png
+
+Reads what `two_afc.py` wrote; several files are put together, and rows of metrics that are not in the catalog are left
+out. Times are measured here, one pair of 256×256 at a time; the size is that of the weights a metric needs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, from a clone
+
+import click
+import pandas as pd
+import torch
+
+from lpips_lite import METRICS
+from lpips_lite.catalog import Measure
+from lpips_lite.cli_output import progress
+
+SIZES = {"lite": 1.2, "alex": 9.9, "squeeze": 2.9, "vgg": 58.9}  # MB of float32 convolutions and channel weights
+
+
+def milliseconds(measure: Measure, repeats: int = 15) -> float:
+    """Return the median time of one pair."""
+    x, y = torch.rand(1, 3, 256, 256), torch.rand(1, 3, 256, 256)
+    times = []
+    with torch.inference_mode():
+        for _ in range(repeats + 2):
+            start = time.perf_counter()
+            measure.compute(x, y)
+            times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[2:])
+
+
+@click.command()
+@click.argument("agreement", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="PNG to write.")
+def main(agreement: tuple[Path, ...], out: Path) -> None:
+    """Write one picture, a panel for each set of judgments."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    table = pd.concat([pd.read_csv(path) for path in agreement])
+    table = table[table["metric"].isin(METRICS) & (table["family"] != "mean")]
+    names = list(dict.fromkeys(table["metric"]))
+    times = {name: milliseconds(METRICS[name].build("cpu")) for name in progress(names, "timing")}
+    families = list(dict.fromkeys(table["family"]))
+    figure, axes = plt.subplots(1, len(families), figsize=(5.2 * len(families), 4), layout="constrained", squeeze=False)
+    for axis, family in zip(axes[0], families, strict=True):
+        for row in table[table["family"] == family].to_dict("records"):
+            name = row["metric"]
+            color = "crimson" if name == "lite" else "tab:blue" if name in SIZES else "gray"
+            error = [[row["agreement"] - row["low"]], [row["high"] - row["agreement"]]]
+            size = 5 + 3 * SIZES.get(name, 0) ** 0.5
+            axis.errorbar(times[name], row["agreement"], error, fmt="o", color=color, markersize=size, elinewidth=1)
+            label = f" {name}, {SIZES[name]} MB" if name in SIZES else f" {name}"
+            axis.annotate(label, (times[name], row["agreement"]), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        axis.set_xscale("log")
+        axis.margins(x=0.25)
+        axis.set_xlabel("ms for a pair of 256×256")
+        axis.set_title(family, fontsize="medium")
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("agreement with people, %")
+    figure.savefig(out, dpi=120)
+    for name in names:
+        click.echo(f"{name}: {times[name]:.1f} ms, {SIZES.get(name, 0)} MB")
+
+
+if __name__ == "__main__":
+    main()

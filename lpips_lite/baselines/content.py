@@ -1,0 +1,129 @@
+"""Feature losses: distances of un-normalised features at a tower's taps. Pairs in, one number a pair out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lpips_lite.images import check_pair, to_float
+from lpips_lite.towers import FeatureTower
+
+Resolution = Literal["256p", "512p", "gta"]
+
+CRN_TAPS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")  # of VGG-19
+CRN_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)  # its images are in [0, 255] minus their mean
+CRN_STD = (1 / 255, 1 / 255, 1 / 255)
+# What each term is divided by, the images' first: the authors' released training scripts.
+CRN_SCALES: dict[Resolution, tuple[float, ...]] = {
+    "256p": (1.0, 1.6, 2.3, 1.8, 2.8, 0.08),
+    "512p": (1.0, 2.6, 4.8, 3.7, 5.6, 0.15),  # and 1024p
+    "gta": (1.0, 1.4, 1.8, 1.3, 2.2, 0.062),
+}
+
+
+def content_distance(x: Tensor, y: Tensor, tower: FeatureTower) -> Tensor:
+    """Return the mean squared difference of features, summed over the tower's taps.
+
+    The feature reconstruction loss of Johnson et al. (2016), with `FeatureTower("vgg", taps=["relu3_3"])`. At each tap
+    `piq.ContentLoss` is C times this: it sums over channels. Features are not normalised, unlike in LPIPS, so the
+    number depends on the tower's scale.
+
+    With a pixel term it is the loss of Dosovitskiy & Brox (2016), but for their adversarial part:
+
+        tower = FeatureTower("alex", taps=["relu5"])
+        loss = 0.01 * content_distance(x, y, tower).mean() + 2e-6 * l2(x, y).mean()   # weights to be tuned
+
+    Args:
+        x: Images, (N, 3, H, W), float in [0, 1] or uint8.
+        y: Likewise, same shape.
+        tower: Makes the features.
+
+    Returns:
+        (N,), ≥ 0, lower = closer.
+
+    Raises:
+        TypeError, ValueError: If dtype, shape, size or device is not as described.
+
+    References:
+        Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016,
+        https://arxiv.org/abs/1603.08155
+        Dosovitskiy, Brox: Generating Images with Perceptual Similarity Metrics based on Deep Networks, NeurIPS 2016,
+        https://arxiv.org/abs/1602.02644
+
+    Example:
+        >>> image = torch.rand(1, 3, 64, 64)
+        >>> content_distance(image, image, FeatureTower("lite"))
+        tensor([0.])
+    """
+    check_pair(x, y, tower.spec.min_side)
+    pairs = zip(tower(to_float(x)), tower(to_float(y)), strict=True)
+    return torch.stack([_subtract(f_x, f_y).square().mean(dim=(1, 2, 3)) for f_x, f_y in pairs]).sum(dim=0)
+
+
+def crn_tower(weights: str | None = None) -> FeatureTower:
+    """Return the tower that `crn_distance` expects: VGG-19, average pooling, images in [0, 255] minus their mean.
+
+    Args:
+        weights: See `FeatureTower`.
+    """
+    return FeatureTower("vgg19", taps=CRN_TAPS, pooling="average", weights=weights, mean=CRN_MEAN, std=CRN_STD)
+
+
+def crn_distance(x: Tensor, y: Tensor, tower: FeatureTower, *, resolution: Resolution = "256p") -> Tensor:
+    """Return the loss of cascaded refinement networks: weighted L1 of images and of features at five taps.
+
+    Args:
+        x: Images, (N, 3, H, W), float in [0, 1] or uint8.
+        y: Likewise, same shape.
+        tower: As `crn_tower()` returns it.
+        resolution: Whose published weights: of the 256p models, of 512p and 1024p, or of the GTA ones.
+
+    Returns:
+        (N,), ≥ 0, lower = closer.
+
+    Raises:
+        TypeError, ValueError: If dtype, shape, size, device, taps or `resolution` is not as described.
+
+    References:
+        Chen, Koltun: Photographic Image Synthesis with Cascaded Refinement Networks, ICCV 2017,
+        https://arxiv.org/abs/1707.09405; weights from github.com/CQFIO/PhotographicImageSynthesis
+    """
+    if resolution not in CRN_SCALES:
+        raise ValueError(f"resolution={resolution!r}: expected one of {', '.join(map(repr, CRN_SCALES))}")
+    taps = tuple(tap.name for tap in tower.taps)
+    if taps != CRN_TAPS:
+        raise ValueError(f"tower has the taps {', '.join(taps)}; expected {', '.join(CRN_TAPS)}, as crn_tower() has")
+    check_pair(x, y, tower.spec.min_side)
+    x, y = to_float(x), to_float(y)
+    pairs = zip((255 * x, *tower(x)), (255 * y, *tower(y)), CRN_SCALES[resolution], strict=True)
+    return torch.stack([_subtract(f_x, f_y).abs().mean(dim=(1, 2, 3)) / scale for f_x, f_y, scale in pairs]).sum(dim=0)
+
+
+class ContentLoss(nn.Module):
+    """The mean over the batch of `content_distance` with `tower`: 0 = same features."""
+
+    def __init__(self, tower: FeatureTower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return content_distance(x, y, self.tower).mean()
+
+
+class CRNLoss(nn.Module):
+    """The mean over the batch of `crn_distance` with `tower`: 0 = identical."""
+
+    def __init__(self, tower: FeatureTower, *, resolution: Resolution = "256p") -> None:
+        super().__init__()
+        self.tower, self.resolution = tower, resolution
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return crn_distance(x, y, self.tower, resolution=self.resolution).mean()
+
+
+def _subtract(f_x: Tensor, f_y: Tensor) -> Tensor:
+    """Return the difference of features in at least float32."""
+    dtype = torch.promote_types(torch.promote_types(f_x.dtype, f_y.dtype), torch.float32)
+    return f_x.to(dtype) - f_y.to(dtype)

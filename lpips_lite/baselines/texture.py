@@ -1,0 +1,102 @@
+"""DISTS: structure and texture similarity of a tower's features. Pairs in, one number a pair out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lpips_lite.images import check_pair, to_float
+from lpips_lite.towers import FeatureTower
+from lpips_lite.weights import check_tensors, read_tensors
+
+STABILITY = 1e-6
+
+
+def dists_tower(weights: str | None = None) -> FeatureTower:
+    """Return the tower of Ding et al.: VGG-16 with L2 pooling.
+
+    Args:
+        weights: See `FeatureTower`.
+    """
+    return FeatureTower("vgg", pooling="l2", weights=weights)
+
+
+def read_dists_weights(path: str | os.PathLike[str], tower: FeatureTower) -> tuple[Tensor, Tensor]:
+    """Read the weights α and β of Ding et al. from their `weights.pt`, or a file like it.
+
+    Args:
+        path: A file with tensors `alpha` and `beta`, (1, ΣC, 1, 1) with the images' three channels first.
+        tower: What they are for.
+
+    Returns:
+        Both as (ΣC,).
+
+    Raises:
+        ValueError: If the file is unreadable or does not have exactly these tensors.
+        FileNotFoundError: If there is none.
+    """
+    tensors = read_tensors(Path(path))
+    count = sum(_channels(tower))
+    check_tensors(tensors, {"alpha": (1, count, 1, 1), "beta": (1, count, 1, 1)}, f"{path}")
+    return tensors["alpha"].flatten(), tensors["beta"].flatten()
+
+
+def dists(x: Tensor, y: Tensor, tower: FeatureTower, weights: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Return the deep image structure and texture distance of each pair.
+
+        d = 1 − Σ_c (α_c · l_c + β_c · s_c) / Σ_c (α_c + β_c)
+        l = (2 μ_x μ_y + ε) / (μ_x² + μ_y² + ε),   s = (2 σ_xy + ε) / (σ_x² + σ_y² + ε)
+
+    with global means, variances and covariances of each channel of the images and of the features at the tower's taps.
+    Equal to `piq.DISTS`. The authors shrink images to a smallest side of 256 first, as piq does; this does not.
+
+    Args:
+        x: Images, (N, 3, H, W), float in [0, 1] or uint8.
+        y: Likewise, same shape.
+        tower: Makes the features; `dists_tower()` is the published one.
+        weights: α and β, as `read_dists_weights` returns them; `None`: all equal.
+
+    Returns:
+        (N,), in [0, 1] but for channels that are anticorrelated, lower = closer, 0 = identical.
+
+    Raises:
+        TypeError, ValueError: If dtype, shape, size or device is not as described.
+
+    References:
+        Ding, Ma, Wang, Simoncelli: Image Quality Assessment: Unifying Structure and Texture Similarity, IEEE TPAMI
+        2020, https://arxiv.org/abs/2004.07728
+    """
+    check_pair(x, y, tower.spec.min_side)
+    x, y = to_float(x), to_float(y)
+    texture, structure = [], []
+    for f_x, f_y in zip((x, *tower(x)), (y, *tower(y)), strict=True):
+        dtype = torch.promote_types(torch.promote_types(f_x.dtype, f_y.dtype), torch.float32)
+        f_x, f_y = f_x.to(dtype), f_y.to(dtype)
+        mean_x, mean_y = f_x.mean(dim=(2, 3)), f_y.mean(dim=(2, 3))
+        f_x, f_y = f_x - mean_x[..., None, None], f_y - mean_y[..., None, None]
+        variances = f_x.square().mean(dim=(2, 3)) + f_y.square().mean(dim=(2, 3))
+        texture.append((2 * mean_x * mean_y + STABILITY) / (mean_x**2 + mean_y**2 + STABILITY))
+        structure.append((2 * (f_x * f_y).mean(dim=(2, 3)) + STABILITY) / (variances + STABILITY))
+    similarity = torch.cat(texture + structure, dim=1)  # (N, 2 ΣC)
+    share = torch.ones(similarity.shape[1]) if weights is None else torch.cat(weights)
+    share = share.to(similarity)
+    return 1 - similarity @ (share / share.sum())
+
+
+class DISTSLoss(nn.Module):
+    """The mean over the batch of `dists` with `tower`: 0 = identical."""
+
+    def __init__(self, tower: FeatureTower, weights: tuple[Tensor, Tensor] | None = None) -> None:
+        super().__init__()
+        self.tower, self.weights = tower, weights
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return dists(x, y, self.tower, self.weights).mean()
+
+
+def _channels(tower: FeatureTower) -> Sequence[int]:
+    return (3, *(tap.channels for tap in tower.taps))

@@ -1,0 +1,196 @@
+"""Tuning of the tower: it learns what people see, keeps what it is told to, and is judged where it has not been."""
+
+import io
+import tarfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from torch import Generator
+
+from calibration import cross_validate, tune
+from calibration.agreement import agreement
+from calibration.distort import distort
+from calibration.lessons import Lessons
+from calibration.triplets import load
+from lpips_lite import LPIPS, FeatureTower, read_image
+from lpips_lite.weights import read_metadata
+from tests.conftest import ROOT
+from tests.peers import random_channels, random_tower
+
+KINDS = {1: "white_noise", 2: "gaussian_blur", 3: "brightness"}
+HARM = {1: 0.2, 2: 1.0, 3: 0.6}  # these people hardly mind noise
+
+
+def save(image, path):
+    pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    """A table of opinion scores: 6 references, three kinds of distortion at three levels."""
+    folder = tmp_path_factory.mktemp("scores")
+    scene, rows = read_image(ROOT / "examples/images/scene.png"), []
+    for number in range(6):
+        top, left = 40 * (number // 3), 80 * (number % 3)
+        ref = scene[None, :, top : top + 72, left : left + 72]
+        save(ref[0], folder / f"ref{number}.png")
+        for kind, name in KINDS.items():
+            for level in (0.3, 0.6, 0.9):
+                file = f"{number}_{kind}_{level}.png"
+                save(distort(ref, name, torch.tensor([level]), Generator().manual_seed(number))[0], folder / file)
+                rows.append((file, f"ref{number}.png", kind, 5 - 4 * level * HARM[kind]))
+    pd.DataFrame(rows, columns=["file", "ref", "type", "mos"]).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos():
+    scene = read_image(ROOT / "examples/images/scene.png")
+    crops = [scene[:, top : top + 112, left : left + 112] for top in (0, 70, 140) for left in (0, 70, 140)]
+    return (torch.stack(crops) * 255).round().byte()
+
+
+@pytest.fixture(scope="module")
+def lessons(photos):
+    return Lessons(photos, FeatureTower("alex", weights="random:0"), random_channels("alex"), count=2, seed=0)
+
+
+def score(model, judged):
+    found = [model.measure(group) for group in judged]
+    d0, d1 = (torch.cat([pair[side] for pair in found]).numpy() for side in (0, 1))
+    return agreement(d0, d1, torch.cat([group.judgement for group in judged]).numpy())
+
+
+def test_judgments_are_grouped_by_reference(scores):
+    triplets = load([scores])
+    judged = tune.by_reference(triplets)
+    assert [len(group.files) for group in judged] == [10] * 6
+    back = [
+        (group.files[0], group.files[1 + a], group.files[1 + b], j)
+        for group in judged
+        for (a, b), j in zip(group.pairs.tolist(), group.judgement.tolist(), strict=True)
+    ]
+    assert sorted(back) == sorted((t.ref, t.p0, t.p1, t.judgement) for t in triplets)
+    drawn = judged[0].draw(4, Generator().manual_seed(0))
+    assert len(drawn.files) == 5
+    kept = {(drawn.files[1 + a], drawn.files[1 + b]) for a, b in drawn.pairs.tolist()}
+    chosen = set(drawn.files[1:])
+    assert kept == {(t.p0, t.p1) for t in triplets if t.ref == drawn.files[0] and {t.p0, t.p1} <= chosen}
+
+
+def test_whole_images_are_measured_as_the_metric_does(scores):
+    group = tune.by_reference(load([scores]))[0]
+    metric = LPIPS("lite", reduction="none")
+    d0, d1 = tune.Tunable(metric).measure(group)
+    images = torch.stack([read_image(path) for path in group.files])
+    expected = metric(images[1:], images[:1].expand(len(images) - 1, -1, -1, -1))
+    torch.testing.assert_close(torch.stack([d0, d1]), expected[group.pairs.T], rtol=1e-4, atol=1e-6)
+
+
+def test_it_learns_from_people_and_the_teacher_term_holds_it_back(scores, lessons):
+    judged, metric = tune.by_reference(load([scores])), LPIPS("lite")
+    before = score(tune.Tunable(metric), judged)
+    recipe = tune.Recipe(steps=40, lr=2e-3, side=48, copies=9)
+    free = tune.tune(metric, judged, None, recipe)
+    assert before < 0.85
+    assert score(free, judged) > before + 0.08
+    assert all((weight >= 0).all() for weight in free.channels)
+    assert all(torch.equal(tensor, metric.tower.tensors[key]) for key, tensor in tune.Tunable(metric).tower.items())
+    taught = tune.tune(metric, judged, lessons, recipe)
+    departure = [
+        lessons.errors(m.features, m.channels, 0, Generator().manual_seed(0))[0].item() for m in (free, taught)
+    ]
+    assert departure[1] < 0.7 * departure[0]
+    again = tune.tune(metric, judged, None, recipe)
+    assert all(torch.equal(tensor, again.tower[key]) for key, tensor in free.tower.items())
+
+
+def test_the_shift_lesson_compares_with_a_blur(lessons):
+    def shifts_invisible(images):
+        return [images.mean((2, 3), keepdim=True)]
+
+    def only_edges(images):
+        return [torch.relu(images.diff(dim=-1)) + 1e-6]
+
+    channels = [torch.ones(3)]
+    edges = lessons.shift_error(only_edges, channels, Generator().manual_seed(0)).item()
+    flat = lessons.shift_error(shifts_invisible, channels, Generator().manual_seed(0)).item()
+    assert edges > 1
+    assert flat < edges
+
+
+def test_a_square_larger_than_the_image_is_refused(scores):
+    group = tune.by_reference(load([scores]))[0]
+    with pytest.raises(ValueError, match=r"--side 80: .*ref0.png is 72×72; expected at least that size"):
+        tune.read_copies(group, 80, Generator())
+
+
+def test_the_command_writes_a_file_that_loads(scores, photos, tmp_path):
+    tar, teacher = tmp_path / "photos.tar", tmp_path / "alex.pth"
+    torch.save(random_tower("alex"), teacher)
+    torch.save({f"lin{i}.model.1.weight": w.view(1, -1, 1, 1) for i, w in enumerate(random_channels("alex"))},
+               tmp_path / "lin.pth")  # fmt: skip
+    with tarfile.open(tar, "w") as archive:
+        for number, pixels in enumerate(photos):
+            buffer = io.BytesIO()
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+            member = tarfile.TarInfo(f"{number}.png")
+            member.size = buffer.tell()
+            buffer.seek(0)
+            archive.addfile(member, buffer)
+    out = tmp_path / "tuned.safetensors"
+    options = ["--out", out, "--version", "9.9", "--steps", 12, "--side", 48, "--copies", 9, "--lessons", 2]
+    options += ["--photos", tar, "--teacher-weights", teacher, "--teacher-channels", tmp_path / "lin.pth"]
+    result = CliRunner().invoke(tune.main, [str(scores), *map(str, options)])
+    assert result.exception is None, result.output
+    half = CliRunner().invoke(tune.main, [str(scores), "--out", str(out), "--photos", str(tar)])
+    assert "--photos and --teacher-weights: expected both or neither, got one" in half.output
+    metadata = read_metadata(out)
+    assert metadata["version"] == "9.9"
+    assert "steps=12 lr=0.004 side=48 copies=9" in metadata["recipe"]
+    metric = LPIPS("lite", tower_weights=out, channel_weights=out, reduction="none")
+    assert metric.slope > 0
+    assert metric.signature.split()[2] != LPIPS("lite").signature.split()[2]  # another tower
+    with pytest.raises(ValueError, match="were fitted on tower"):
+        LPIPS("lite", channel_weights=out)
+
+
+def test_references_are_dealt_to_folds_within_their_family(scores):
+    triplets = load([scores])
+    folds = list(cross_validate.split_by_reference(triplets, 0))
+    assert [name for name, _, _ in folds] == [f"reference-{k}" for k in range(5)]
+    for _, learnt, judged in folds:
+        assert not {t.ref for t in learnt} & {t.ref for t in judged}
+        assert len(learnt) + len(judged) == len(triplets)
+    assert sorted(t.p0 for _, _, judged in folds for t in judged) == sorted(t.p0 for t in triplets)
+
+
+def test_a_kind_that_is_held_out_is_not_seen(scores):
+    triplets = load([scores])
+    folds = list(cross_validate.split_by_kind(triplets, [scores]))
+    assert [name for name, _, _ in folds] == ["kind-1", "kind-2", "kind-3"]
+    for name, learnt, judged in folds:
+        mark = f"_{name[-1]}_"
+        assert not any(mark in path.name for t in learnt for path in (t.p0, t.p1))
+        assert all(mark in t.p0.name or mark in t.p1.name for t in judged)
+        assert len(learnt) + len(judged) == len(triplets)
+
+
+def test_cross_validation_writes_each_fold_once(scores, tmp_path):
+    arguments = [scores, "--by", "kind", "--out", tmp_path, "--steps", 12, "--side", 48, "--copies", 9]
+    run = [str(argument) for argument in arguments]
+    assert CliRunner().invoke(cross_validate.main, [*run, "--share", "0/2"]).exception is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kind-1.csv", "kind-3.csv"]
+    (tmp_path / "kind-1.csv").write_text("kept\n")
+    assert CliRunner().invoke(cross_validate.main, run).exception is None
+    assert (tmp_path / "kind-1.csv").read_text() == "kept\n"
+    table = pd.read_csv(tmp_path / "kind-2.csv")
+    expected = [t for t in load([scores]) if "_2_" in t.p0.name or "_2_" in t.p1.name]
+    assert len(table) == len(expected)
+    assert set(table.columns) == {"family", "ref", "judgement", "votes", "d0", "d1"}
+    assert np.isfinite(table[["d0", "d1"]]).all(axis=None)
