@@ -57,8 +57,8 @@ class Lessons:
         for step in progress(range(count), "lessons"):
             images = make_copies(photos, 16, step, generator)
             with torch.no_grad():
-                distances = three_way_distances(teacher(images), weights).sum(1, keepdim=True)
-            self.batches.append(((images * 255).round().byte(), distances))
+                target = three_way_distances(teacher(images), weights).sum(1, keepdim=True)
+            self.batches.append(((images * 255).round().byte(), target))
 
     def errors(
         self, features: Features, channels: Sequence[Tensor], step: int, generator: Generator

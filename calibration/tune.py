@@ -166,10 +166,15 @@ class Recipe:
     emphasis: str = ""
     seed: int = 0
 
-    def weight(self, family: str) -> float:
-        """Return the weight of a data set's votes in the loss."""
-        named = dict(part.split("=") for part in self.emphasis.split(",") if part)
-        return float(named.get(family, 1))
+    def weights(self, families: Sequence[str]) -> dict[str, float]:
+        """Return the weight of each data set's votes in the loss."""
+        named = dict(part.partition("=")[::2] for part in self.emphasis.split(",") if part)
+        unknown = sorted(named.keys() - set(families))
+        if unknown:
+            raise ValueError(
+                f"emphasis={self.emphasis!r}: {unknown[0]!r} is not a data set here ({', '.join(families)})"
+            )
+        return {family: float(named.get(family, 1)) for family in families}
 
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -188,6 +193,7 @@ def tune(metric: LPIPS, judged: Sequence[Judged], lessons: Lessons | None, recip
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, [recipe.lr, 1e-2], total_steps=recipe.steps, pct_start=0.1
     )
+    weight_of = recipe.weights(list(families))
     enrolled = lessons.enrol(generator) if lessons is not None else None
     for step in progress(range(recipe.steps), "tuning"):
         loss = torch.zeros(())
@@ -195,9 +201,12 @@ def tune(metric: LPIPS, judged: Sequence[Judged], lessons: Lessons | None, recip
             errors, copies = [], 0
             while copies < recipe.copies:
                 chosen = groups[int(torch.randint(len(groups), (), generator=generator))]
-                errors.append(model.vote_error(chosen.draw(recipe.copies, generator), recipe.side, generator))
+                drawn = chosen.draw(recipe.copies, generator)
+                if len(drawn.pairs):
+                    errors.append(model.vote_error(drawn, recipe.side, generator))
                 copies += len(chosen.files) - 1
-            loss = loss + recipe.weight(family) * torch.stack(errors).mean()
+            if errors:
+                loss = loss + weight_of[family] * torch.stack(errors).mean()
         if lessons is not None and enrolled is not None:
             teacher, order, shift = lessons.errors(model.features, model.channels, step, generator)
             pretender = lessons.pretender_error(model.features, model.channels, enrolled, generator)

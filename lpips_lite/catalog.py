@@ -85,6 +85,25 @@ def _gram(net: str) -> Callable[[str], Measure]:
     return build
 
 
+def _content(device: str) -> Measure:
+    from lpips_lite.baselines.content import content_distance
+    from lpips_lite.metric import DEFINITION
+    from lpips_lite.towers import FeatureTower
+
+    tower = FeatureTower("vgg", taps=["relu3_3"]).to(device)
+    signature = f"{DEFINITION} content net=vgg taps=relu3_3 tower={tower.fingerprint}"
+    return Measure(lambda x, y: content_distance(x, y, tower), signature)
+
+
+def _crn(device: str) -> Measure:
+    from lpips_lite.baselines.content import crn_distance, crn_tower
+    from lpips_lite.metric import DEFINITION
+
+    tower = crn_tower().to(device)
+    signature = f"{DEFINITION} crn net=vgg19 resolution=256p tower={tower.fingerprint}"
+    return Measure(lambda x, y: crn_distance(x, y, tower), signature)
+
+
 _ZHANG = "Zhang et al., CVPR 2018, https://arxiv.org/abs/1801.03924"
 _FSIM = "Zhang et al., IEEE TIP 2011, https://doi.org/10.1109/TIP.2011.2109730"
 _JOHNSON = "Johnson et al., ECCV 2016, https://arxiv.org/abs/1603.08155"
@@ -145,4 +164,14 @@ METRICS: Mapping[str, Metric] = {
     ),
     "gram": Metric("Style distance, VGG-16", _gram("vgg"), "[0, ∞)", "lower", 2016, _JOHNSON, 6),
     "gram-lite": Metric("Style distance, lite tower", _gram("lite"), "[0, ∞)", "lower", 2016, _JOHNSON, 6),
+    "content": Metric("Content distance, VGG-16 relu3_3", _content, "[0, ∞)", "lower", 2016, _JOHNSON),
+    "crn": Metric(
+        "Cascaded refinement loss, VGG-19",
+        _crn,
+        "[0, ∞)",
+        "lower",
+        2017,
+        "Chen & Koltun, ICCV 2017, https://arxiv.org/abs/1707.09405",
+        2,
+    ),
 }

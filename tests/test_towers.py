@@ -86,7 +86,7 @@ def test_chosen_taps_come_in_layer_order_and_stop_the_tower_early():
     [
         ({"net": "vgg16"}, "net='vgg16': expected one of 'lite', 'alex', 'vgg', 'vgg19', 'squeeze'"),
         ({"net": "lite", "taps": ["relu9"]}, "tower 'lite' has the taps relu1, relu2, relu3, relu4, relu5"),
-        ({"net": "lite", "pooling": "avg"}, "pooling='avg': expected 'max' or 'average'"),
+        ({"net": "lite", "pooling": "avg"}, "pooling='avg': expected 'max', 'average' or 'l2'"),
     ],
 )
 def test_wrong_arguments_list_the_right_ones(arguments, message):

@@ -124,6 +124,34 @@ def test_the_shift_lesson_compares_with_a_blur(lessons):
     assert flat < edges
 
 
+def test_pretenders_descend_and_are_judged_by_the_teacher(lessons):
+    metric, generator = LPIPS("lite", tower_weights="random:1", channel_weights="uniform"), Generator().manual_seed(0)
+    model = tune.Tunable(metric)
+    enrolled = lessons.enrol(generator)
+
+    def mean_distance():
+        with torch.no_grad():
+            return metric(enrolled[1], enrolled[0])
+
+    before = mean_distance()
+    for _ in range(8):
+        lessons.pretender_error(model.features, model.channels, enrolled, generator)
+    assert mean_distance() < before
+    assert enrolled[1].min() >= 0
+    assert enrolled[1].max() <= 1
+    faint, loud = ([factor * weight for weight in model.channels] for factor in (1e-6, 1e6))
+    assert lessons.pretender_error(model.features, faint, enrolled, generator) > 0.1  # sees less than the teacher
+    assert lessons.pretender_error(model.features, loud, enrolled, generator) == 0  # sees more
+
+
+def test_data_sets_can_be_emphasised(scores):
+    family = scores.name
+    assert tune.Recipe().weights([family, "b"]) == {family: 1, "b": 1}
+    assert tune.Recipe(emphasis="b=2.5").weights([family, "b"]) == {family: 1, "b": 2.5}
+    with pytest.raises(ValueError, match=r"emphasis='c=2': 'c' is not a data set here \(b\)"):
+        tune.Recipe(emphasis="c=2").weights(["b"])
+
+
 def test_a_square_larger_than_the_image_is_refused(scores):
     group = tune.by_reference(load([scores]))[0]
     with pytest.raises(ValueError, match=r"--side 80: .*ref0.png is 72×72; expected at least that size"):
