@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lpips_lite.baselines.pixel import L1Loss, L2Loss, l1, l2, psnr
     from lpips_lite.baselines.structural import MSSSIMLoss, SSIMLoss, ms_ssim, ssim
     from lpips_lite.baselines.style import GramLoss, gram_distance, gram_matrix
-    from lpips_lite.baselines.template import ZNCCLoss, match_template, ncc, ssd, zncc
+    from lpips_lite.baselines.template import NCCLoss, SSDLoss, ZNCCLoss, match_template, ncc, ssd, zncc
     from lpips_lite.baselines.texture import DISTSLoss, dists, dists_tower, read_dists_weights
     from lpips_lite.catalog import METRICS
     from lpips_lite.images import read_image
@@ -44,6 +44,8 @@ _HOMES = {
     "ncc": "baselines.template",
     "ssd": "baselines.template",
     "zncc": "baselines.template",
+    "NCCLoss": "baselines.template",
+    "SSDLoss": "baselines.template",
     "ZNCCLoss": "baselines.template",
     "gram_distance": "baselines.style",
     "gram_matrix": "baselines.style",
@@ -73,6 +75,8 @@ __all__ = [
     "L1Loss",
     "L2Loss",
     "MSSSIMLoss",
+    "NCCLoss",
+    "SSDLoss",
     "SSIMLoss",
     "ZNCCLoss",
     "__version__",

@@ -17,6 +17,8 @@ from lpips_lite import (
     L1Loss,
     L2Loss,
     MSSSIMLoss,
+    NCCLoss,
+    SSDLoss,
     SSIMLoss,
     ZNCCLoss,
     content_distance,
@@ -131,6 +133,7 @@ def test_l2_and_psnr_equal_numpy_and_scikit_image(images):
     from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
     for row, (x, y) in enumerate(zip(*(image.numpy() for image in images), strict=True)):
+        assert l1(*images)[row].item() == pytest.approx(np.abs(x - y).mean(), rel=1e-12)
         assert l2(*images)[row].item() == pytest.approx(mean_squared_error(x, y), rel=1e-12)
         assert psnr(*images)[row].item() == pytest.approx(peak_signal_noise_ratio(x, y, data_range=1), rel=1e-12)
 
@@ -411,6 +414,8 @@ LOSSES = [
     (SSIMLoss(variant="skimage"), lambda x, y: 1 - ssim(x, y, variant="skimage")),
     (MSSSIMLoss(), lambda x, y: 1 - ms_ssim(x, y)),
     (FSIMLoss(chromatic=True), lambda x, y: 1 - fsim(x, y, chromatic=True)),
+    (SSDLoss(), ssd),
+    (NCCLoss(), lambda x, y: 1 - ncc(x, y)),
     (ZNCCLoss(), lambda x, y: 1 - zncc(x, y)),
     (GramLoss(TOWER), style),
     (GramLoss(TOWER, normalization="gatys", centered=True), partial(FUNCTIONS["gram-gatys"], centered=True)),

@@ -120,6 +120,20 @@ def match_template(image: Tensor, template: Tensor, *, method: Method = "zncc") 
     return _quotient(product, (square.clamp(min=0) * own), count)
 
 
+class SSDLoss(nn.Module):
+    """The mean over the batch of `ssd`: 0 = identical."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return ssd(x, y).mean()
+
+
+class NCCLoss(nn.Module):
+    """The mean over the batch of 1 − `ncc`: 0 = equal but for gain."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return 1 - ncc(x, y).mean()
+
+
 class ZNCCLoss(nn.Module):
     """The mean over the batch of 1 − `zncc`: 0 = equal but for gain and offset."""
 
