@@ -87,9 +87,9 @@ def _similar(a: Tensor, b: Tensor, constant: float) -> Tensor:
     return (2 * a * b + constant) / (a**2 + b**2 + constant)
 
 
-def _length(*parts: Tensor) -> Tensor:
-    """Return the root of a sum of squares, with gradient 0 where all are 0."""
-    return _root(torch.stack(parts).square().sum(dim=0))
+def _length(a: Tensor, b: Tensor) -> Tensor:
+    """Return √(a² + b²), with gradient 0 where both are 0."""
+    return _root(a.square() + b.square())
 
 
 def _root(square: Tensor) -> Tensor:
