@@ -21,19 +21,16 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Generator, Tensor
 
 from calibration.features import data_argument, net_option, tower_option
 from calibration.fit import Votes, best_slope
-from calibration.lessons import Lessons, read_lessons, teacher_options
+from calibration.lessons import FLOOR, Lessons, distances, read_lessons, teacher_options
 from calibration.triplets import Triplet, load
-from lpips_lite import LPIPS
+from lpips_lite import LPIPS, read_image
 from lpips_lite.cli_output import progress
-from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
+from lpips_lite.distance import unit_normalize
 from lpips_lite.weights import content_hash, save_tensors
-
-FLOOR = 1e-4  # added to distances before their logarithm
 
 
 @dataclass(frozen=True)
@@ -82,8 +79,7 @@ def by_reference(triplets: Sequence[Triplet]) -> list[Judged]:
 @lru_cache(maxsize=4096)
 def read_pixels(path: Path) -> Tensor:
     """Read an image as (3, H, W) uint8; the ones read before stay in memory."""
-    with Image.open(path) as image:
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+    return (read_image(path) * 255).round().byte()
 
 
 def read_copies(judged: Judged, side: int, generator: Generator) -> Tensor:
@@ -116,11 +112,8 @@ class Tunable:
 
     def from_first(self, images: Tensor) -> Tensor:
         """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""
-        total = images.new_zeros(len(images) - 1)
-        for feature, weight in zip(self.features(images), self.channels, strict=True):
-            feature = unit_normalize(feature)
-            total = total + pool_mean(weigh(channel_differences(feature[1:], feature[:1]), weight))
-        return total
+        features = self.features(images)
+        return distances([f[1:] for f in features], [unit_normalize(f[:1]) for f in features], self.channels)
 
     def vote_error(self, judged: Judged, side: int, generator: Generator) -> Tensor:
         """Return the mean negative log-likelihood of a vote, from one square of one reference's copies."""

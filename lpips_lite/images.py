@@ -118,6 +118,12 @@ def to_float(image: Tensor) -> Tensor:
     return image.float() / 255 if image.dtype == torch.uint8 else image
 
 
+def to_common(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both tensors in the wider of their dtypes, which is at least float32."""
+    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    return x.to(dtype), y.to(dtype)
+
+
 def check_image(image: Tensor, name: str, min_side: int = 1) -> None:
     """Check type, dtype, layout and size of one batch; reads no values.
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_float
+from lpips_lite.images import check_pair, to_common, to_float
 from lpips_lite.towers import FeatureTower
 
 Resolution = Literal["256p", "512p", "gta"]
@@ -125,5 +125,5 @@ class CRNLoss(nn.Module):
 
 def _subtract(f_x: Tensor, f_y: Tensor) -> Tensor:
     """Return the difference of features in at least float32."""
-    dtype = torch.promote_types(torch.promote_types(f_x.dtype, f_y.dtype), torch.float32)
-    return f_x.to(dtype) - f_y.to(dtype)
+    f_x, f_y = to_common(f_x, f_y)
+    return f_x - f_y

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_float
+from lpips_lite.images import check_pair, to_common, to_float
 
 Space = Literal["rgb", "lab"]
 
@@ -104,8 +104,8 @@ def _difference(x: Tensor, y: Tensor, space: Space) -> Tensor:
     x, y = to_float(x), to_float(y)
     if space == "lab":
         return to_lab(x) - to_lab(y)
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    return x.to(dtype) - y.to(dtype)
+    x, y = to_common(x, y)
+    return x - y
 
 
 class L1Loss(nn.Module):

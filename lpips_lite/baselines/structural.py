@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_float
+from lpips_lite.images import check_pair, to_common, to_float
 
 Variant = Literal["wang2004", "matlab", "skimage", "torchmetrics"]
 Negative = Literal["relu", "raise"]
@@ -139,9 +139,7 @@ class MSSSIMLoss(nn.Module):
 
 def _prepare(x: Tensor, y: Tensor, min_side: int) -> tuple[Tensor, Tensor]:
     check_pair(x, y, min_side=min_side)
-    x, y = to_float(x), to_float(y)
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    return x.to(dtype), y.to(dtype)
+    return to_common(to_float(x), to_float(y))
 
 
 def _gaussian(like: Tensor) -> Tensor:

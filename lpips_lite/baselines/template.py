@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_float
+from lpips_lite.images import check_pair, to_common, to_float
 
 Method = Literal["ssd", "ncc", "zncc"]
 
@@ -103,9 +103,7 @@ def match_template(image: Tensor, template: Tensor, *, method: Method = "zncc") 
     size = template.shape[2:]
     if size[0] > image.shape[2] or size[1] > image.shape[3]:
         raise ValueError(f"template has sides {tuple(size)}; expected at most those of image, {tuple(image.shape[2:])}")
-    image, template = to_float(image), to_float(template)
-    dtype = torch.promote_types(torch.promote_types(image.dtype, template.dtype), torch.float32)
-    image, template = image.to(dtype), template.to(dtype)
+    image, template = to_common(to_float(image), to_float(template))
     if method == "zncc":  # an offset changes nothing, and small values keep their digits
         image = image - image.mean(dim=(1, 2, 3), keepdim=True)
         template = template - template.mean(dim=(1, 2, 3), keepdim=True)
@@ -143,9 +141,8 @@ class ZNCCLoss(nn.Module):
 
 def _flatten(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     check_pair(x, y)
-    x, y = to_float(x), to_float(y)
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    return x.to(dtype).flatten(1), y.to(dtype).flatten(1)
+    x, y = to_common(to_float(x), to_float(y))
+    return x.flatten(1), y.flatten(1)
 
 
 def _cosine(x: Tensor, y: Tensor) -> Tensor:

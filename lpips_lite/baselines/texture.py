@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_float
+from lpips_lite.images import check_pair, to_common, to_float
 from lpips_lite.towers import FeatureTower
 from lpips_lite.weights import check_tensors, read_tensors
 
@@ -74,8 +74,7 @@ def dists(x: Tensor, y: Tensor, tower: FeatureTower, weights: tuple[Tensor, Tens
     x, y = to_float(x), to_float(y)
     texture, structure = [], []
     for f_x, f_y in zip((x, *tower(x)), (y, *tower(y)), strict=True):
-        dtype = torch.promote_types(torch.promote_types(f_x.dtype, f_y.dtype), torch.float32)
-        f_x, f_y = f_x.to(dtype), f_y.to(dtype)
+        f_x, f_y = to_common(f_x, f_y)
         mean_x, mean_y = f_x.mean(dim=(2, 3)), f_y.mean(dim=(2, 3))
         f_x, f_y = f_x - mean_x[..., None, None], f_y - mean_y[..., None, None]
         variances = f_x.square().mean(dim=(2, 3)) + f_y.square().mean(dim=(2, 3))
