@@ -147,9 +147,8 @@ class Student:
     def layer_distances(self, x: Tensor, weights: Weights) -> Tensor:
         x = (x - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
         channel_weights = [weights[f"channel_weights.{index}"] for index in range(len(self.taps))]
-        return three_way_distances(
-            self.spec.run(x.contiguous(memory_format=torch.channels_last), weights, self.taps), channel_weights
-        )
+        features = self.spec.run(x.contiguous(memory_format=torch.channels_last), weights, self.taps)
+        return three_way_distances(tuple(features), channel_weights)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

@@ -27,7 +27,7 @@ from torch import Tensor
 from calibration.triplets import Triplet, distinct_pairs, load
 from lpips_lite import LPIPS, read_image
 from lpips_lite.cli_output import progress
-from lpips_lite.distance import channel_differences
+from lpips_lite.distance import channel_differences, unit_normalize
 from lpips_lite.metric import DEFINITION, NETS
 
 
@@ -140,7 +140,10 @@ def channel_distances(metric: LPIPS, ref: Tensor, images: Tensor) -> NDArray[np.
     """Return mean_hw (f̂_x − f̂_ref)² of images (N, 3, H, W) and one reference (1, 3, H, W): (N, ΣC)."""
     features_ref = metric.encode(ref.to(metric.device)).features
     features = metric.encode(images.to(metric.device)).features
-    layers = [channel_differences(a, b).mean(dim=(2, 3)) for a, b in zip(features, features_ref, strict=True)]
+    layers = [
+        channel_differences(unit_normalize(a), unit_normalize(b)).mean(dim=(2, 3))
+        for a, b in zip(features, features_ref, strict=True)
+    ]
     return torch.cat(layers, dim=1).cpu().numpy()
 
 

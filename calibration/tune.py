@@ -108,7 +108,7 @@ class Tunable:
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the tower's features, L × (N, C_l, H_l, W_l)."""
         images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return self.spec.run(images, self.tower, self.taps)
+        return tuple(self.spec.run(images, self.tower, self.taps))
 
     def from_first(self, images: Tensor) -> Tensor:
         """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""

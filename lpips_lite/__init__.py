@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from lpips_lite.baselines.template import NCCLoss, SSDLoss, ZNCCLoss, match_template, ncc, ssd, zncc
     from lpips_lite.baselines.texture import DISTSLoss, dists, dists_tower, read_dists_weights
     from lpips_lite.catalog import METRICS
+    from lpips_lite.encoding import Encoding
     from lpips_lite.images import read_image
-    from lpips_lite.metric import LPIPS, Encoding, lpips
+    from lpips_lite.metric import LPIPS, lpips
     from lpips_lite.towers import TOWERS, FeatureTower
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "LPIPS": "metric",
-    "Encoding": "metric",
+    "Encoding": "encoding",
     "lpips": "metric",
     "FeatureTower": "towers",
     "TOWERS": "towers",

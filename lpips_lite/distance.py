@@ -63,6 +63,20 @@ def weigh(differences: Tensor, channel_weights: Tensor) -> Tensor:
     return (differences * channel_weights.to(differences.dtype).view(-1, 1, 1)).sum(dim=1)
 
 
+def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor) -> Tensor:
+    """Compare the features of one layer: Σ_c w_c (f̂_x − f̂_y)²_c.
+
+    Args:
+        features_x: (N, C, H, W).
+        features_y: Same shape.
+        channel_weights: (C,), ≥ 0.
+
+    Returns:
+        (N, H, W), ≥ 0, lower = closer; in float32 or float64.
+    """
+    return weigh(channel_differences(unit_normalize(features_x), unit_normalize(features_y)), channel_weights)
+
+
 def pool_mean(layer_map: Tensor) -> Tensor:
     """Average a layer's map over space: (N, H, W) -> (N,)."""
     return layer_map.mean(dim=(1, 2))

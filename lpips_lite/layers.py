@@ -72,7 +72,9 @@ class Fire:
     inputs: int
     squeeze: int
     expand: int
+    kernel: int = 3
     stride: int = 1
+    padding: int = 1
 
     @property
     def channels(self) -> int:

@@ -1,20 +1,21 @@
 """The perceptual distance: a tower and channel weights, held together and called in order.
 
-Last room of the flow: `images.py` checks the pair, `towers.py` makes features, `distance.py` compares them.
+Last room of the flow: `images.py` checks the pair, `towers.py` makes features, `fused.py` compares them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lpips_lite import distance as maths
+from lpips_lite.encoding import Encoding, check_encodings
 from lpips_lite.frozen import Frozen
+from lpips_lite.fused import layer_map
 from lpips_lite.images import (
     INPUT_SLACK,
     TARGET_SLACK,
@@ -25,6 +26,7 @@ from lpips_lite.images import (
     check_values,
     to_float,
 )
+from lpips_lite.tiling import fits, parse_memory, tiled_layer_maps
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
 from lpips_lite.weights import content_hash, load_channel_weights
 
@@ -32,27 +34,6 @@ Reduction = Literal["mean", "sum", "none"]
 
 NETS = ("lite", "alex", "vgg", "squeeze")
 DEFINITION = "lpips-lite/1.0"  # changes when, and only when, the arithmetic of a signature's distance changes
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """The features of a batch, computed once and compared as often as wanted.
-
-    Attributes:
-        features: Unit-normalised features, L × (N, C_l, H_l, W_l).
-        size: Height and width of the images.
-        signature: Of the metric that made it; encodings of different metrics do not mix.
-    """
-
-    features: tuple[Tensor, ...]
-    size: tuple[int, int]
-    signature: str
-
-    def __len__(self) -> int:
-        return len(self.features[0])
-
-    def __getitem__(self, rows: slice) -> Encoding:
-        return Encoding(tuple(feature[rows] for feature in self.features), self.size, self.signature)
 
 
 class LPIPS(Frozen):
@@ -74,6 +55,10 @@ class LPIPS(Frozen):
         check_range: When values are read to check their range. "auto": at every eager call on the CPU; on an
             accelerator, where reading waits for the device, at the first call of each shape and dtype. "always": at
             every eager call. "never". Compiled or exported code never checks values; shape and dtype always are.
+        max_memory: Bytes, or a text like "2GiB". What would take more is computed tile by tile, with the same result,
+            where no gradients are needed. By default everything is computed at once.
+        checkpoint: Keep less for the backward pass and compute it again: about half the memory of "vgg", for a third
+            more time.
 
     Raises:
         ValueError: If an argument has no such value, or a weight file is wrong (see `weights.load_tower`).
@@ -101,6 +86,8 @@ class LPIPS(Frozen):
         tower_weights: str | os.PathLike[str] | Mapping[str, Tensor] | None = None,
         reduction: Reduction = "mean",
         check_range: RangeCheck = "auto",
+        max_memory: str | int | None = None,
+        checkpoint: bool = False,
     ) -> None:
         _check_choice("net", net, NETS)
         _check_choice("reduction", reduction, ("mean", "sum", "none"))
@@ -109,7 +96,7 @@ class LPIPS(Frozen):
         channel = load_channel_weights(net, channel_weights, channels)
         scaled = channel.label != "v0.0"  # that version fed [-1, 1] to the tower as it was
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if scaled else ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-        tower = FeatureTower(net, weights=tower_weights, mean=mean, std=std)
+        tower = FeatureTower(net, weights=tower_weights, mean=mean, std=std, checkpoint=checkpoint)
         if channel.tower not in (None, tower.fingerprint):
             raise ValueError(
                 f"channel_weights={str(channel_weights)!r} were fitted on tower {channel.tower}; "
@@ -118,6 +105,7 @@ class LPIPS(Frozen):
         super().__init__({f"channel_weights.{index}": weight for index, weight in enumerate(channel.tensors)})
         self.tower, self.slope = tower, channel.slope
         self.reduction, self.check_range = reduction, check_range
+        self.max_memory = None if max_memory is None else parse_memory(max_memory)
         self.signature = f"{DEFINITION} net={net} tower={tower.fingerprint} weights={channel.label}"
         if channel.label != "uniform":
             self.signature += f"-{content_hash(self.tensors)}"
@@ -148,7 +136,7 @@ class LPIPS(Frozen):
 
     def layer_distances(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return each layer's share of the distance, (N, L); rows sum to the distance. See `forward`."""
-        x, y = self._checked_pair(x, y)
+        self._check_pair(x, y)
         if mask is not None:
             check_mask(mask, x, values=self.check_range != "never" and not torch.compiler.is_compiling())
         maps = self._layer_maps(x, y)
@@ -160,7 +148,7 @@ class LPIPS(Frozen):
         Its mean is near the distance but not equal to it, since enlarging weighs border positions differently.
         See `forward` for arguments and errors.
         """
-        x, y = self._checked_pair(x, y)
+        self._check_pair(x, y)
         size = (x.shape[2], x.shape[3])
         maps = self._layer_maps(x, y)
         return torch.stack([maths.pool_map(layer_map, size) for layer_map in maps]).sum(dim=0)
@@ -203,8 +191,7 @@ class LPIPS(Frozen):
         self._check_device(x)
         if self._values_wanted(x):
             check_values(x, "x", INPUT_SLACK)
-        features = tuple(maths.unit_normalize(feature) for feature in self.tower(to_float(x)))
-        return Encoding(features, (x.shape[2], x.shape[3]), self.signature)
+        return Encoding(self.tower(to_float(x)), (x.shape[2], x.shape[3]), self.signature)
 
     def distance(self, encoding_x: Encoding, encoding_y: Encoding) -> Tensor:
         """Return the distance of each pair of encoded images, (N,), lower = closer.
@@ -212,13 +199,13 @@ class LPIPS(Frozen):
         Raises:
             ValueError: If an encoding is another metric's, or the batches or image sizes differ.
         """
-        self._check_encodings(encoding_x, encoding_y)
+        check_encodings(encoding_x, encoding_y, self.signature)
         if len(encoding_x) != len(encoding_y):
             raise ValueError(
                 f"encoding_y has {len(encoding_y)} images; expected encoding_x's {len(encoding_x)} "
                 f"(all pairs: LPIPS.pairwise)"
             )
-        return self._encoded_distance(encoding_x, encoding_y)
+        return self._feature_distance(encoding_x.features, encoding_y.features)
 
     def pairwise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the distance of every image of `x` to every image of `y`, running each once through the tower.
@@ -237,40 +224,43 @@ class LPIPS(Frozen):
         """
         encoded_x = self.encode(x)
         encoded_y = encoded_x if y is None else self.encode(y)
-        self._check_encodings(encoded_x, encoded_y)
-        rows = [self._encoded_distance(encoded_x[row : row + 1], encoded_y) for row in range(len(encoded_x))]
+        check_encodings(encoded_x, encoded_y, self.signature)
+        rows = []
+        for row in range(len(encoded_x)):
+            repeated = [f[row].expand_as(g) for f, g in zip(encoded_x.features, encoded_y.features, strict=True)]
+            rows.append(self._feature_distance(repeated, encoded_y.features))
         return torch.stack(rows)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _layer_maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
         """Compare checked images: L × (N, H_l, W_l)."""
-        layers = zip(*self._features(x, y), self.tensors.values(), strict=True)
-        return [
-            maths.weigh(maths.channel_differences(maths.unit_normalize(f_x), maths.unit_normalize(f_y)), weight)
-            for f_x, f_y, weight in layers
-        ]
+        if self.max_memory is not None and not fits(self.tower.spec, x, self.max_memory):
+            if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+                raise ValueError(
+                    f"max_memory={self.max_memory} bytes: too few for {tuple(x.shape)} at once, and tiles give no "
+                    f"gradients; compute under torch.no_grad(), or give smaller images"
+                )
+            return tiled_layer_maps(self.tower, self.tensors, x, y, self.max_memory)
+        layers = zip(self._features(to_float(x), to_float(y)), self.tensors.values(), strict=True)
+        return [layer_map(f_x, f_y, weight) for (f_x, f_y), weight in layers]
 
-    def _features(self, x: Tensor, y: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    def _features(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """Run the tower on one batch of both, or on each if only one needs gradients: the other then saves nothing."""
         if x.dtype != y.dtype or (torch.is_grad_enabled() and x.requires_grad != y.requires_grad):
-            return self.tower(x), self.tower(y)
-        halves = [feature.chunk(2) for feature in self.tower(torch.cat([x, y]))]
-        return [half[0] for half in halves], [half[1] for half in halves]
+            return zip(self.tower.stream(x), self.tower.stream(y), strict=True)
+        return (feature.chunk(2) for feature in self.tower.stream(torch.cat([x, y])))
 
-    def _encoded_distance(self, encoding_x: Encoding, encoding_y: Encoding) -> Tensor:
-        layers = zip(encoding_x.features, encoding_y.features, self.tensors.values(), strict=True)
-        return torch.stack(
-            [maths.pool_mean(maths.weigh(maths.channel_differences(a, b), weight)) for a, b, weight in layers]
-        ).sum(dim=0)
+    def _feature_distance(self, features_x: Sequence[Tensor], features_y: Sequence[Tensor]) -> Tensor:
+        layers = zip(features_x, features_y, self.tensors.values(), strict=True)
+        return torch.stack([maths.pool_mean(layer_map(f_x, f_y, weight)) for f_x, f_y, weight in layers]).sum(dim=0)
 
-    def _checked_pair(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _check_pair(self, x: Tensor, y: Tensor) -> None:
         check_pair(x, y, self.tower.spec.min_side)
         self._check_device(x)
         if self._values_wanted(x):
             check_values(x, "x", INPUT_SLACK)
             check_values(y, "y", TARGET_SLACK)
-        return to_float(x), to_float(y)
 
     def _check_device(self, x: Tensor) -> None:
         if x.device != self.device:
@@ -286,13 +276,6 @@ class LPIPS(Frozen):
         known = (x.shape, x.dtype) in self._checked
         self._checked.add((x.shape, x.dtype))
         return not known
-
-    def _check_encodings(self, *encodings: Encoding) -> None:
-        for encoding in encodings:
-            if encoding.signature != self.signature:
-                raise ValueError(f"encoding made by {encoding.signature!r}; expected {self.signature!r}")
-        if encodings[0].size != encodings[1].size:
-            raise ValueError(f"images of sizes {encodings[0].size} and {encodings[1].size}; expected equal sizes")
 
     def extra_repr(self) -> str:
         return f"{self.signature!r}, reduction={self.reduction!r}"

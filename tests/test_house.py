@@ -9,7 +9,20 @@ import lpips_lite
 
 PACKAGE = Path(lpips_lite.__file__).parent
 ORDER = [  # each room may import the ones before it
-    *("manifest", "weights", "images", "frozen", "layers", "towers", "distance", "metric", "compat"),
+    *(
+        "manifest",
+        "weights",
+        "images",
+        "frozen",
+        "layers",
+        "towers",
+        "distance",
+        "fused",
+        "tiling",
+        "encoding",
+        "metric",
+        "compat",
+    ),
     *("baselines.pixel", "baselines.structural", "baselines.phase", "baselines.template", "baselines.style"),
     *("baselines.content", "baselines.texture", "catalog", "pairs", "report"),
     *("cli_output", "cli_weights", "measuring", "cli", "__main__"),

@@ -1,0 +1,118 @@
+"""The comparison of one layer in few passes over memory: `distance.layer_map`, faster and with less kept for backward.
+
+Between `distance.py`, whose plain formula it is tested against, and `metric.py`. Autograd would keep five arrays as
+large as the features; here it keeps the features, which the tower's own backward needs anyway, and computes the rest
+again: with t = 2 g w (â − b̂), where g is the gradient of the map, that of the features a is (t − â (â·t)) / ‖a‖.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lpips_lite import distance as maths
+
+BLOCK = 2**18  # numbers handled at once on a CPU, so that what lies between two operations stays in its cache
+TINY = 1e-30  # keeps 0 / 0 at all-zero features away
+
+
+def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor) -> Tensor:
+    """Compare the features of one layer: `distance.layer_map`, with gradients for both features, also twice.
+
+    Args:
+        features_x: (N, C, H, W); fastest in memory format channels_last.
+        features_y: Same shape.
+        channel_weights: (C,), ≥ 0; taken as constant.
+
+    Returns:
+        (N, H, W), ≥ 0, lower = closer; in float32 or float64.
+    """
+    if torch.compiler.is_compiling():  # a compiler fuses the plain formula by itself
+        return maths.layer_map(features_x, features_y, channel_weights)
+    n, channels, height, width = features_x.shape
+    x, y = (f.permute(0, 2, 3, 1).reshape(-1, channels) for f in (features_x, features_y))
+    distances: Tensor = _Comparison.apply(x, y, channel_weights)
+    return distances.view(n, height, width)
+
+
+class _Comparison(torch.autograd.Function):
+    """Σ_c w_c (â − b̂)²_c for each row of two matrices (P, C) of features: (P,)."""
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        weights = weights.to(torch.promote_types(x.dtype, torch.float32))
+        with torch.autocast(x.device.type, enabled=False):  # which would take the product with the weights
+            return _join([_compare(a, b, weights) for a, b in zip(_blocks(x), _blocks(y), strict=True)])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, y, weights = ctx.saved_tensors
+        of_x, of_y = ctx.needs_input_grad[:2]
+        step = len(_blocks(x)[0])
+        blocks = list(zip(_blocks(x), _blocks(y), gradient.split(step), strict=True))  # type: ignore[no-untyped-call]
+        return (
+            _join([_gradient(a, b, g, weights) for a, b, g in blocks]) if of_x else None,
+            _join([_gradient(b, a, g, weights) for a, b, g in blocks]) if of_y else None,
+            None,
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        x, y, weights = ctx.saved_tensors
+        along = tuple(torch.zeros_like(t) if d is None else d for t, d in zip((x, y), tangents, strict=False))
+        found: Tensor = torch.func.jvp(lambda a, b: _plain(a, b, weights), (x, y), along)[1]
+        return found
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, int]:
+        """Lay the mapped dimension and the rows into one."""
+        x, y = (
+            t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
+            for t, dim in zip((x, y), in_dims, strict=False)
+        )
+        distances: Tensor = _Comparison.apply(x.flatten(0, 1), y.flatten(0, 1), weights)
+        return distances.view(info.batch_size, -1), 0
+
+
+def _plain(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    return maths.layer_map(x[..., None, None], y[..., None, None], weights).flatten()
+
+
+def _compare(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    difference = x / (_lengths(x) + maths.EPSILON)
+    difference -= y / (_lengths(y) + maths.EPSILON)
+    return difference.square_() @ weights
+
+
+def _gradient(x: Tensor, y: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
+    """Return the gradient of features `x`, by differentiable operations only, so that autograd can go on from there."""
+    length = _lengths(x)
+    unit = x / (length + maths.EPSILON)
+    t = ((unit - y / (_lengths(y) + maths.EPSILON)) * (2 * gradient[:, None])).mul_(weights.to(gradient.dtype))
+    along = (unit * t).sum(dim=1, keepdim=True) / length.clamp(min=TINY)
+    return (t / (length + maths.EPSILON)).sub_(unit * along).to(x.dtype)
+
+
+def _lengths(features: Tensor) -> Tensor:
+    """Return ‖f‖ of each row, (P, 1), in at least float32."""
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    lengths: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True, dtype=dtype)
+    return lengths
+
+
+def _blocks(rows: Tensor) -> tuple[Tensor, ...]:
+    """Cut a matrix into blocks of about `BLOCK` numbers; an accelerator takes all at once."""
+    step = max(1, BLOCK // rows.shape[1]) if rows.device.type == "cpu" else len(rows)
+    blocks: tuple[Tensor, ...] = rows.split(step)  # type: ignore[no-untyped-call]
+    return blocks
+
+
+def _join(blocks: list[Tensor]) -> Tensor:
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)

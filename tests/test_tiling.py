@@ -1,0 +1,100 @@
+"""Tiles give what the whole image gives, for every net, size and position of the borders."""
+
+import pytest
+import torch
+
+from lpips_lite import LPIPS, TOWERS, tiling
+
+
+def metric_of(net, max_memory=None):
+    weights = None if net == "lite" else "random:0"
+    return LPIPS(net, tower_weights=weights, reduction="none", max_memory=max_memory)
+
+
+def memory_for(net, side, dtype):
+    """Return the memory in which the tile of `side` pixels and its margins just fit."""
+    _, reach = tiling.stride_and_reach(TOWERS[net])
+    return int((2 * reach + side) ** 2 * tiling.bytes_per_pixel(TOWERS[net], dtype)) + 1
+
+
+def pair(size, dtype, n=1):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(n, 3, *size, generator=generator, dtype=dtype)
+    return x, (x + 0.1 * torch.randn(x.shape, generator=generator, dtype=dtype)).clamp(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("net", "size", "side"),
+    [
+        ("lite", (301, 415), 48),
+        ("alex", (335, 289), 64),
+        ("squeeze", (355, 427), 112),
+        ("squeeze", (431, 362), 64),
+        ("vgg", (401, 50), 16),
+        ("vgg", (50, 395), 16),
+    ],
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_tiles_equal_the_whole(net, size, side, dtype, tolerance):
+    x, y = pair(size, dtype)
+    tiled = metric_of(net, memory_for(net, side, dtype))
+    height, width = tiling.tile_size(tiled.tower.spec, x, tiled.max_memory)
+    assert height < size[0] or width < size[1]
+    whole = metric_of(net)
+    with torch.no_grad():
+        torch.testing.assert_close(tiled.layer_distances(x, y), whole.layer_distances(x, y), rtol=tolerance, atol=0)
+        torch.testing.assert_close(tiled.distance_map(x, y), whole.distance_map(x, y), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("size", [(720, 60), (60, 720)])
+def test_strips_of_narrow_images_batches_masks_and_uint8(size):
+    x, y = ((image * 255).byte() for image in pair(size, torch.float32, n=2))
+    mask = torch.rand(2, 1, *size)
+    tiled, whole = metric_of("lite", memory_for("lite", 80, torch.float32)), metric_of("lite")
+    assert not tiling.fits(tiled.tower.spec, x, tiled.max_memory)
+    torch.testing.assert_close(tiled(x, y, mask), whole(x, y, mask))
+    torch.testing.assert_close(tiled(x, y), whole(x, y))
+
+
+@pytest.mark.parametrize("net", ["lite", "alex", "vgg", "squeeze"])
+def test_features_see_no_farther_than_the_margin(net):
+    spec, tower = TOWERS[net], metric_of(net).tower
+    stride, reach = tiling.stride_and_reach(spec)
+    assert stride == 16
+    side = 2 * reach + 2 * stride
+    image = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
+    place = reach // stride
+    features = [f[0, :, int(place * stride / tap.stride), int(place * stride / tap.stride)].sum()
+                for f, tap in zip(tower(image), tower.taps, strict=True)]  # fmt: skip
+    (seen,) = torch.autograd.grad(sum(features), image)
+    rows = seen.abs().sum(dim=(0, 1, 3)).nonzero()
+    assert rows.min() >= place * stride - reach
+    assert rows.max() < (place + 1) * stride + reach
+
+
+def test_what_fits_is_computed_at_once_and_gradients_are_refused_beyond():
+    x, y = pair((96, 96), torch.float32)
+    x.requires_grad_()
+    roomy = metric_of("lite", "1GiB")
+    (gradient,) = torch.autograd.grad(roomy(x, y).sum(), x)
+    assert gradient.abs().sum() > 0
+    with pytest.raises(ValueError, match="tiles give no gradients"):
+        metric_of("lite", 1000)(x, y)
+
+
+def test_too_little_memory_says_how_much_is_needed():
+    with pytest.raises(ValueError, match=r"max_memory=1000 bytes: expected at least \d+ for tower 'alex'"):
+        metric_of("alex", 1000)(*pair((500, 500), torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("2GiB", 2**31), ("500 MB", 500_000_000), ("1.5kb", 1500), (1024, 1024)]
+)
+def test_memory_is_read_with_units(text, expected):
+    assert tiling.parse_memory(text) == expected
+
+
+@pytest.mark.parametrize("text", ["2 parsecs", "", "-1", 0, "GiB", "1.2.3MB"])
+def test_memory_without_meaning_is_refused(text):
+    with pytest.raises(ValueError, match="max_memory=.*: expected bytes, or a text like '2GiB'"):
+        LPIPS("lite", max_memory=text)
