@@ -1,117 +1,175 @@
-"""Time the baselines beside their peers in one run: forward and backward, interleaved, with value and gradient.
+"""Time the distance beside `lpips`, torchmetrics and piq, with the same weights, in one run.
 
-    python benchmarks/speed.py
+    python benchmarks/speed.py --net alex --net vgg
+    python benchmarks/speed.py --device cuda --batch 16 --compile
 
-A ratio above 1 means that ours is the faster one. "Held" is what autograd keeps for the backward pass. The value and
-the norm of the gradient show that both compute the same thing. All weights are random, the same on both sides.
+Ratios are to `lpips` in float32: 2.00 means twice as fast. "tower alone" is our tower, forward and backward from given
+gradients at its taps: the distance can only add to it, and "over tower" says how much. Value and norm of the gradient
+show that all compute the same. Weights are random, the same for all, unless `--tower-weights` names a file.
 """
 
 from __future__ import annotations
 
-import platform
+import shutil
 import statistics
 import sys
-import time
+import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, from a clone
 
 import click
-import piq  # type: ignore[import-untyped]
-import pytorch_msssim  # type: ignore[import-untyped]
 import torch
-import torchmetrics.functional.image as torchmetrics
 from torch import Tensor
 
-from lpips_lite import FeatureTower, content_distance, fsim, gram_distance, ms_ssim, ssim
-from lpips_lite.cli_output import progress
+from benchmarks.sidebyside import Result, environment, interleave, milliseconds, outcome, ratio, report, shown
+from lpips_lite import LPIPS, FeatureTower
+from tests.peers import copy_tower, upstream
 
-Function = Callable[[Tensor, Tensor], Tensor]
+Distance = Callable[[Tensor, Tensor], Tensor]
 
 
-def content_peer(tower: FeatureTower) -> Function:
-    """Return piq's content loss on the same tower's weights, its channels averaged."""
-    loss = piq.ContentLoss(_torchvisions(tower), layers=["15"], weights=[1 / 256])
+def torchmetrics_peer(net: str, tower: FeatureTower) -> Distance:
+    """Return torchmetrics' network with our tower's weights."""
+    from torchmetrics.functional.image.lpips import _LPIPS
+
+    peer = _LPIPS(pretrained=True, net=net, pnet_rand=True).eval()  # type: ignore[arg-type]
+    copy_tower(peer.net, _convolutions(tower))
+    peer = peer.to(tower.device)
+    return lambda x, y: peer(x, y, normalize=True)
+
+
+def piq_peer(tower: FeatureTower, channels: list[Tensor]) -> Distance:
+    """Return piq's network, which is VGG-16's only, with our tower's and channel weights."""
+    import piq  # type: ignore[import-untyped]
+    import torchvision
+
+    model = torchvision.models.vgg16(weights=None).features
+    own = {key.removeprefix("features."): value for key, value in _convolutions(tower).items()}
+    model.load_state_dict(own, strict=False)
+    weights = [weight.view(1, -1, 1, 1) for weight in channels]
+    layers = [str(tap.index) for tap in tower.taps]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loss = piq.ContentLoss(
+            model, layers, weights=weights, replace_pooling=False, distance="mse", reduction="mean",
+            mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], normalize_features=True,
+        ).to(tower.device)  # fmt: skip
     return lambda x, y: loss(x, y)
 
 
-def gram_peer(tower: FeatureTower) -> Function:
-    """Return piq's style loss on the same tower's weights; it is not normalised."""
-    loss = piq.StyleLoss(_torchvisions(tower), layers=["15"])
-    return lambda x, y: loss(x, y) / (256 * (x.shape[2] // 4) * (x.shape[3] // 4)) ** 2
+def _convolutions(tower: FeatureTower) -> dict[str, Tensor]:
+    return {key: value for key, value in tower.tensors.items() if key.startswith("features")}
 
 
-def _torchvisions(tower: FeatureTower) -> torch.nn.Module:
-    import torchvision
+def autocast(distance: Distance, device: str) -> Distance:
+    """Run under bfloat16."""
 
-    model: torch.nn.Module = torchvision.models.vgg16(weights=None).features
-    own = {key.removeprefix("features."): value for key, value in tower.tensors.items() if key.startswith("features")}
-    model.load_state_dict(own, strict=False)
-    return model
+    def run(x: Tensor, y: Tensor) -> Tensor:
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
+            return distance(x, y)
+
+    return run
 
 
-def cases() -> dict[str, tuple[Function, Function]]:
-    """Return ours and the peer's function for each comparison."""
-    tower = FeatureTower("vgg", taps=["relu3_3"], weights="random:0")
-    return {
-        "ssim, pytorch-msssim": (ssim, lambda x, y: pytorch_msssim.ssim(x, y, data_range=1)),
-        "ssim, piq": (ssim, lambda x, y: piq.ssim(x, y, downsample=False)),
-        "ssim, torchmetrics": (
-            lambda x, y: ssim(x, y, variant="torchmetrics"),
-            lambda x, y: torchmetrics.structural_similarity_index_measure(x, y, data_range=1.0),
-        ),
-        "ms_ssim, pytorch-msssim": (ms_ssim, lambda x, y: pytorch_msssim.ms_ssim(x, y, data_range=1)),
-        "fsim, piq": (fsim, lambda x, y: piq.fsim(x, y, chromatic=False)),
-        "fsimc, piq": (lambda x, y: fsim(x, y, chromatic=True), lambda x, y: piq.fsim(x, y, chromatic=True)),
-        "content vgg relu3_3, piq": (lambda x, y: content_distance(x, y, tower), content_peer(tower)),
-        "gram vgg relu3_3, piq": (lambda x, y: gram_distance(x, y, tower), gram_peer(tower)),
+def tower_alone(tower: FeatureTower, x: Tensor, y: Tensor, backward: bool, bfloat16: bool) -> Callable[[], None]:
+    """Return what runs the tower as the distance does, and back from fixed gradients of its features."""
+    gradients = [torch.rand_like(feature) for feature in tower(x)]
+
+    def run() -> None:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            if not backward:
+                with torch.no_grad():
+                    tower(torch.cat([x, y]))
+                return
+            image = x.detach().requires_grad_()
+            features = tower(image)
+            tower(y)
+        torch.autograd.grad(features, image, [g.to(f.dtype) for g, f in zip(gradients, features, strict=True)])
+
+    return run
+
+
+def time_net(
+    net: str, tower_weights: str | None, x: Tensor, y: Tensor, backward: bool, repeats: int, compiled: bool
+) -> list[dict[str, Any]]:
+    """Time one network forward, or forward and backward, and return one row a contender."""
+    device = str(x.device)
+    metric = LPIPS(net, tower_weights=tower_weights, reduction="none").to(device)
+    lite = LPIPS("lite", reduction="none").to(device)
+    peer = upstream(net, _convolutions(metric.tower)).to(device)
+    theirs: Distance = partial(peer, normalize=True)
+    encoded = metric.encode(y)
+    distances: dict[str, Distance] = {
+        "lpips": theirs,
+        "lpips, bfloat16": autocast(theirs, device),
+        "torchmetrics": torchmetrics_peer(net, metric.tower),
+        **({"piq": piq_peer(metric.tower, list(metric.tensors.values()))} if net == "vgg" else {}),
+        "ours": metric,
+        "ours, bfloat16": autocast(metric, device),
+        "ours, cached reference": lambda a, _: metric.distance(metric.encode(a), encoded),
+        "ours, lite": lite,
     }
-
-
-def measure(function: Function, x: Tensor, y: Tensor) -> tuple[float, float, float, float]:
-    """Return seconds, value, norm of the gradient, and MB held for the backward pass."""
-    held: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    x = x.clone().requires_grad_()
-    start = time.perf_counter()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        value = function(x, y).mean()
-    value.backward()  # type: ignore[no-untyped-call]
-    seconds = time.perf_counter() - start
-    assert x.grad is not None
-    return seconds, value.item(), x.grad.norm().item(), sum(held.values()) / 1e6
+    if compiled:
+        distances["ours, compiled"] = torch.compile(metric)
+    contenders: dict[str, Callable[[], Result | None]] = {
+        name: partial(outcome, distance, x, y, backward) for name, distance in distances.items()
+    }
+    towers = {"ours": (metric.tower, False), "ours, bfloat16": (metric.tower, True), "ours, lite": (lite.tower, False)}
+    for name, (tower, bfloat16) in towers.items():
+        contenders[f"tower alone of {name}"] = tower_alone(tower, x, y, backward, bfloat16)
+    seconds, results = interleave(contenders, repeats, device, net)
+    rows = []
+    for name in contenders:
+        alone = seconds.get(f"tower alone of {name}")
+        over = statistics.median(a / b for a, b in zip(seconds[name], alone, strict=True)) if alone else None
+        rows.append({
+            "net": net, "pass": "forward+backward" if backward else "forward", "contender": name,
+            "ms": milliseconds(seconds[name]), "× lpips [min, max]": ratio(seconds[name], seconds["lpips"]),
+            "over tower": "" if over is None else f"{over:.2f}", **shown(results[name]),
+        })  # fmt: skip
+    return rows
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--batch", default=8)
+@click.option("--net", "nets", type=click.Choice(["alex", "vgg", "squeeze"]), multiple=True, default=["alex", "vgg"])
+@click.option("--tower-weights", help="A file, for a single --net.  [default: random]")
+@click.option("--batch", default=4)
 @click.option("--side", default=256)
 @click.option("--repeats", default=7)
-def main(batch: int, side: int, repeats: int) -> None:
-    """Print one Markdown table."""
+@click.option("--device", default="cpu")
+@click.option("--tf32", is_flag=True, help="Allow TF32 in convolutions and products of matrices on a GPU.")
+@click.option("--compile", "compiled", is_flag=True, help="Also torch.compile; needs a C++ compiler on a CPU.")
+@click.option("--format", "style", type=click.Choice(["markdown", "json"]), default="markdown")
+def main(
+    nets: tuple[str, ...],
+    tower_weights: str | None,
+    batch: int,
+    side: int,
+    repeats: int,
+    device: str,
+    tf32: bool,
+    compiled: bool,
+    style: str,
+) -> None:
+    """Print one table."""
+    if compiled and device == "cpu" and shutil.which("g++") is None:
+        raise click.UsageError("--compile: needs g++ on a CPU")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     generator = torch.Generator().manual_seed(0)
     y = torch.rand(batch, 3, side, side, generator=generator)
     x = (y + 0.1 * torch.randn(y.shape, generator=generator)).clamp(0, 1)
-    click.echo(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
-    click.echo(f"{batch}×3×{side}×{side}, float32, forward and backward, medians of {repeats} interleaved runs\n")
-    click.echo("| case | ours ms | peer ms | ratio [min, max] | held MB | value | gradient |")
-    click.echo("|---|---|---|---|---|---|---|")
-    for name, pair in progress(list(cases().items()), "speed"):
-        runs: list[tuple[Any, Any]] = [(measure(pair[0], x, y), measure(pair[1], x, y)) for _ in range(repeats + 1)][1:]
-        ours, peer = (statistics.median(1000 * run[side_][0] for run in runs) for side_ in (0, 1))
-        ratios = [run[1][0] / run[0][0] for run in runs]
-        (_, value, norm, held), (_, peer_value, peer_norm, peer_held) = runs[-1]
-        ratio = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
-        cells = (f"{ours:.0f}", f"{peer:.0f}", ratio, f"{held:.0f} / {peer_held:.0f}")
-        shown = (f"{value:.6g} / {peer_value:.6g}", f"{norm:.4g} / {peer_norm:.4g}")
-        click.echo(f"| {name} | {' | '.join(cells + shown)} |")
+    rows = [
+        row
+        for net in nets
+        for backward in (False, True)
+        for row in time_net(net, tower_weights or "random:0", x.to(device), y.to(device), backward, repeats, compiled)
+    ]
+    setting = environment(device) | {"pairs": f"{batch}×3×{side}×{side}", "rounds": str(repeats)}
+    click.echo(report(rows, setting, style))
 
 
 if __name__ == "__main__":

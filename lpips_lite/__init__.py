@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lpips_lite.baselines.template import NCCLoss, SSDLoss, ZNCCLoss, match_template, ncc, ssd, zncc
     from lpips_lite.baselines.texture import DISTSLoss, dists, dists_tower, read_dists_weights
     from lpips_lite.catalog import METRICS
+    from lpips_lite.comparing import compare
     from lpips_lite.encoding import Encoding
     from lpips_lite.images import read_image
     from lpips_lite.metric import LPIPS, lpips
@@ -29,6 +30,7 @@ _HOMES = {
     "FeatureTower": "towers",
     "TOWERS": "towers",
     "METRICS": "catalog",
+    "compare": "comparing",
     "read_image": "images",
     "l1": "baselines.pixel",
     "l2": "baselines.pixel",
@@ -81,6 +83,7 @@ __all__ = [
     "SSIMLoss",
     "ZNCCLoss",
     "__version__",
+    "compare",
     "content_distance",
     "crn_distance",
     "crn_tower",

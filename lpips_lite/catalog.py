@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lpips_lite.encoding import Encoding
+
+MAX_MEMORY = "2GiB"  # beyond which an image is compared by tiles
+
 Direction = Literal["lower", "higher"]
 
 
@@ -20,11 +24,15 @@ class Measure(NamedTuple):
         compute: Two batches (N, 3, H, W) in [0, 1] -> one number a pair, (N,).
         signature: What made the numbers.
         distance_map: The same two batches -> (N, 1, H, W), for metrics that can say where; else `None`.
+        encode: A batch -> what `distance` compares, for metrics that can keep a reference; else `None`.
+        distance: Two encodings -> (N,).
     """
 
     compute: Callable[[Tensor, Tensor], Tensor]
     signature: str
     distance_map: Callable[[Tensor, Tensor], Tensor] | None = None
+    encode: Callable[[Tensor], Encoding] | None = None
+    distance: Callable[[Encoding, Encoding], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,8 @@ def _lpips(net: str) -> Callable[[str], Measure]:
     def build(device: str) -> Measure:
         from lpips_lite.metric import LPIPS
 
-        metric = LPIPS(net, reduction="none").to(device)
-        return Measure(metric, metric.signature, metric.distance_map)
+        metric = LPIPS(net, reduction="none", max_memory=MAX_MEMORY).to(device)
+        return Measure(metric, metric.signature, metric.distance_map, metric.encode, metric.distance)
 
     return build
 

@@ -1,73 +1,109 @@
-"""What a person sees: rows in; a table, JSON, JSONL or CSV with signatures out; and a progress bar meanwhile."""
+"""What a person sees: rows in; a table or JSON document with signatures out; and a progress bar meanwhile."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
+
 from lpips_lite.catalog import METRICS
+from lpips_lite.summary import Summary
+from lpips_lite.tables import plain
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 T = TypeVar("T")
-Row = dict[str, Any]  # reference, image, one number a metric, identical
+Row = dict[str, Any]  # reference, image, one number a metric, identical, error
+
+MANY = 40  # pairs beyond which a table shows the worst ones only
+FEW = 10  # pairs up to which a table needs no summary
 
 
-def render(rows: Sequence[Row], signatures: Mapping[str, str], style: str) -> str:
-    """Format results as a table, JSON, JSONL or CSV."""
-    if style == "table":
-        return render_table(rows, signatures)
-    plain = [{key: rounded(value) for key, value in row.items()} for row in rows]
-    if style == "csv":
-        joined = "; ".join(f"{name}: {signature}" for name, signature in signatures.items())
-        text = io.StringIO()
-        writer = csv.DictWriter(
-            text, ["reference", "image", *signatures, "identical", "signature"], lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows({**row, "signature": joined} for row in plain)
-        return text.getvalue()
-    finite = [{k: None if v in (math.inf, -math.inf) else v for k, v in row.items()} for row in plain]
-    if style == "jsonl":
-        return "".join(json.dumps({**row, "signature": signatures}) + "\n" for row in finite)
-    return json.dumps({"signatures": signatures, "results": finite}, indent=2) + "\n"
+def render_json(rows: Sequence[Row], signatures: Mapping[str, str], summary: Summary) -> str:
+    """Format results as one JSON document."""
+    results = [{key: value for key, value in plain(row).items() if key != "error"} for row in rows if not row["error"]]
+    errors = [{key: row[key] for key in ("reference", "image", "error")} for row in rows if row["error"]]
+    document = {"signatures": signatures, "results": results, "errors": errors, "summary": summary.as_json()}
+    return json.dumps(document, indent=2) + "\n"
 
 
-def rounded(value: Any) -> Any:
-    """Keep seven digits of a number, which is all that float32 has."""
-    return float(f"{value:.7g}") if isinstance(value, float) else value
+def render_table(rows: Sequence[Row], signatures: Mapping[str, str], summary: Summary, worst: int) -> str:
+    """Format results for people: every pair, or the worst of many, and a summary if there are more than a few."""
+    rows = [row for row in rows if not row["error"]]
+    if len(rows) > MANY:
+        named = summary.worst(worst)
+        parts: list[Table | str] = [f"the {len(named)} worst of {len(rows)} pairs", pair_table(named, signatures)]
+    else:
+        parts = _all_pairs(rows, signatures)
+    if len(rows) > FEW:
+        parts.append(summary_table(summary))
+        if len(summary.folders) > 1:
+            parts.append(folder_table(summary))
+    return to_text(*parts, *(f"{name}: {signature}" for name, signature in signatures.items()))
 
 
-def render_table(rows: Sequence[Row], signatures: Mapping[str, str]) -> str:
-    """Format results for people; the closest image of each column is bold on a terminal."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
+def _all_pairs(rows: Sequence[Row], signatures: Mapping[str, str]) -> list[Table | str]:
     references = {row["reference"] for row in rows}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    if len(references) > 1:
-        table.add_column("reference", overflow="fold")
-    table.add_column("image", overflow="fold")
-    for name in signatures:
-        table.add_column(f"{name} {'↓' if METRICS[name].direction == 'lower' else '↑'}", justify="right")
+    heading: list[Table | str] = [f"reference: {references.pop()}"] if len(references) == 1 else []
+    return [*heading, pair_table(rows, signatures)]
+
+
+def pair_table(rows: Sequence[Row], signatures: Mapping[str, str]) -> Table:
+    """Lay out one line a pair; the closest image of each column is bold on a terminal."""
+    from rich.markup import escape
+
+    one_reference = len({row["reference"] for row in rows}) == 1
+    table = _table([] if one_reference else ["reference"], ["image"], signatures)
     closest = {name: (min if METRICS[name].direction == "lower" else max)((row[name] for row in rows), default=None)
                for name in signatures}  # fmt: skip
     for row in rows:
-        cells = [escape(row["reference"])] if len(references) > 1 else []
+        cells = [] if one_reference else [escape(row["reference"])]
         cells.append(escape(row["image"]) + ("  (identical)" if row["identical"] else ""))
         for name in signatures:
             text = f"{row[name]:.{METRICS[name].decimals}f}"
             cells.append(f"[bold]{text}[/bold]" if len(rows) > 1 and row[name] == closest[name] else text)
         table.add_row(*cells)
-    heading = [f"reference: {references.pop()}"] if len(references) == 1 else []
-    return to_text(*heading, table, *(f"{name}: {signature}" for name, signature in signatures.items()))
+    return table
+
+
+def summary_table(summary: Summary) -> Table:
+    """Lay out one line a statistic."""
+    found = summary.statistics()
+    table = _table(["of all pairs"], [], found)
+    for key in ("count", "mean", "median", "p95", "min", "max"):
+        digits = {name: 0 if key == "count" else METRICS[name].decimals for name in found}
+        table.add_row(key, *(f"{values[key]:.{digits[name]}f}" for name, values in found.items()))
+    return table
+
+
+def folder_table(summary: Summary) -> Table:
+    """Lay out one line a folder, by the first metric."""
+    from rich.markup import escape
+
+    first = summary.metrics[0]
+    table = _table(["folder"], [], ["pairs", f"mean {first}", f"worst {first}"])
+    for folder, found in summary.by_folder().items():
+        numbers = (f"{found[key]:.{METRICS[first].decimals}f}" for key in ("mean", "worst"))
+        table.add_row(escape(folder), f"{found['count']:.0f}", *numbers)
+    return table
+
+
+def _table(paths: Sequence[str], more: Sequence[str], numbers: Iterable[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in (*paths, *more):
+        table.add_column(title, overflow="fold")
+    for name in numbers:
+        arrow = "" if name not in METRICS else " ↓" if METRICS[name].direction == "lower" else " ↑"
+        table.add_column(f"{name}{arrow}", justify="right")
+    return table
 
 
 def to_text(*parts: Table | str) -> str:
@@ -81,10 +117,17 @@ def to_text(*parts: Table | str) -> str:
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
-def progress(items: Sequence[T], title: str) -> Iterable[T]:
+def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterable[T]:
     """Go through items with a progress bar on stderr, if that is a terminal and there is something to wait for."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    return track(items, title, console=console, transient=True, disable=len(items) < 2 or not console.is_terminal)
+    total = len(items) if total is None and isinstance(items, Sized) else total
+    idle = (total is not None and total < 2) or not console.is_terminal
+    return track(items, title, total=total, console=console, transient=True, disable=idle)
+
+
+def say(line: str) -> None:
+    """Talk on stderr."""
+    click.echo(line, err=True)

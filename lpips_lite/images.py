@@ -47,24 +47,40 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
         >>> tuple(read_image("examples/images/scene.png").shape)
         (3, 256, 256)
     """
-    path = Path(path)
+    pixels, notes = read_pixels(Path(path))
+    for note in notes:
+        warnings.warn(note, ImageWarning, stacklevel=2)
+    return to_float(pixels)
+
+
+def read_pixels(path: Path) -> tuple[Tensor, list[str]]:
+    """Read what `read_image` reads as it is in the file, without warnings, so that threads can share the work.
+
+    Returns:
+        (3, H, W), uint8, or float32 in [0, 1] for 16-bit grayscale; and notes on what was handled on the way.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read_image`.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: {'is a folder, not an image' if path.is_dir() else 'no such file'}")
+    notes: list[str] = []
     try:
         with Image.open(path) as image:
             _refuse_silent_loss(image, path)
             if getattr(image, "n_frames", 1) > 1:
-                warnings.warn(f"{path}: animated; only the first frame is used", ImageWarning, stacklevel=2)
+                notes.append(f"{path}: animated; only the first frame is used")
             image.load()
-            pixels = _to_array(ImageOps.exif_transpose(image), path)
+            pixels = _to_array(ImageOps.exif_transpose(image), path, notes)
     except UnidentifiedImageError as error:
         start = path.read_bytes()[:12]
-        raise ValueError(f"{path}: not an image file that Pillow can read (it starts with {start!r})") from error
+        what = f"it starts with {start!r}" if start else "it is empty"
+        raise ValueError(f"{path}: not an image file that Pillow can read ({what})") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path}: {error}") from error
     except (OSError, SyntaxError) as error:  # truncated or corrupt data
         raise ValueError(f"{path}: cannot be decoded ({error})") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), notes
 
 
 def _refuse_silent_loss(image: Image.Image, path: Path) -> None:
@@ -80,23 +96,22 @@ def _refuse_silent_loss(image: Image.Image, path: Path) -> None:
             )
 
 
-def _to_array(image: Image.Image, path: Path) -> np.ndarray:
-    """Return (H, W, 3) float32 in [0, 1]."""
+def _to_array(image: Image.Image, path: Path, notes: list[str]) -> np.ndarray:
+    """Return (H, W, 3), uint8 or float32 in [0, 1]."""
     if image.mode.startswith("I;16"):
         gray = np.asarray(image).astype(np.float32) / 65535
         return np.repeat(gray[..., None], 3, axis=2)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         if np.asarray(rgba)[..., 3].min() < 255:  # else it is opaque everywhere
-            warnings.warn(f"{path}: transparent; composited on white", ImageWarning, stacklevel=3)
+            notes.append(f"{path}: transparent; composited on white")
         icc = image.info.get("icc_profile")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
         image.info["icc_profile"] = icc
-    image = _to_srgb(image, path).convert("RGB")
-    return np.asarray(image).astype(np.float32) / 255
+    return np.array(_to_srgb(image, path, notes).convert("RGB"))
 
 
-def _to_srgb(image: Image.Image, path: Path) -> Image.Image:
+def _to_srgb(image: Image.Image, path: Path, notes: list[str]) -> Image.Image:
     """Convert pixels by the embedded colour profile, if there is one and it is not sRGB already."""
     if not (icc := image.info.get("icc_profile")):
         return image
@@ -108,7 +123,7 @@ def _to_srgb(image: Image.Image, path: Path) -> Image.Image:
             image = image.convert("RGB")
         converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError) as error:
-        warnings.warn(f"{path}: colour profile ignored, pixels taken as sRGB ({error})", ImageWarning, stacklevel=4)
+        notes.append(f"{path}: colour profile ignored, pixels taken as sRGB ({error})")
         return image
     return converted or image
 

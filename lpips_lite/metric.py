@@ -57,8 +57,8 @@ class LPIPS(Frozen):
             every eager call. "never". Compiled or exported code never checks values; shape and dtype always are.
         max_memory: Bytes, or a text like "2GiB". What would take more is computed tile by tile, with the same result,
             where no gradients are needed. By default everything is computed at once.
-        checkpoint: Keep less for the backward pass and compute it again: about half the memory of "vgg", for a third
-            more time.
+        checkpoint: Keep only the features for the backward pass and compute the rest again: with "vgg" a sixth less
+            memory, for a third more time.
 
     Raises:
         ValueError: If an argument has no such value, or a weight file is wrong (see `weights.load_tower`).

@@ -35,6 +35,13 @@ def heatmap(distance_map: Tensor, image: Tensor, caption: str, *, overlay: bool 
     return _frame(_to_picture(colors), caption, largest)
 
 
+def colorize(values: np.ndarray) -> Image.Image:
+    """Draw a map (H, W), ≥ 0, in the colours of `heatmap`, without frame, from 0 to its own maximum."""
+    largest = float(values.max())
+    colors = Colormap(COLORMAP)(values / largest if largest > 0 else values)[..., :3]
+    return Image.fromarray((colors * 255).round().astype(np.uint8))
+
+
 def _to_picture(colors: np.ndarray) -> Image.Image:
     picture = Image.fromarray((np.clip(colors, 0, 1) * 255).round().astype(np.uint8))
     factor = -(-SMALLEST_SIDE // min(picture.size))  # rounded up

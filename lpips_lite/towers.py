@@ -206,8 +206,7 @@ class FeatureTower(Frozen):
             conv-only file · "random:SEED" · a mapping of tensors with `features.N…` keys.
         mean: Subtracted from each RGB channel of images in [0, 1].
         std: Divides each channel after that.
-        checkpoint: Keep only the features at the taps for the backward pass and compute the rest again: about half the
-            memory of "vgg", for a third more time.
+        checkpoint: Keep only the features at the taps for the backward pass and compute the rest again.
 
     Attributes:
         taps: The `Tap`s read, in order.

@@ -22,7 +22,7 @@ EXAMPLES = ROOT / "examples/images"
 
 SCHEMA = {
     "type": "object",
-    "required": ["signatures", "results"],
+    "required": ["signatures", "results", "errors", "summary"],
     "additionalProperties": False,
     "properties": {
         "signatures": {
@@ -41,6 +41,13 @@ SCHEMA = {
                 },
                 "additionalProperties": {"type": ["number", "null"]},
             },
+        },
+        "errors": {"type": "array", "items": {"required": ["reference", "image", "error"]}},
+        "summary": {
+            "type": "object",
+            "required": ["pairs", "errors", "infinite", "statistics", "folders"],
+            "additionalProperties": False,
+            "properties": {key: {} for key in ("pairs", "errors", "infinite", "statistics", "folders")},
         },
     },
 }
@@ -90,7 +97,7 @@ def test_json_follows_its_schema(folder):
 def test_csv_and_jsonl_carry_the_signature(folder):
     arguments = ("scene.png", "scene.png", "scene_blur.png", "-m", "lite", "-m", "psnr")
     table = pd.read_csv(io.StringIO(run(*arguments, "--format", "csv")[1]))
-    assert list(table) == ["reference", "image", "lite", "psnr", "identical", "signature"]
+    assert list(table) == ["reference", "image", "lite", "psnr", "identical", "error", "signature"]
     assert table.dtypes[["lite", "psnr", "identical"]].tolist() == [np.float64, np.float64, np.bool_]
     assert table.psnr.tolist()[0] == np.inf
     assert LPIPS().signature in table.signature[0]
@@ -185,7 +192,7 @@ def test_resize(folder):
     assert fixed["signatures"]["lite"].endswith(" resize=64x48")
     assert fixed["results"][0]["lite"] < 0.2
     scene = read_image("scene.png")
-    from lpips_lite.measuring import fit
+    from lpips_lite.decoding import fit
 
     pillow = np.asarray(Image.open("scene.png").resize((64, 48), Image.Resampling.BICUBIC)) / 255
     assert np.abs(fit(scene, (48, 64)).permute(1, 2, 0).numpy() - pillow).max() < 0.01
@@ -222,7 +229,7 @@ WRONG = {
     "nonsense device": (["scene.png", "scene.png", "--device", "toaster"], "--device toaster: not usable"),
     "tiny": (["tiny.png", "tiny.png"], "error: tiny.png: lite: x is 8×8; expected at least 16×16"),
     "twice": (["twice", "twice"], "error: twice: 'scene' stands for several files: scene.bmp, scene.png"),
-    "output": (["scene.png", "scene.png", "-o", "none/out.csv"], "No such file or directory: 'none/out.csv'"),
+    "output": (["scene.png", "scene.png", "-o", "none/out.csv"], "error: --output none/out.csv: no such folder: none"),
     "nothing": (["scene.png"], "Missing argument 'IMAGE'"),
 }
 

@@ -24,8 +24,18 @@ ORDER = [  # each room may import the ones before it
         "compat",
     ),
     *("baselines.pixel", "baselines.structural", "baselines.phase", "baselines.template", "baselines.style"),
-    *("baselines.content", "baselines.texture", "catalog", "pairs", "report"),
-    *("cli_output", "cli_weights", "measuring", "cli", "__main__"),
+    *(
+        "baselines.content",
+        "baselines.texture",
+        "catalog",
+        "pairs",
+        "decoding",
+        "measuring",
+        "shards",
+        "summary",
+        "tables",
+    ),
+    *("cli_output", "report", "page", "session", "comparing", "cli_weights", "cli", "__main__"),
 ]
 
 
@@ -52,7 +62,7 @@ def test_imports_point_back_in_the_order_of_the_rooms():
 
 def test_public_names():
     assert set(lpips_lite.__all__) == {
-        *("LPIPS", "lpips", "Encoding", "FeatureTower", "TOWERS", "METRICS", "read_image", "__version__"),
+        *("LPIPS", "lpips", "Encoding", "FeatureTower", "TOWERS", "METRICS", "read_image", "compare", "__version__"),
         *("l1", "l2", "psnr", "ssim", "ms_ssim", "fsim", "ssd", "ncc", "zncc", "match_template"),
         *("gram_matrix", "gram_distance", "content_distance", "crn_distance", "crn_tower"),
         *("dists", "dists_tower", "read_dists_weights", "L1Loss", "L2Loss", "SSIMLoss", "MSSSIMLoss", "FSIMLoss"),
