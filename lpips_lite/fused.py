@@ -2,7 +2,7 @@
 
 Between `distance.py`, whose plain formula it is tested against, and `metric.py`. Autograd would keep five arrays as
 large as the features; here it keeps the features, which the tower's own backward needs anyway, and computes the rest
-again: with t = 2 g w (â − b̂), where g is the gradient of the map, that of the features a is (t − â (â·t)) / ‖a‖.
+again: with t = w (â − b̂) and the gradient g of the map, that of the features a is 2 g (t − â (â·t)) / ‖a‖.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from torch import Tensor
 from lpips_lite import distance as maths
 
 BLOCK = 2**18  # numbers handled at once on a CPU, so that what lies between two operations stays in its cache
-TINY = 1e-30  # keeps 0 / 0 at all-zero features away
 
 
 def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor) -> Tensor:
@@ -95,9 +94,9 @@ def _gradient(x: Tensor, y: Tensor, gradient: Tensor, weights: Tensor) -> Tensor
     """Return the gradient of features `x`, by differentiable operations only, so that autograd can go on from there."""
     length = _lengths(x)
     unit = x / (length + maths.EPSILON)
-    t = ((unit - y / (_lengths(y) + maths.EPSILON)) * (2 * gradient[:, None])).mul_(weights.to(gradient.dtype))
-    along = (unit * t).sum(dim=1, keepdim=True) / length.clamp(min=TINY)
-    return (t / (length + maths.EPSILON)).sub_(unit * along).to(x.dtype)
+    t = (unit - y / (_lengths(y) + maths.EPSILON)).mul_(weights.to(gradient.dtype))
+    along = (unit * t).sum(dim=1, keepdim=True)
+    return ((t - unit * along) * (2 * gradient[:, None] / length.clamp(min=maths.EPSILON))).to(x.dtype)
 
 
 def _lengths(features: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ def _to_srgb(image: Image.Image, path: Path, notes: list[str]) -> Image.Image:
 
 def to_float(image: Tensor) -> Tensor:
     """Turn uint8 in [0, 255] into float32 in [0, 1]; floats stay as they are."""
-    return image.float() / 255 if image.dtype == torch.uint8 else image
+    return image.float().div_(255) if image.dtype == torch.uint8 else image
 
 
 def to_common(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ Row = dict[str, Any]  # reference, image, one number a metric, identical, error
 
 CHUNK_PAIRS = 64  # looked at together to fill batches
 CHUNK_BYTES = 2**28
-BATCH_PIXELS = 2**21  # of one side of a batch; more is no faster
+CPU_PIXELS = 2**18  # of one side of a batch on a CPU, whose caches larger ones overrun
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def measure(chunk: Sequence[Decoded], measures: Mapping[str, Measure], settings:
     ]
     done = [decoded.error is not None for decoded in chunk]
     next_row = 0
-    for batch in _batches(chunk, settings.batch_size):
+    for batch in _batches(chunk, settings):
         _measure_batch([chunk[p] for p in batch], [rows[p] for p in batch], measures, settings)
         for position in batch:
             done[position] = True
@@ -92,7 +92,7 @@ def measure(chunk: Sequence[Decoded], measures: Mapping[str, Measure], settings:
     yield from (_ordered(row, measures) for row in rows[next_row:])
 
 
-def _batches(chunk: Sequence[Decoded], batch_size: int) -> list[list[int]]:
+def _batches(chunk: Sequence[Decoded], settings: Settings) -> list[list[int]]:
     """Return the positions of pairs that can share a batch, by first position."""
     groups: dict[object, list[int]] = defaultdict(list)
     sizes: dict[object, int] = {}
@@ -100,7 +100,9 @@ def _batches(chunk: Sequence[Decoded], batch_size: int) -> list[list[int]]:
         if decoded.image is not None and decoded.reference is not None:
             key = decoded.image.shape, decoded.image.dtype, decoded.reference.dtype
             groups[key].append(position)
-            sizes[key] = max(1, min(batch_size, BATCH_PIXELS // decoded.image[0].numel()))
+            sizes[key] = settings.batch_size
+            if settings.device == "cpu":
+                sizes[key] = max(1, min(settings.batch_size, CPU_PIXELS // decoded.image[0].numel()))
     return sorted(
         positions[start : start + sizes[key]]
         for key, positions in groups.items()
@@ -117,7 +119,9 @@ def _measure_batch(
     x, unique = (torch.stack(side).to(settings.device) for side in (_images(batch), _tensors(references.values())))
     y = unique[places] if len(unique) < len(batch) else unique
     for row, decoded in zip(rows, batch, strict=True):
-        row["identical"] = torch.equal(to_float(decoded.image), to_float(decoded.reference))  # type: ignore[arg-type]
+        sides = _tensors((decoded.image, decoded.reference))
+        same_dtype = sides[0].dtype == sides[1].dtype
+        row["identical"] = torch.equal(*(sides if same_dtype else map(to_float, sides)))
     cast = torch.autocast(torch.device(settings.device).type, dtype=torch.bfloat16)
     for name, measure in measures.items():
         try:
