@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from lpips_lite.encoding import Encoding
     from lpips_lite.images import read_image
     from lpips_lite.metric import LPIPS, lpips
+    from lpips_lite.robust import Jittered, MultiScale
     from lpips_lite.towers import TOWERS, FeatureTower
+    from lpips_lite.tracking import LPIPSMetric
 
 __version__ = "0.1.0"
 
@@ -31,6 +33,9 @@ _HOMES = {
     "TOWERS": "towers",
     "METRICS": "catalog",
     "compare": "comparing",
+    "LPIPSMetric": "tracking",
+    "Jittered": "robust",
+    "MultiScale": "robust",
     "read_image": "images",
     "l1": "baselines.pixel",
     "l2": "baselines.pixel",
@@ -75,9 +80,12 @@ __all__ = [
     "FSIMLoss",
     "FeatureTower",
     "GramLoss",
+    "Jittered",
     "L1Loss",
     "L2Loss",
+    "LPIPSMetric",
     "MSSSIMLoss",
+    "MultiScale",
     "NCCLoss",
     "SSDLoss",
     "SSIMLoss",

@@ -151,6 +151,8 @@ def compare(ctx: click.Context, /, debug: bool, **options: Any) -> None:
 
     try:
         status = run(Request(**options))
+    except BrokenPipeError:
+        raise  # whoever read our output has seen enough; click ends quietly
     except (OSError, ValueError, ImportError) as error:
         if debug:
             raise

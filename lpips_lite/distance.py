@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 1e-10  # as published; added outside the norm
+TINY = 1e-30  # where a mask leaves nothing of a layer, that layer's distance is 0
 
 
 def unit_normalize(features: Tensor) -> Tensor:
@@ -87,13 +88,34 @@ def pool_mask(layer_map: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         layer_map: (N, H_l, W_l).
-        mask: (N, 1, H, W) at the images' size, values ≥ 0, with a positive value in each row.
+        mask: (N, 1, H, W) at the images' size or the map's, values ≥ 0.
 
     Returns:
-        (N,). A mask of ones gives `pool_mean`.
+        (N,). A mask of ones gives `pool_mean`; one of zeros gives 0.
     """
     small = F.adaptive_avg_pool2d(mask.to(layer_map.dtype), (layer_map.shape[1], layer_map.shape[2])).squeeze(1)
-    return (layer_map * small).sum(dim=(1, 2)) / small.sum(dim=(1, 2))
+    return (layer_map * small).sum(dim=(1, 2)) / small.sum(dim=(1, 2)).clamp(min=TINY)
+
+
+def erode(mask: Tensor, size: tuple[int, int], stride: int, before: int, behind: int) -> Tensor:
+    """Return the least value of a mask in each feature's receptive field; what is beyond the image does not count.
+
+    Args:
+        mask: (N, 1, H, W).
+        size: Height and width of the layer's map.
+        stride: Of the features in pixels.
+        before: Pixels that a feature sees before its place, stride · j.
+        behind: Pixels that it sees behind.
+
+    Returns:
+        (N, 1, H_l, W_l).
+    """
+    height, width = mask.shape[2:]
+    ends = [max(0, stride * (n - 1) + behind + 1 - side) for n, side in zip(size, (height, width), strict=True)]
+    padded = F.pad(-mask, (before, ends[1], before, ends[0]), value=float("-inf"))
+    window = before + behind + 1
+    rows = F.max_pool2d(padded, (window, 1), (stride, 1))  # a minimum over a square is one of rows, then of columns
+    return -F.max_pool2d(rows, (1, window), (1, stride))[:, :, : size[0], : size[1]]
 
 
 def pool_map(layer_map: Tensor, size: tuple[int, int]) -> Tensor:

@@ -113,14 +113,15 @@ class LPIPS(Frozen):
 
     # -- distances ---------------------------------------------------------------------------------------------------
 
-    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None, *, erode: bool = False) -> Tensor:
         """Return the distance of each pair, reduced over the batch.
 
         Args:
             x: Images, (N, 3, H, W), float in [0, 1] or uint8. May overshoot by 0.5, since optimisers do.
             y: The images to compare with, same shape.
-            mask: Where to compare: (N, 1, H, W), values ≥ 0 that weigh the pixels. The receptive fields of masked-in
-                features reach beyond the mask's border.
+            mask: Where to compare: (N, 1, H, W), values ≥ 0 that weigh the pixels.
+            erode: Whether to leave out features that see anything outside the mask. Without, they reach beyond its
+                border; with it, a small mask leaves nothing of the deeper layers, which then count 0.
 
         Returns:
             () for reduction "mean" and "sum", (N,) for "none"; ≥ 0, lower = closer; at least float32.
@@ -129,18 +130,25 @@ class LPIPS(Frozen):
             TypeError: If an image is not a tensor, or its dtype neither floating nor uint8.
             ValueError: If shape, size, device, range or mask is not as described.
         """
-        distances = self.layer_distances(x, y, mask).sum(dim=1)
+        distances = self.layer_distances(x, y, mask, erode=erode).sum(dim=1)
         if self.reduction == "none":
             return distances
         return distances.mean() if self.reduction == "mean" else distances.sum()
 
-    def layer_distances(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+    def layer_distances(self, x: Tensor, y: Tensor, mask: Tensor | None = None, *, erode: bool = False) -> Tensor:
         """Return each layer's share of the distance, (N, L); rows sum to the distance. See `forward`."""
         self._check_pair(x, y)
-        if mask is not None:
-            check_mask(mask, x, values=self.check_range != "never" and not torch.compiler.is_compiling())
-        maps = self._layer_maps(x, y)
-        return torch.stack([maths.pool_mean(m) if mask is None else maths.pool_mask(m, mask) for m in maps], dim=1)
+        if mask is None:
+            if erode:
+                raise ValueError("erode=True: expected a mask with it")
+            return torch.stack([maths.pool_mean(m) for m in self._layer_maps(x, y)], dim=1)
+        check_mask(mask, x, values=self.check_range != "never" and not torch.compiler.is_compiling())
+        layers = []
+        for distances, field in zip(self._layer_maps(x, y), self.tower.spec.fields(), strict=True):
+            size = (distances.shape[1], distances.shape[2])
+            small = maths.erode(mask.to(distances.dtype), size, *field) if erode else mask
+            layers.append(maths.pool_mask(distances, small))
+        return torch.stack(layers, dim=1)
 
     def distance_map(self, x: Tensor, y: Tensor) -> Tensor:
         """Return where the images differ, (N, 1, H, W): the layers' maps, enlarged bilinearly and summed.

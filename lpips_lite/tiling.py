@@ -42,12 +42,7 @@ def parse_memory(text: str | int) -> int:
 
 def stride_and_reach(spec: TowerSpec) -> tuple[int, int]:
     """Return the stride of a tower's last tap, and how far its features see to either side, in whole strides."""
-    stride, before, behind = 1, 0, 0
-    for stage in spec.stages(spec.find_taps()):
-        for layer in stage:
-            before += layer.padding * stride
-            behind += (layer.kernel - 1 - layer.padding) * stride
-            stride *= layer.stride
+    stride, before, behind = spec.fields()[-1]
     return stride, math.ceil(max(before, behind) / stride) * stride
 
 

@@ -68,6 +68,20 @@ class TowerSpec:
             raise ValueError(f"taps={names!r}: tower {self.name!r} has the taps {', '.join(known)}")
         return tuple(tap for tap in known.values() if tap.name in names)
 
+    def fields(self) -> list[tuple[int, int, int]]:
+        """Return stride, and pixels seen before and behind its place, of the features at each tap.
+
+        Feature j of a row sees the pixels from stride · j − before to stride · j + behind.
+        """
+        stride, before, behind, fields = 1, 0, 0, []
+        for stage in self.stages(self.find_taps()):
+            for layer in stage:
+                before += layer.padding * stride
+                behind += (layer.kernel - 1 - layer.padding) * stride
+                stride *= layer.stride
+            fields.append((stride, before, behind))
+        return fields
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every weight, by torchvision's key."""
         return {key: shape for layer in self.layers for key, shape in layer.shapes().items()}

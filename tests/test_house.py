@@ -21,21 +21,12 @@ ORDER = [  # each room may import the ones before it
         "tiling",
         "encoding",
         "metric",
-        "compat",
     ),
+    *("compat", "robust", "tracking"),
     *("baselines.pixel", "baselines.structural", "baselines.phase", "baselines.template", "baselines.style"),
-    *(
-        "baselines.content",
-        "baselines.texture",
-        "catalog",
-        "pairs",
-        "decoding",
-        "measuring",
-        "shards",
-        "summary",
-        "tables",
-    ),
-    *("cli_output", "report", "page", "session", "comparing", "cli_weights", "cli", "__main__"),
+    *("baselines.content", "baselines.texture", "catalog"),
+    *("pairs", "decoding", "measuring", "shards", "summary", "tables", "cli_output", "report", "page", "session"),
+    *("comparing", "cli_weights", "cli", "__main__"),
 ]
 
 
@@ -66,6 +57,7 @@ def test_public_names():
         *("l1", "l2", "psnr", "ssim", "ms_ssim", "fsim", "ssd", "ncc", "zncc", "match_template"),
         *("gram_matrix", "gram_distance", "content_distance", "crn_distance", "crn_tower"),
         *("dists", "dists_tower", "read_dists_weights", "L1Loss", "L2Loss", "SSIMLoss", "MSSSIMLoss", "FSIMLoss"),
+        *("LPIPSMetric", "Jittered", "MultiScale"),
         *("SSDLoss", "NCCLoss", "ZNCCLoss", "GramLoss", "ContentLoss", "CRNLoss", "DISTSLoss"),
     }
     for name in lpips_lite.__all__:

@@ -414,3 +414,19 @@ def test_compare_refuses_what_it_does_not_know(folders):
     (folders / "a/extra.bmp").write_bytes(b"")
     with pytest.raises(ValueError, match="1 images have no partner in the other folder, like a/extra.bmp"):
         compare("a", "b")
+
+
+def test_large_images_are_compared_by_tiles(tmp_path, monkeypatch):
+    from lpips_lite import catalog, metric
+
+    monkeypatch.chdir(tmp_path)
+    noise(tmp_path / "x.png", (400, 300), seed=0)
+    noise(tmp_path / "y.png", (400, 300), seed=1)
+    whole = compare("x.png", "y.png").lite[0]
+    tiled = []
+    original = metric.tiled_layer_maps
+    monkeypatch.setattr(metric, "tiled_layer_maps", lambda *arguments: (tiled.append(1), original(*arguments))[1])
+    monkeypatch.setattr(catalog, "MAX_MEMORY", "4MiB")
+    assert compare("x.png", "y.png").lite[0] == pytest.approx(whole, rel=1e-5)
+    assert run("x.png", "y.png", "--heatmap", "heat.png")[0] == 0
+    assert len(tiled) == 3

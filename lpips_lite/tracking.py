@@ -1,0 +1,58 @@
+"""`LPIPSMetric`: the mean distance over a data set, kept by torchmetrics across batches and processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+try:
+    from torchmetrics import Metric
+except ImportError as error:
+    raise ImportError('LPIPSMetric needs torchmetrics: pip install "lpips_lite[torchmetrics]"') from error
+
+from lpips_lite.metric import LPIPS, lpips
+
+
+class LPIPSMetric(Metric):
+    """The mean distance of all pairs seen: 0 = identical, lower = closer.
+
+    Its states are a sum and a count, so memory does not grow, and under DDP the mean is that of all pairs, however
+    unevenly the processes share them.
+
+    Args:
+        metric: The distance; default `LPIPS("lite")`. Its reduction plays no part.
+        settings: Of `torchmetrics.Metric`, like `sync_on_compute`.
+
+    Example:
+        >>> import torch
+        >>> mean = LPIPSMetric()
+        >>> for _ in range(3):
+        ...     x = torch.rand(2, 3, 32, 32)
+        ...     mean.update(x, x)
+        >>> mean.compute()
+        tensor(0., dtype=torch.float64)
+    """
+
+    is_differentiable = True
+    higher_is_better = False
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, metric: LPIPS | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.metric = metric or LPIPS("lite")
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, x: Tensor, y: Tensor) -> None:
+        """Add a batch of pairs. See `LPIPS.forward` for arguments and errors."""
+        distances = lpips(x, y, self.metric)
+        self.total = self.total + distances.sum()
+        self.count = self.count + len(distances)
+
+    def compute(self) -> Tensor:
+        """Return the mean, (); NaN if no pair was added."""
+        return self.total / self.count
