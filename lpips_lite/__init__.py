@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lpips_lite.metric import LPIPS, lpips
     from lpips_lite.robust import Jittered, MultiScale
     from lpips_lite.towers import TOWERS, FeatureTower
-    from lpips_lite.tracking import LPIPSMetric
+    from lpips_lite.tracking import LPIPSMetric as LPIPSMetric
 
 __version__ = "0.1.0"
 
@@ -33,7 +33,7 @@ _HOMES = {
     "TOWERS": "towers",
     "METRICS": "catalog",
     "compare": "comparing",
-    "LPIPSMetric": "tracking",
+    "LPIPSMetric": "tracking",  # not in __all__: it needs torchmetrics
     "Jittered": "robust",
     "MultiScale": "robust",
     "read_image": "images",
@@ -83,7 +83,6 @@ __all__ = [
     "Jittered",
     "L1Loss",
     "L2Loss",
-    "LPIPSMetric",
     "MSSSIMLoss",
     "MultiScale",
     "NCCLoss",

@@ -57,7 +57,7 @@ def test_public_names():
         *("l1", "l2", "psnr", "ssim", "ms_ssim", "fsim", "ssd", "ncc", "zncc", "match_template"),
         *("gram_matrix", "gram_distance", "content_distance", "crn_distance", "crn_tower"),
         *("dists", "dists_tower", "read_dists_weights", "L1Loss", "L2Loss", "SSIMLoss", "MSSSIMLoss", "FSIMLoss"),
-        *("LPIPSMetric", "Jittered", "MultiScale"),
+        *("Jittered", "MultiScale"),
         *("SSDLoss", "NCCLoss", "ZNCCLoss", "GramLoss", "ContentLoss", "CRNLoss", "DISTSLoss"),
     }
     for name in lpips_lite.__all__:
