@@ -90,11 +90,12 @@ def test_compiling_the_whole_step():
 
 
 def test_mixed_precision_with_a_gradient_scaler():
+    torch.manual_seed(0)
     model, (x, y) = Restorer(), batch()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     scaler = torch.amp.GradScaler("cpu")
     losses = []
-    for _ in range(8):
+    for _ in range(20):
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.float16):
             loss = model(x, y)
@@ -102,7 +103,7 @@ def test_mixed_precision_with_a_gradient_scaler():
         scaler.step(optimizer)
         scaler.update()
         losses.append(loss.item())
-    assert scaler.get_scale() >= 65536 / 4  # halved for each step with an infinite gradient: a few at first are usual
+    assert scaler.get_scale() >= 65536 / 4  # halved at each infinite gradient, of which there may be a few at first
     assert losses[-1] < losses[0]
 
 
