@@ -5,7 +5,7 @@ Pairs of one size share a batch, whatever stands between them, and a reference t
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ Row = dict[str, Any]  # reference, image, one number a metric, identical, error
 CHUNK_PAIRS = 64  # looked at together to fill batches
 CHUNK_BYTES = 2**28
 CPU_PIXELS = 2**18  # of one side of a batch on a CPU, whose caches larger ones overrun
+ACCELERATOR_PIXELS = 2**23
+KEPT_PIXELS = 2**20  # of a reference whose features are kept; those of a larger one would fill the memory
 
 
 @dataclass(frozen=True)
@@ -71,72 +73,100 @@ def measure_pairs(
     pairs: Iterable[Pair], measures: Mapping[str, Measure], settings: Settings
 ) -> Iterator[tuple[Decoded, Row]]:
     """Decode and measure pairs, and yield each with its row, in order."""
+    measurer = Measurer(measures, settings)
     for chunk in _chunks(decode(pairs, settings.resize, settings.workers)):
-        yield from zip(chunk, measure(chunk, measures, settings), strict=True)
+        yield from zip(chunk, measurer.measure(chunk), strict=True)
 
 
-def measure(chunk: Sequence[Decoded], measures: Mapping[str, Measure], settings: Settings) -> Iterator[Row]:
-    """Measure decoded pairs and yield their rows in order, each as soon as all before it are done."""
-    rows: list[Row] = [
-        {"reference": shown(d.pair.reference), "image": shown(d.pair.image), "error": d.error} for d in chunk
-    ]
-    done = [decoded.error is not None for decoded in chunk]
-    next_row = 0
-    for batch in _batches(chunk, settings):
-        _measure_batch([chunk[p] for p in batch], [rows[p] for p in batch], measures, settings)
-        for position in batch:
-            done[position] = True
-        while next_row < len(done) and done[next_row]:
-            yield _ordered(rows[next_row], measures)
-            next_row += 1
-    yield from (_ordered(row, measures) for row in rows[next_row:])
+class Measurer:
+    """Metrics at work on chunks of decoded pairs; remembers the last reference that repeats."""
+
+    def __init__(self, measures: Mapping[str, Measure], settings: Settings) -> None:
+        self.measures, self.settings = measures, settings
+        self._kept: dict[str, tuple[object, Encoding]] = {}  # by metric: what the encoding is of, and the encoding
+
+    def measure(self, chunk: Sequence[Decoded]) -> Iterator[Row]:
+        """Yield the pairs' rows in order, each as soon as all before it are done; errors are rows, too."""
+        rows: list[Row] = [
+            {"reference": shown(d.pair.reference), "image": shown(d.pair.image), "error": d.error} for d in chunk
+        ]
+        uses = Counter(decoded.pair.reference for decoded in chunk)
+        done = [decoded.error is not None for decoded in chunk]
+        next_row = 0
+        for positions in _batches(chunk, self.settings):
+            batch = [chunk[position] for position in positions]
+            repeats = any(uses[decoded.pair.reference] > 1 for decoded in batch)
+            self._measure_batch(batch, [rows[position] for position in positions], repeats)
+            for position in positions:
+                done[position] = True
+            while next_row < len(done) and done[next_row]:
+                yield _ordered(rows[next_row], self.measures)
+                next_row += 1
+        yield from (_ordered(row, self.measures) for row in rows[next_row:])
+
+    def _measure_batch(self, batch: Sequence[Decoded], rows: Sequence[Row], repeats: bool) -> None:
+        """Fill in the rows of equally large pairs."""
+        for row, decoded in zip(rows, batch, strict=True):
+            row["identical"] = _identical(decoded)
+        cast = torch.autocast(torch.device(self.settings.device).type, dtype=torch.bfloat16)
+        for name, measure in self.measures.items():
+            try:
+                with torch.inference_mode(), cast if self.settings.precision == "bf16" else nullcontext():
+                    values = self._distances(name, measure, batch, repeats)
+            except ValueError as error:  # too small, say
+                for row in rows:
+                    row["error"] = row["error"] or f"{row['image']}: {name}: {error}"
+                continue
+            for row, value in zip(rows, values.tolist(), strict=True):
+                row[name] = float(f"{value:.7g}")  # which is all that float32 has
+
+    def _distances(self, name: str, measure: Measure, batch: Sequence[Decoded], repeats: bool) -> Tensor:
+        """Compare a batch, with as few references encoded as there are.
+
+        Images that are compared pass the tower in batches of one size: then equal ones are at a distance of exactly 0.
+        """
+        x, y = self._stack(decoded.image for decoded in batch), self._stack(decoded.reference for decoded in batch)
+        if not (repeats and measure.encode and measure.distance and x[0, 0].numel() <= KEPT_PIXELS):
+            return measure.compute(x, y)
+        if len(batch) == 1:
+            what = batch[0].pair.reference, y.shape
+            if self._kept.get(name, (None,))[0] != what:
+                self._kept[name] = what, measure.encode(y)
+            return measure.distance(measure.encode(x), self._kept[name][1])
+        places = {decoded.pair.reference: place for place, decoded in enumerate(batch)}
+        both = measure.encode(torch.cat([to_float(x), to_float(y[list(places.values())])]))
+        index = [len(x) + list(places).index(decoded.pair.reference) for decoded in batch]
+        references = Encoding(tuple(f[index] for f in both.features), both.size, both.signature)
+        return measure.distance(both[: len(x)], references)
+
+    def _stack(self, images: Iterable[Tensor | None]) -> Tensor:
+        return torch.stack([image for image in images if image is not None]).to(self.settings.device)
+
+
+def _identical(decoded: Decoded) -> bool:
+    image, reference = decoded.image, decoded.reference
+    assert image is not None
+    assert reference is not None
+    if image.dtype == reference.dtype:
+        return torch.equal(image, reference)
+    return torch.equal(to_float(image), to_float(reference))
 
 
 def _batches(chunk: Sequence[Decoded], settings: Settings) -> list[list[int]]:
     """Return the positions of pairs that can share a batch, by first position."""
     groups: dict[object, list[int]] = defaultdict(list)
     sizes: dict[object, int] = {}
+    pixels = CPU_PIXELS if settings.device == "cpu" else ACCELERATOR_PIXELS
     for position, decoded in enumerate(chunk):
         if decoded.image is not None and decoded.reference is not None:
             key = decoded.image.shape, decoded.image.dtype, decoded.reference.dtype
             groups[key].append(position)
-            sizes[key] = settings.batch_size
-            if settings.device == "cpu":
-                sizes[key] = max(1, min(settings.batch_size, CPU_PIXELS // decoded.image[0].numel()))
+            sizes[key] = max(1, min(settings.batch_size, pixels // decoded.image[0].numel()))
     return sorted(
         positions[start : start + sizes[key]]
         for key, positions in groups.items()
         for start in range(0, len(positions), sizes[key])
     )
-
-
-def _measure_batch(
-    batch: Sequence[Decoded], rows: Sequence[Row], measures: Mapping[str, Measure], settings: Settings
-) -> None:
-    """Fill in the rows of equally large pairs."""
-    references = {decoded.pair.reference: decoded.reference for decoded in batch}
-    places = [list(references).index(decoded.pair.reference) for decoded in batch]
-    x, unique = (torch.stack(side).to(settings.device) for side in (_images(batch), _tensors(references.values())))
-    y = unique[places] if len(unique) < len(batch) else unique
-    for row, decoded in zip(rows, batch, strict=True):
-        sides = _tensors((decoded.image, decoded.reference))
-        same_dtype = sides[0].dtype == sides[1].dtype
-        row["identical"] = torch.equal(*(sides if same_dtype else map(to_float, sides)))
-    cast = torch.autocast(torch.device(settings.device).type, dtype=torch.bfloat16)
-    for name, measure in measures.items():
-        try:
-            with torch.inference_mode(), cast if settings.precision == "bf16" else nullcontext():
-                if measure.encode and measure.distance and len(unique) < len(batch):
-                    both = measure.encode(torch.cat([to_float(x), to_float(unique)]))  # equal images in one batch
-                    values = measure.distance(both[: len(x)], _repeat(both[len(x) :], places))  # are at distance 0
-                else:
-                    values = measure.compute(x, y)
-        except ValueError as error:  # too small, say
-            for row in rows:
-                row["error"] = row["error"] or f"{row['image']}: {name}: {error}"
-            continue
-        for row, value in zip(rows, values.tolist(), strict=True):
-            row[name] = float(f"{value:.7g}")  # which is all that float32 has
 
 
 def _ordered(row: Row, measures: Mapping[str, Measure]) -> Row:
@@ -145,18 +175,6 @@ def _ordered(row: Row, measures: Mapping[str, Measure]) -> Row:
     identical = None if row["error"] else row["identical"]
     paths = {"reference": row["reference"], "image": row["image"]}
     return {**paths, **numbers, "identical": identical, "error": row["error"]}
-
-
-def _images(batch: Sequence[Decoded]) -> list[Tensor]:
-    return _tensors(decoded.image for decoded in batch)
-
-
-def _tensors(images: Iterable[Tensor | None]) -> list[Tensor]:
-    return [image for image in images if image is not None]
-
-
-def _repeat(encoding: Encoding, places: list[int]) -> Encoding:
-    return Encoding(tuple(f[places] for f in encoding.features), encoding.size, encoding.signature)
 
 
 def _chunks(stream: Iterator[Decoded]) -> Iterator[list[Decoded]]:

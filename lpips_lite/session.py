@@ -6,6 +6,7 @@ Pairs stream through decoding and measuring; each row goes to the output, the su
 from __future__ import annotations
 
 import sys
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -113,9 +114,7 @@ class Session:
         """Measure the pairs, write what was asked for, and return the exit status."""
         interrupted = False
         kept = self._resume()
-        done = {(row["reference"], row["image"]) for row in kept}
-        todo = [pair for pair in pairing.pairs if (shown(pair.reference), shown(pair.image)) not in done] \
-            if done else pairing.pairs  # fmt: skip
+        todo = _without(pairing.pairs, kept)
         try:
             self._write(kept, self._measure(todo), len(todo))
         except KeyboardInterrupt:
@@ -168,12 +167,11 @@ class Session:
     def _write(self, kept: Sequence[Row], rows: Iterable[Row], total: int) -> None:
         """Send rows to the output, the summary and the rules."""
         request, style = self.request, self.request.format()
+        if not self.shard.first:
+            deque(rows, maxlen=0)  # there are none; but the work is done on the way
+            return
         for row in kept:
             self._take(row)
-        if not self.shard.first:
-            for _ in rows:
-                pass
-            return
         with ExitStack() as stack:
             stream = None
             if style in STREAMED:
@@ -247,3 +245,16 @@ class Session:
             page.add(row, decoded, (name, values.float().cpu().numpy()) if values is not None else None)
         page.write(path, self.signatures, self.summary, [f"device {self.settings.device}"])
         say(f"wrote {path}")
+
+
+def _without(pairs: Sequence[Pair], kept: Sequence[Row]) -> Sequence[Pair]:
+    """Return the pairs that have no row yet; a pair that is listed twice has two."""
+    rows = Counter((row["reference"], row["image"]) for row in kept)
+    todo = []
+    for pair in pairs:
+        key = shown(pair.reference), shown(pair.image)
+        if rows[key]:
+            rows[key] -= 1
+        else:
+            todo.append(pair)
+    return todo

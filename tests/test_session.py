@@ -58,10 +58,13 @@ def test_batches_are_full_whatever_the_order_of_sizes(folders, monkeypatch):
     from lpips_lite import measuring
 
     sizes = []
-    original = measuring._measure_batch
-    monkeypatch.setattr(
-        measuring, "_measure_batch", lambda batch, *rest: (sizes.append(len(batch)), original(batch, *rest))
-    )
+    original = measuring.Measurer._measure_batch
+
+    def spy(self, batch, *rest):
+        sizes.append(len(batch))
+        original(self, batch, *rest)
+
+    monkeypatch.setattr(measuring.Measurer, "_measure_batch", spy)
     compare("a", "b", batch_size=5)
     assert sorted(sizes) == [4, 5, 5, 5, 5, 5]  # 29 pairs in three sizes
 
@@ -75,6 +78,10 @@ def test_a_reference_that_repeats_is_encoded_once(folders, monkeypatch):
     images = [f"b/part0/{n:02}.png" for n in (0, 6, 12, 18)]
     table = compare("a/part0/00.png", images)
     assert seen == [5]  # four images and one reference
+    del seen[:]
+    same = compare("a/part0/00.png", images, batch_size=1)
+    assert seen == [1] * 5
+    assert same.lite.tolist() == pytest.approx(table.lite.tolist(), rel=1e-5)
     assert table.lite.tolist() == pytest.approx(
         [compare("a/part0/00.png", image).lite[0] for image in images], rel=1e-5
     )
@@ -131,6 +138,21 @@ def test_killed_at_any_moment_and_resumed_loses_and_repeats_nothing(folders, suf
     subprocess.run([*command, "--output", str(broken), "--resume"], env=ENVIRONMENT, check=True, capture_output=True)
     assert sorted(broken.read_text().splitlines()) == sorted(whole.read_text().splitlines())
     assert len(broken.read_text().splitlines()) == 29 + (suffix == "csv")
+
+
+def test_a_pair_listed_twice_has_two_rows_also_when_resumed(folders):
+    (folders / "list.csv").write_text("reference,image\n" + "a/part0/00.png,b/part0/00.png\n" * 3)
+    run("--pairs", "list.csv", "--output", "r.csv")
+    whole = (folders / "r.csv").read_text()
+    (folders / "r.csv").write_text("".join(whole.splitlines(keepends=True)[:2]))
+    run("--pairs", "list.csv", "--output", "r.csv", "--resume")
+    assert (folders / "r.csv").read_text() == whole
+
+
+def test_equal_images_are_at_distance_zero_in_any_batch(folders):
+    for size in (1, 4):
+        table = compare("a/part0/00.png", ["a/part0/00.png", "b/part0/00.png", "a/part0/00.png"], batch_size=size)
+        assert table.lite[[0, 2]].tolist() == [0, 0]
 
 
 def test_resume_tries_errors_again_and_refuses_another_metrics_file(folders):
