@@ -1,39 +1,44 @@
-"""The README is true: every block is run and its output compared."""
+"""README and docs are true: every block is run and its output compared."""
 
 import doctest
+import inspect
 import re
 import subprocess
 import sys
 
 import pytest
 
+import lpips_lite
 from lpips_lite import LPIPS, TOWERS
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+README = PAGES["README.md"]
 
 
-def blocks(language):
-    return [body for found, body in BLOCKS if found == language]
+def blocks(page, language=None):
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], re.MULTILINE | re.DOTALL)
+    return found if language is None else [body for kind, body in found if kind == language]
 
 
-def test_it_is_short_and_every_block_is_of_a_kind_that_is_run():
+def test_readme_is_short_and_every_block_is_of_a_kind_that_is_run():
     assert len(README.splitlines()) <= 150
-    assert {language for language, _ in BLOCKS} == {"sh", "python", "console"}
+    assert {kind for page in PAGES for kind, _ in blocks(page)} == {"sh", "python", "console"}
+    assert all(not blocks(page, "sh") for page in PAGES if page != "README.md")
 
 
 def test_set_up_is_two_lines_which_ci_runs():
-    (setup,) = blocks("sh")
+    (setup,) = blocks("README.md", "sh")
     assert len(setup.splitlines()) == 2
     assert "README.md" in (ROOT / ".ci/run").read_text()
 
 
-def test_python_blocks_print_what_they_say(monkeypatch):
+@pytest.mark.parametrize("page", PAGES)
+def test_python_blocks_print_what_they_say(page, monkeypatch):
     monkeypatch.chdir(ROOT)
     names = {}
-    for number, block in enumerate(blocks("python")):
-        test = doctest.DocTestParser().get_doctest(block, names, f"block {number}", "README.md", 0)
+    for number, block in enumerate(blocks(page, "python")):
+        test = doctest.DocTestParser().get_doctest(block, names, f"block {number}", page, 0)
         assert test.examples
         report = []
         failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=report.append, clear_globs=False)
@@ -41,8 +46,8 @@ def test_python_blocks_print_what_they_say(monkeypatch):
         names = test.globs
 
 
-@pytest.mark.parametrize("block", blocks("console"))
-def test_console_blocks_print_what_they_say(block, tmp_path):
+@pytest.mark.parametrize(("page", "block"), [(page, block) for page in PAGES for block in blocks(page, "console")])
+def test_console_blocks_print_what_they_say(page, block, tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     command, _, expected = block.removeprefix("$ ").partition("\n")
     assert command.startswith("compare-images ")
@@ -50,6 +55,14 @@ def test_console_blocks_print_what_they_say(block, tmp_path):
     result = subprocess.run(arguments, shell=True, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert result.stdout.rstrip() == expected.rstrip()
     assert result.stderr == ""
+
+
+def test_the_reference_names_everything_public_as_its_docstring_does():
+    for name in (*lpips_lite.__all__, "LPIPSMetric"):
+        value = getattr(lpips_lite, name)
+        assert f"`{name}`" in PAGES["api.md"], name
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert inspect.getdoc(value).splitlines()[0] in PAGES["api.md"], name
 
 
 def test_smallest_sides_and_signature():
@@ -61,5 +74,7 @@ def test_smallest_sides_and_signature():
 
 
 def test_links_to_files_exist():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for page, text in PAGES.items():
+        folder = ROOT if page == "README.md" else ROOT / "docs"
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (folder / target).exists(), (page, target)
