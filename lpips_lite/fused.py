@@ -72,6 +72,8 @@ class _Comparison(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, int]:
         """Lay the mapped dimension and the rows into one."""
+        if in_dims[2] is not None:
+            raise ValueError("channel_weights: expected the same ones throughout a vmap")
         x, y = (
             t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
             for t, dim in zip((x, y), in_dims, strict=False)

@@ -84,6 +84,12 @@ def test_vmap(dims):
         torch.testing.assert_close(found[row], distance.layer_map(a, b, weights))
 
 
+def test_vmap_over_channel_weights_is_refused():
+    x, y = torch.rand(2, 4, 2, 3), torch.rand(2, 4, 2, 3)
+    with pytest.raises(ValueError, match="channel_weights: expected the same ones throughout a vmap"):
+        torch.func.vmap(lambda w: fused.layer_map(x, y, w))(torch.rand(5, 4))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_autocast_does_not_reach_the_sum_over_channels(dtype):
     x, y, weights = draw((2, 64, 4, 4), torch.float32)
