@@ -272,7 +272,7 @@ class FeatureTower(Frozen):
 
     def stream(self, x: Tensor) -> Iterator[Tensor]:
         """Yield what `forward` returns, each tap's features when they are ready, so that none need be kept."""
-        x = (x - self._tensors["mean"].to(x.dtype)) / self._tensors["std"].to(x.dtype)
+        x = (x - self._tensors["mean"].to(x.dtype)).div_(self._tensors["std"].to(x.dtype))
         x = x.contiguous(memory_format=torch.channels_last)  # convolutions, pooling and norms over channels are faster
         return self.spec.run(x, self._tensors, self.taps, self.pooling, self.checkpoint and x.requires_grad)
 
