@@ -245,6 +245,8 @@ def _ddp_worker(rank, port, folder):
         loss.backward()
     gradient = model.module.layer.weight.grad.clone()
     torch.save((synced, gradient, [n for n, _ in model.named_parameters()]), f"{folder}/{rank}.pt")
+    del model, loss  # with their threads, while both processes are there
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -47,6 +47,7 @@ def _worker(rank, port, folder):
     for x, y in batches((3, 1, 2, 1))[:3] if rank == 0 else batches((3, 1, 2, 1))[3:]:  # six pairs and one
         tracked.update(x, y)
     torch.save(tracked.compute(), f"{folder}/{rank}.pt")
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
