@@ -147,7 +147,7 @@ def compare(ctx: click.Context, /, debug: bool, **options: Any) -> None:
                                "Missing argument 'REF'.")  # fmt: skip
     if options["ref"] is not None and not options["images"]:
         raise click.UsageError("Missing argument 'IMAGE'.")
-    from lpips_lite.session import Request, run
+    from lpips_lite.comparison import Request, run
 
     try:
         status = run(Request(**options))

@@ -33,7 +33,7 @@ def test_onnx_runtime_gives_the_same_distance(net, tmp_path):
         metric, PAIR, dynamo=True, input_names=["x", "y"], output_names=["distance"], verbose=False
     )
     program.save(tmp_path / "distance.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "distance.onnx", providers=["CPUExecutionProvider"])
+    runtime = onnxruntime.InferenceSession(tmp_path / "distance.onnx", providers=["CPUExecutionProvider"])
     x, y = torch.rand_like(PAIR[0]), torch.rand_like(PAIR[1])
-    (found,) = session.run(None, {"x": x.numpy(), "y": y.numpy()})
+    (found,) = runtime.run(None, {"x": x.numpy(), "y": y.numpy()})
     np.testing.assert_allclose(found, metric(x, y).numpy(), rtol=1e-5)

@@ -25,7 +25,7 @@ ORDER = [  # each room may import the ones before it
     *("compat", "robust", "tracking"),
     *("baselines.pixel", "baselines.structural", "baselines.phase", "baselines.template", "baselines.style"),
     *("baselines.content", "baselines.texture", "catalog"),
-    *("pairs", "decoding", "measuring", "shards", "summary", "tables", "cli_output", "report", "page", "session"),
+    *("pairs", "decoding", "measuring", "shards", "summary", "tables", "cli_output", "report", "page", "comparison"),
     *("comparing", "cli_weights", "cli", "__main__"),
 ]
 

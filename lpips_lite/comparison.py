@@ -97,10 +97,10 @@ def run(request: Request) -> int:
         if shard.first and pairing.ignored:
             files = len(pairing.ignored)
             say(f"note: left out {files} files that are not images, like {shown(pairing.ignored[0])}")
-        return Session(request, measures, settings, shard).run(pairing)
+        return Comparison(request, measures, settings, shard).run(pairing)
 
 
-class Session:
+class Comparison:
     """The work on one request: what is known when the metrics are loaded, and what comes together row by row."""
 
     def __init__(self, request: Request, measures: Mapping[str, Measure], settings: Settings, shard: Shard) -> None:
