@@ -56,8 +56,8 @@ class LPIPS(Frozen):
             accelerator, where reading waits for the device, at the first call of each shape and dtype. "always": at
             every eager call. "never". Compiled or exported code never checks values; shape and dtype always are.
         max_memory: Bytes, or a text like "2GiB". What would take more is computed tile by tile, with the same result,
-            where no gradients are needed; `encode` and `pairwise`, which keep features, compute at once. By default there
-            is no limit.
+            where no gradients are needed; `encode` and `pairwise`, which keep features, compute at once. By default
+            there is no limit.
         checkpoint: Keep only the features for the backward pass and compute the rest again: with "vgg" a sixth less
             memory, for a third more time.
 
