@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sidebyside import Result, environment, interleave, milliseconds, outcome, ratio, report, shown
+from benchmarks.speed_baselines import torchvisions
 from lpips_lite import LPIPS, FeatureTower
 from tests.peers import copy_tower, upstream
 
@@ -45,17 +46,13 @@ def torchmetrics_peer(net: str, tower: FeatureTower) -> Distance:
 def piq_peer(tower: FeatureTower, channels: list[Tensor]) -> Distance:
     """Return piq's network, which is VGG-16's only, with our tower's and channel weights."""
     import piq  # type: ignore[import-untyped]
-    import torchvision
 
-    model = torchvision.models.vgg16(weights=None).features
-    own = {key.removeprefix("features."): value for key, value in _convolutions(tower).items()}
-    model.load_state_dict(own, strict=False)
     weights = [weight.view(1, -1, 1, 1) for weight in channels]
     layers = [str(tap.index) for tap in tower.taps]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         loss = piq.ContentLoss(
-            model, layers, weights=weights, replace_pooling=False, distance="mse", reduction="mean",
+            torchvisions(tower), layers, weights=weights, replace_pooling=False, distance="mse", reduction="mean",
             mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], normalize_features=True,
         ).to(tower.device)  # fmt: skip
     return lambda x, y: loss(x, y)

@@ -29,17 +29,18 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 def content_peer(tower: FeatureTower) -> Distance:
     """Return piq's content loss on the same tower's weights, its channels averaged."""
-    loss = piq.ContentLoss(_torchvisions(tower), layers=["15"], weights=[1 / 256])
+    loss = piq.ContentLoss(torchvisions(tower), layers=["15"], weights=[1 / 256])
     return lambda x, y: loss(x, y)
 
 
 def gram_peer(tower: FeatureTower) -> Distance:
     """Return piq's style loss on the same tower's weights; it is not normalised."""
-    loss = piq.StyleLoss(_torchvisions(tower), layers=["15"])
+    loss = piq.StyleLoss(torchvisions(tower), layers=["15"])
     return lambda x, y: loss(x, y) / (256 * (x.shape[2] // 4) * (x.shape[3] // 4)) ** 2
 
 
-def _torchvisions(tower: FeatureTower) -> torch.nn.Module:
+def torchvisions(tower: FeatureTower) -> torch.nn.Module:
+    """Return torchvision's VGG-16 with a tower's weights."""
     import torchvision
 
     model: torch.nn.Module = torchvision.models.vgg16(weights=None).features

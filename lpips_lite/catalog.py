@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MAX_MEMORY = "2GiB"  # beyond which an image is compared by tiles
 
 Direction = Literal["lower", "higher"]
+Row = dict[str, Any]  # reference, image, one number a metric, identical, error
 
 
 class Measure(NamedTuple):

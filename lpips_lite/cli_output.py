@@ -6,11 +6,11 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from lpips_lite.catalog import METRICS
+from lpips_lite.catalog import METRICS, Row
 from lpips_lite.summary import Summary
 from lpips_lite.tables import plain
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 T = TypeVar("T")
-Row = dict[str, Any]  # reference, image, one number a metric, identical, error
-
 MANY = 40  # pairs beyond which a table shows the worst ones only
 FEW = 10  # pairs up to which a table needs no summary
 
@@ -37,7 +35,7 @@ def render_table(rows: Sequence[Row], signatures: Mapping[str, str], summary: Su
     rows = [row for row in rows if not row["error"]]
     if len(rows) > MANY:
         named = summary.worst(worst)
-        parts: list[Table | str] = [f"the {len(named)} worst of {len(rows)} pairs", pair_table(named, signatures)]
+        parts: list[Table | str] = [f"the {len(named)} worst of {len(rows)} pairs", *_all_pairs(named, signatures)]
     else:
         parts = _all_pairs(rows, signatures)
     if len(rows) > FEW:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from lpips_lite.catalog import Measure
+from lpips_lite.catalog import Measure, Row
 from lpips_lite.cli_output import progress, render_json, render_table, say
 from lpips_lite.decoding import Decoded, decode
 from lpips_lite.images import to_float
-from lpips_lite.measuring import Row, Settings, build_measures, measure_pairs
+from lpips_lite.measuring import Settings, build_measures, measure_pairs
 from lpips_lite.page import Page
 from lpips_lite.pairs import Pair, Pairing, find_all_pairs, find_pairs, read_pairs, shown
 from lpips_lite.report import heatmap

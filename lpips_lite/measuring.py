@@ -9,18 +9,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from lpips_lite.catalog import METRICS, Measure
+from lpips_lite.catalog import METRICS, Measure, Row
 from lpips_lite.decoding import Decoded, Resize, decode
 from lpips_lite.encoding import Encoding
 from lpips_lite.images import to_float
 from lpips_lite.pairs import Pair, shown
-
-Row = dict[str, Any]  # reference, image, one number a metric, identical, error
 
 CHUNK_PAIRS = 64  # looked at together to fill batches
 CHUNK_BYTES = 2**28

@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 
 from lpips_lite import __version__
-from lpips_lite.catalog import METRICS
+from lpips_lite.catalog import METRICS, Row
 from lpips_lite.decoding import Decoded
 from lpips_lite.images import to_float
 from lpips_lite.report import colorize
 from lpips_lite.summary import Summary
-from lpips_lite.tables import Row, plain
+from lpips_lite.tables import plain
 
 BUDGET = 34_000_000  # bytes of pictures on a page, a third more in the page
 SIDES = (640, 448, 320, 224, 160, 112, 80)  # of a picture; the largest that the budget allows

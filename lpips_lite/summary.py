@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from lpips_lite.catalog import METRICS
-
-Row = dict[str, Any]
+from lpips_lite.catalog import METRICS, Row
 
 COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
