@@ -1,0 +1,116 @@
+"""From a map of a street to its picture, as in pix2pix: what is missing with L1 alone, and what an opponent adds.
+
+    python -m examples.translate
+
+A map says where the lawn is but not where its blades are. L1 answers with the median of all lawns, which is a smooth
+one; a perceptual loss wants grain, and an adversarial one wants grain that cannot be told from a photograph's.
+
+Isola, Zhu, Zhou, Efros: Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from examples.houses import CLASSES, make_houses
+from examples.pictures import GALLERY, print_table, save_grid, score
+from examples.unet import UNet, conv
+from lpips_lite import LPIPS, Jittered, L1Loss
+from lpips_lite.cli_output import progress
+
+BATCH = 8
+NOISE = 4  # channels of noise beside the map, to make grain from
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the terms of a loss."""
+
+    l1: float = 1.0
+    perceptual: float = 0.0
+    adversarial: float = 0.0
+
+
+LOSSES = {
+    "L1": Weights(),
+    "L1 + LPIPS": Weights(perceptual=0.5),
+    "L1 + LPIPS + adversarial": Weights(perceptual=0.5, adversarial=0.05),
+}
+
+
+def with_noise(maps: Tensor, generator: Generator) -> Tensor:
+    """Return maps with channels of noise, (N, classes + NOISE, H, W)."""
+    noise = torch.randn(len(maps), NOISE, *maps.shape[2:], generator=generator)
+    return torch.cat([maps, noise], dim=1)
+
+
+def make_critic() -> nn.Module:
+    """Return a network that says of each patch of a map and its image how real it looks: (N, 1, H/4, W/4)."""
+    return nn.Sequential(
+        conv(len(CLASSES) + 3, 32, stride=2), conv(32, 64, stride=2), conv(64, 64), nn.Conv2d(64, 1, 3, padding=1)
+    )
+
+
+def train(images: Tensor, maps: Tensor, weights: Weights, steps: int) -> UNet:
+    """Return a network from maps with noise to images."""
+    torch.manual_seed(0)
+    generator = Generator().manual_seed(0)
+    net, critic = UNet(len(CLASSES) + NOISE, 3), make_critic()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.5, 0.99))
+    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.99))
+    l1, perceptual = L1Loss(), Jittered(LPIPS("lite"), samples=1, shift=7, generator=generator)
+    for _ in progress(range(steps), str(weights)):
+        chosen = torch.randint(len(images), (BATCH,), generator=generator)
+        place, truth = maps[chosen], images[chosen]
+        guess = net(with_noise(place, generator))
+        loss = weights.l1 * l1(guess, truth)
+        if weights.perceptual:
+            loss = loss + weights.perceptual * perceptual(guess, truth)
+        if weights.adversarial:
+            real, fake = critic(torch.cat([place, truth], 1)), critic(torch.cat([place, guess.detach()], 1))
+            critic_loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+            critic_optimizer.zero_grad()
+            critic_loss.backward()  # type: ignore[no-untyped-call]
+            critic_optimizer.step()
+            loss = loss - weights.adversarial * critic(torch.cat([place, guess], 1)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return net
+
+
+def grain(images: Tensor) -> float:
+    """Return the mean difference of neighbouring pixels, in 1/255."""
+    return images.diff(dim=-1).abs().mean().item() * 255
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--steps", default=1500)
+@click.option("--out", type=click.Path(path_type=Path), default=GALLERY / "translate.png")
+def main(steps: int, out: Path) -> None:
+    """Train under three losses; print scores on maps not trained on; save a picture."""
+    images, maps = make_houses(1500, seed=0)
+    truth, test_maps = make_houses(64, seed=1)
+    inputs = with_noise(test_maps, Generator().manual_seed(1))
+    colors = torch.rand(len(CLASSES), 3, generator=Generator().manual_seed(3))
+    columns = {"map": torch.einsum("nchw,cd->ndhw", test_maps, colors)}
+    rows = {}
+    for name, weights in LOSSES.items():
+        net = train(images, maps, weights, steps)
+        with torch.no_grad():
+            columns[name] = net(inputs)
+        rows[name] = score(columns[name], truth) | {"grain": grain(columns[name])}
+    columns["photograph"] = truth
+    rows["photograph"] = score(truth, truth) | {"grain": grain(truth)}
+    print_table(rows)
+    save_grid({name: batch[:4] for name, batch in columns.items()}, out, zoom=3)
+
+
+if __name__ == "__main__":
+    main()
