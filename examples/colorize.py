@@ -23,6 +23,7 @@ from examples.unet import UNet
 from lpips_lite import LPIPS, Jittered, L2Loss
 from lpips_lite.cli_output import progress
 
+Loss = Callable[[Tensor, Tensor], Tensor]
 BATCH = 8
 LUMA = torch.tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)
 
@@ -38,7 +39,7 @@ def colorize(net: UNet, gray: Tensor) -> Tensor:
     return guess + gray - to_gray(guess)
 
 
-def train(images: Tensor, loss: Callable[[Tensor, Tensor], Tensor], steps: int, title: str) -> UNet:
+def train(images: Tensor, loss: Loss, steps: int, title: str) -> UNet:
     """Return a network that colours gray images."""
     torch.manual_seed(0)
     generator = Generator().manual_seed(0)
@@ -69,7 +70,8 @@ def main(steps: int, out: Path) -> None:
     """Train under two losses; print scores on houses not trained on; save a picture."""
     images, _ = make_houses(1500, seed=0)
     truth, maps = make_houses(64, seed=1)
-    losses = {"L2": L2Loss(), "LPIPS": Jittered(LPIPS("lite"), samples=1, shift=7)}
+    l2, perceptual = L2Loss(), Jittered(LPIPS("lite"), samples=1, shift=7)
+    losses: dict[str, Loss] = {"L2": l2, "L2 + LPIPS": lambda x, y: l2(x, y) + perceptual(x, y)}
     columns = {"gray": to_gray(truth).expand_as(truth)}
     for name, loss in losses.items():
         net = train(images, loss, steps, name)

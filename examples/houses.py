@@ -82,7 +82,7 @@ def paint(places: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         (GRASS, color(0.26, 0.75, 0.42), cut("grass", rng)),
         (PATH, color(0.09, 0.25, 0.62), cut("gravel", rng)),
         (TREE, color(0.33, 0.70, 0.27), cut("grass", rng) ** 1.5),
-        (WALL, color(either(0.02, 0.58), 0.55, 0.58), cut("brick", rng) ** 0.8),
+        (WALL, color(either(0.02, 0.58), 0.55, 0.45), np.minimum(cut("brick", rng) ** 0.8, 1.2)),
         (ROOF, color(either(0.02, 0.36), 0.55, 0.33), 0.75 + 0.5 * stripes * cut("gravel", rng)),
         (DOOR, color(either(0.13, 0.78), 0.80, 0.30), np.ones((1, 1, 1))),
         (WINDOW, color(0.58, 0.40, 0.30), 0.6 + 0.9 * down),

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lpips_lite import LPIPS, psnr, ssim
+from lpips_lite import LPIPS, manifest, psnr, ssim
 
 GALLERY = Path(__file__).parent / "gallery"
 TITLE = 26  # pixels above a grid
@@ -32,6 +32,11 @@ def photo(name: str) -> Tensor:
 def shrink(images: Tensor, factor: int) -> Tensor:
     """Return images (N, 3, H, W) at a fraction of their size."""
     return F.interpolate(images, scale_factor=1 / factor, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def is_here(net: str) -> bool:
+    """Return whether a tower's ImageNet weights are on this machine, so that nothing is downloaded."""
+    return manifest.tower_cache_file(net).exists() or manifest.find_checkpoint(net) is not None
 
 
 @torch.no_grad()

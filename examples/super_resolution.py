@@ -23,6 +23,7 @@ from examples.pictures import GALLERY, photo, print_table, save_grid, score, shr
 from lpips_lite import LPIPS, Jittered, L2Loss
 from lpips_lite.cli_output import progress
 
+Loss = Callable[[Tensor, Tensor], Tensor]
 SCALE, SIDE, BATCH = 4, 96, 12
 LEARNT = ("astronaut", "rocket", "immunohistochemistry", "hubble_deep_field", "grass", "gravel", "brick", "coins")
 
@@ -64,9 +65,7 @@ def crops(photos: Sequence[Tensor], generator: Generator) -> Tensor:
     return torch.stack(squares)
 
 
-def train(
-    net: Upscaler, photos: Sequence[Tensor], loss: Callable[[Tensor, Tensor], Tensor], steps: int, lr: float, title: str
-) -> Upscaler:
+def train(net: Upscaler, photos: Sequence[Tensor], loss: Loss, steps: int, lr: float, title: str) -> Upscaler:
     """Return the network after some more steps."""
     generator = Generator().manual_seed(0)
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
