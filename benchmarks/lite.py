@@ -2,8 +2,8 @@
 
     python benchmarks/lite.py --photos PHOTOS.tar --teacher ALEXNET.pth
 
-Photographs are those held out by `calibration.distill` (every 14th of the pool, which may hold other crops of the same),
-with distortion seeds that it does not use. `--lite FILE` measures another tower and channel weights.
+Photographs are those held out by `calibration.distill`, every 14th of a pool that may hold other crops of them, with
+distortion seeds that it does not use. `--lite FILE` measures another tower and channel weights.
 """
 
 from __future__ import annotations

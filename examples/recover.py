@@ -4,8 +4,8 @@
 
 Held still, squared error finds it first of all. Of the features, VGG's find it too; those of a small network with large
 strides (lite, alex) do not alone, since they cannot tell some noise from the photograph: give them a little squared
-error. Moved by up to three pixels at each step, as registration errors move the targets of a real training set, it shows
-what each distance makes of doubt: squared error takes the mean of all positions, which is a blur; features keep edges.
+error. Moved by up to three pixels at each step, as registration errors move targets in real data, it shows what each
+distance makes of doubt: squared error takes the mean of all positions, which is a blur; features keep edges.
 """
 
 from __future__ import annotations
