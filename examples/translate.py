@@ -3,7 +3,7 @@
     python -m examples.translate
 
 A map says where the lawn is but not where its blades are. L1 answers with the median of all lawns, which is a smooth
-one; a perceptual loss wants grain, and an adversarial one wants grain that cannot be told from a photograph's.
+one; a perceptual loss wants grain, and an adversarial one wants grain that cannot be told from the real one's.
 
 Isola, Zhu, Zhou, Efros: Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017.
 """
@@ -30,9 +30,8 @@ NOISE = 4  # channels of noise beside the map, to make grain from
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the terms of a loss."""
+    """Of the terms of a loss beside L1, whose weight is 1."""
 
-    l1: float = 1.0
     perceptual: float = 0.0
     adversarial: float = 0.0
 
@@ -57,7 +56,7 @@ def make_critic() -> nn.Module:
     )
 
 
-def train(images: Tensor, maps: Tensor, weights: Weights, steps: int) -> UNet:
+def train(images: Tensor, maps: Tensor, weights: Weights, steps: int, title: str) -> UNet:
     """Return a network from maps with noise to images."""
     torch.manual_seed(0)
     generator = Generator().manual_seed(0)
@@ -65,11 +64,11 @@ def train(images: Tensor, maps: Tensor, weights: Weights, steps: int) -> UNet:
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.5, 0.99))
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.99))
     l1, perceptual = L1Loss(), Jittered(LPIPS("lite"), samples=1, shift=7, generator=generator)
-    for _ in progress(range(steps), str(weights)):
+    for _ in progress(range(steps), title):
         chosen = torch.randint(len(images), (BATCH,), generator=generator)
         place, truth = maps[chosen], images[chosen]
         guess = net(with_noise(place, generator))
-        loss = weights.l1 * l1(guess, truth)
+        loss = l1(guess, truth)
         if weights.perceptual:
             loss = loss + weights.perceptual * perceptual(guess, truth)
         if weights.adversarial:
@@ -102,12 +101,12 @@ def main(steps: int, out: Path) -> None:
     columns = {"map": torch.einsum("nchw,cd->ndhw", test_maps, colors)}
     rows = {}
     for name, weights in LOSSES.items():
-        net = train(images, maps, weights, steps)
+        net = train(images, maps, weights, steps, name)
         with torch.no_grad():
             columns[name] = net(inputs)
         rows[name] = score(columns[name], truth) | {"grain": grain(columns[name])}
-    columns["photograph"] = truth
-    rows["photograph"] = score(truth, truth) | {"grain": grain(truth)}
+    columns["truth"] = truth
+    rows["truth"] = score(truth, truth) | {"grain": grain(truth)}
     print_table(rows)
     save_grid({name: batch[:4] for name, batch in columns.items()}, out, zoom=3)
 
