@@ -35,8 +35,9 @@ def shrink(images: Tensor, factor: int) -> Tensor:
 
 
 def is_here(net: str) -> bool:
-    """Return whether a tower's ImageNet weights are on this machine, so that nothing is downloaded."""
-    return manifest.tower_cache_file(net).exists() or manifest.find_checkpoint(net) is not None
+    """Return whether a published network and its channel weights are on this machine, so that nothing is downloaded."""
+    tower = manifest.tower_cache_file(net).exists() or manifest.find_checkpoint(net) is not None
+    return tower and manifest.find_channel_file(manifest.CHANNEL_FILES[net, "v0.1"]) is not None
 
 
 @torch.no_grad()
