@@ -8,7 +8,6 @@ gray mauve that no house has; it is nevertheless what minimises the squared erro
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -22,8 +21,8 @@ from examples.pictures import GALLERY, print_table, save_grid, score
 from examples.unet import UNet
 from lpips_lite import LPIPS, Jittered, L2Loss
 from lpips_lite.cli_output import progress
+from lpips_lite.robust import Loss
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 BATCH = 8
 LUMA = torch.tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)
 

@@ -1,8 +1,8 @@
-"""What the examples share: photographs to learn from, scores to print, a grid of pictures to save."""
+"""What the examples share: photographs to learn from, descent, scores to print, a grid of pictures to save."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lpips_lite import LPIPS, manifest, psnr, ssim
+from lpips_lite.cli_output import progress
 
 GALLERY = Path(__file__).parent / "gallery"
 TITLE = 26  # pixels above a grid
@@ -49,6 +50,20 @@ def score(images: Tensor, truth: Tensor) -> dict[str, float]:
         "SSIM ↑": ssim(images, truth).mean().item(),
         "LPIPS-lite ↓": LPIPS("lite")(images, truth).item(),
     }
+
+
+def descend(start: Tensor, loss: Callable[[Tensor], Tensor], steps: int, lr: float, title: str) -> Tensor:
+    """Return the image that Adam finds from `start`, its rate falling to 0, its values kept in [0, 1]."""
+    x = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([x], lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in progress(range(steps), title):
+        optimizer.zero_grad()
+        loss(x).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        x.data.clamp_(0, 1)
+    return x.detach()
 
 
 def print_table(rows: Mapping[str, Mapping[str, float]]) -> None:

@@ -10,18 +10,16 @@ distance makes of doubt: squared error takes the mean of all positions, which is
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import torch
 from torch import Generator, Tensor
 
-from examples.pictures import GALLERY, is_here, photo, print_table, save_grid, score, shrink
+from examples.pictures import GALLERY, descend, is_here, photo, print_table, save_grid, score, shrink
 from lpips_lite import LPIPS, L2Loss, SSIMLoss
-from lpips_lite.cli_output import progress
+from lpips_lite.robust import Loss
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 SHAKE = 3  # pixels
 
 
@@ -39,21 +37,15 @@ def losses() -> dict[str, Loss]:
     return found | ({"LPIPS-vgg": LPIPS("vgg")} if is_here("vgg") else {})
 
 
-def descend(loss: Loss, target: Tensor, shake: int, steps: int, title: str) -> Tensor:
-    """Return the image that Adam finds from uniform noise, its target moved by up to `shake` pixels at each step."""
+def recover(loss: Loss, target: Tensor, shake: int, steps: int, title: str) -> Tensor:
+    """Return the image found from uniform noise, its target moved by up to `shake` pixels at each step."""
     generator = Generator().manual_seed(0)
-    x = torch.rand(target.shape, generator=generator).requires_grad_()
-    optimizer = torch.optim.Adam([x], lr=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in progress(range(steps), title):
+
+    def error(x: Tensor) -> Tensor:
         down, right = torch.randint(-shake, shake + 1, (2,), generator=generator).tolist()
-        error = loss(x, target.roll((down, right), (2, 3)))
-        optimizer.zero_grad()
-        error.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        x.data.clamp_(0, 1)
-    return x.detach()
+        return loss(x, target.roll((down, right), (2, 3)))
+
+    return descend(torch.rand(target.shape, generator=generator), error, steps, 0.05, title)
 
 
 @click.command(context_settings={"show_default": True})
@@ -65,7 +57,7 @@ def main(steps: int, out: Path) -> None:
     columns = {"target": target.expand(2, -1, -1, -1)}
     rows: dict[str, dict[str, float]] = {}
     for name, loss in losses().items():
-        found = {shake: descend(loss, target, shake, steps, name) for shake in (0, SHAKE)}
+        found = {shake: recover(loss, target, shake, steps, name) for shake in (0, SHAKE)}
         columns[name] = torch.cat(list(found.values()))
         rows |= {f"{name}, {'moving' if shake else 'still'}": score(image, target) for shake, image in found.items()}
     print_table(rows)

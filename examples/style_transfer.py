@@ -19,43 +19,29 @@ import click
 import torch
 from torch import Tensor
 
-from examples.pictures import GALLERY, is_here, photo, print_table, save_grid, shrink
+from examples.pictures import GALLERY, descend, is_here, photo, print_table, save_grid, shrink
 from lpips_lite import ContentLoss, FeatureTower, GramLoss
 from lpips_lite.baselines.style import JOHNSON_TAPS
-from lpips_lite.cli_output import progress
 
 CONTENT = 0.03  # weight of the content distance, both distances being 1 at the start
 
 
-class Losses:
+class Distances:
     """Distances of an image from a style and from a content, as shares of what they are between these two."""
 
-    def __init__(self, content: Tensor, style: Tensor) -> None:
-        weights = None if is_here("vgg") else "random:0"
-        self.gram = GramLoss(FeatureTower("vgg", taps=JOHNSON_TAPS, weights=weights, pooling="average"))
-        self.place = ContentLoss(FeatureTower("vgg", taps=["relu3_3"], weights=weights, pooling="average"))
-        self.content, self.style = content, style
+    def __init__(self, gram: GramLoss, place: ContentLoss, style: Tensor, content: Tensor) -> None:
+        self.gram, self.place, self.style, self.content = gram, place, style, content
         with torch.no_grad():
-            self.scales = self.gram(content, style), self.place(style, content)
+            self.scales = gram(content, style), place(style, content)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distance from the style and from the content."""
         return self.gram(x, self.style) / self.scales[0], self.place(x, self.content) / self.scales[1]
 
-
-def paint(content: Tensor, losses: Losses, steps: int, title: str) -> Tensor:
-    """Return the content, (1, 3, H, W), in the style."""
-    x = content.clone().requires_grad_()
-    optimizer = torch.optim.Adam([x], lr=0.03)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in progress(range(steps), title):
-        style, place = losses(x)
-        optimizer.zero_grad()
-        (style + CONTENT * place).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        x.data.clamp_(0, 1)
-    return x.detach()
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the weighted sum of both."""
+        style, content = self(x)
+        return style + CONTENT * content
 
 
 @click.command(context_settings={"show_default": True})
@@ -71,13 +57,17 @@ def main(steps: int, out: Path) -> None:
         "galaxies": shrink(photo("hubble_deep_field"), 3),
     }
     styles = {name: style[..., :side, :side] for name, style in styles.items()}
+    weights = None if is_here("vgg") else "random:0"
+    gram = GramLoss(FeatureTower("vgg", taps=JOHNSON_TAPS, weights=weights, pooling="average"))
+    place = ContentLoss(FeatureTower("vgg", taps=["relu3_3"], weights=weights, pooling="average"))
     painted, rows = [], {}
     for name, style in styles.items():
-        losses = Losses(content, style)
-        painted.append(paint(content, losses, steps, name))
-        for title, image in (("photograph", content), (name, style), (f"painted as {name}", painted[-1])):
-            with torch.no_grad():
-                rows[title] = dict(zip(("style ↓", "content ↓"), map(float, losses(image)), strict=True))
+        distances = Distances(gram, place, style, content)
+        painted.append(descend(content, distances.loss, steps, 0.03, name))
+        with torch.no_grad():
+            rows[f"painted as {name}"] = dict(
+                zip(("style ↓", "content ↓"), map(float, distances(painted[-1])), strict=True)
+            )
     print_table(rows)
     columns = {"photograph": [content] * len(styles), "style": list(styles.values()), "painted": painted}
     save_grid({title: torch.cat(images) for title, images in columns.items()}, out, zoom=2)

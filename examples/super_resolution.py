@@ -11,7 +11,7 @@ Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Supe
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -22,8 +22,8 @@ from torch import Generator, Tensor, nn
 from examples.pictures import GALLERY, photo, print_table, save_grid, score, shrink
 from lpips_lite import LPIPS, Jittered, L2Loss
 from lpips_lite.cli_output import progress
+from lpips_lite.robust import Loss
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 SCALE, SIDE, BATCH = 4, 96, 12
 LEARNT = ("astronaut", "rocket", "immunohistochemistry", "hubble_deep_field", "grass", "gravel", "brick", "coins")
 
