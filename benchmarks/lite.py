@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, from a clone
@@ -21,6 +20,7 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from torch import Generator, Tensor
 
+from benchmarks.sidebyside import interleave, outcome, ratio
 from calibration.distill import HELD_OUT_KINDS, HOLD_OUT_EVERY, TRAINED_KINDS, crop, read_photos
 from calibration.distort import DISTORTIONS, distort
 from calibration.lessons import BLUR_LEVEL
@@ -93,19 +93,6 @@ def shift_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
     return ratios
 
 
-def interleaved(first: Callable[[], object], second: Callable[[], object], repeats: int = 15) -> float:
-    """Return how many times as long the first takes: the median of ratios measured side by side."""
-    ratios = []
-    for _ in range(repeats + 2):
-        times = []
-        for function in (first, second):
-            start = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - start)
-        ratios.append(times[0] / times[1])
-    return statistics.median(ratios[2:])
-
-
 @click.command()
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), required=True, help="Tar or folder of photos.")
 @click.option("--teacher", type=click.Path(exists=True, path_type=Path), required=True, help="AlexNet weights.")
@@ -140,10 +127,13 @@ def main(photos: Path, teacher: Path, file: Path | None, count: int) -> None:
         click.echo(f"| shift by {pixels} px over blur of σ = 0.5 px | {' | '.join(values)} |")
     peer = upstream("alex", torch.load(teacher, weights_only=True))
     x, y = torch.rand(4, 3, 256, 256), torch.rand(4, 3, 256, 256)
-    with torch.no_grad():
-        ratio = interleaved(lambda: peer(x, y, normalize=True), lambda: lite(x, y))
-    threads = torch.get_num_threads()
-    click.echo(f"| speed, 4 pairs at 256×256, {threads} threads, `lpips` alex = 1 | {ratio:.1f} | | |")
+    contenders = {
+        "lite": lambda: outcome(lite, x, y, backward=False),
+        "peer": lambda: outcome(lambda x, y: peer(x, y, normalize=True), x, y, backward=False),
+    }
+    seconds, _ = interleave(contenders, repeats=15, title="speed")
+    times, threads = ratio(seconds["lite"], seconds["peer"]), torch.get_num_threads()
+    click.echo(f"| speed, 4 pairs at 256×256, {threads} threads, `lpips` alex = 1 | {times} | | |")
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ WORKERS = min(8, os.cpu_count() or 1)
               help="Pairs on that page at most.")  # fmt: skip
 @click.option("--fail", "rules", multiple=True, metavar="RULE", callback=parse_rules,
               help='Exit with status 1 if a pair crosses it, like "lite>0.2", or all do together, like '
-              '"p95(lite)>0.1" (mean, median, p95, min, max). Repeatable.')  # fmt: skip
+              '"p95(lite)>0.1" (mean, median, p5, p95, min, max). Repeatable.')  # fmt: skip
 @click.option("--worst", type=click.IntRange(1), default=10, show_default=True, help="Pairs to name in a summary.")
 @click.option("--resize", default="no", show_default=True, metavar="no|ref|WxH", callback=parse_size,
               help="Resize images to the reference's size, or both to a fixed one.")  # fmt: skip

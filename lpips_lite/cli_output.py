@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from lpips_lite.catalog import METRICS, Row
-from lpips_lite.summary import Summary
+from lpips_lite.summary import STATISTICS, Summary
 from lpips_lite.tables import plain
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def summary_table(summary: Summary) -> Table:
     """Lay out one line a statistic."""
     found = summary.statistics()
     table = _table(["of all pairs"], [], found)
-    for key in ("count", "mean", "median", "p95", "min", "max"):
+    for key in ("count", *STATISTICS):
         digits = {name: 0 if key == "count" else METRICS[name].decimals for name in found}
         table.add_row(key, *(f"{values[key]:.{digits[name]}f}" for name, values in found.items()))
     return table

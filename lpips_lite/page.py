@@ -18,7 +18,7 @@ from lpips_lite.catalog import METRICS, Row
 from lpips_lite.decoding import Decoded
 from lpips_lite.images import to_float
 from lpips_lite.report import colorize
-from lpips_lite.summary import Summary
+from lpips_lite.summary import STATISTICS, Summary
 from lpips_lite.tables import plain
 
 BUDGET = 34_000_000  # bytes of pictures on a page, a third more in the page
@@ -77,6 +77,7 @@ class Page:
             signatures=signatures,
             summary=summary,
             statistics=summary.statistics(),
+            columns=list(STATISTICS),
             folders=summary.by_folder() if len(summary.folders) > 1 else {},
             metrics=METRICS,
             settings=settings,

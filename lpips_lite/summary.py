@@ -1,4 +1,4 @@
-"""What many rows come to: count, mean, median, p95, extremes, the worst pairs, and the rules they must keep."""
+"""What many rows come to: count, mean, median, p5, p95, extremes, the worst pairs, and the rules they must keep."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -19,17 +20,18 @@ from lpips_lite.catalog import METRICS, Row
 COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 
-def p95(values: Sequence[float]) -> float:
-    """Return the 95th percentile, interpolated linearly."""
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the value that `percent` of them lie below, interpolated linearly."""
     import numpy as np  # not needed for --help
 
-    return float(np.percentile(values, 95))
+    return float(np.percentile(values, percent))
 
 
 STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
     "mean": statistics.fmean,
     "median": statistics.median,
-    "p95": p95,
+    "p5": partial(percentile, percent=5),  # the bad end where higher is closer
+    "p95": partial(percentile, percent=95),
     "min": min,
     "max": max,
 }
@@ -109,7 +111,7 @@ class Summary:
         return [row for _, _, row in sorted(self._worst, key=lambda entry: entry[:2], reverse=True)][:count]
 
     def statistics(self) -> dict[str, dict[str, float]]:
-        """Return count, mean, median, p95, min and max of each metric that has a finite value."""
+        """Return count, mean, median, p5, p95, min and max of each metric that has a finite value."""
         return {
             name: {"count": len(values), **{key: float(f"{f(values):.7g}") for key, f in STATISTICS.items()}}
             for name, values in self.values.items()
