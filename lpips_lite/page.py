@@ -77,7 +77,7 @@ class Page:
             signatures=signatures,
             summary=summary,
             statistics=summary.statistics(),
-            columns=list(STATISTICS),
+            columns=STATISTICS,
             folders=summary.by_folder() if len(summary.folders) > 1 else {},
             metrics=METRICS,
             settings=settings,

@@ -252,9 +252,11 @@ def test_summary_against_numpy():
     assert found["psnr"]["count"] == 499
     assert [row["lite"] for row in summary.worst(3)] == sorted(values)[:-4:-1]
     assert summary.by_folder()["f1"]["mean"] == pytest.approx(values[1::2].mean())
-    assert summary.crossed([parse_rule(rule) for rule in ("p95(lite)>0.1", "mean(lite)>0.9", "p5(psnr)<9")]) == [
+    rules = "p95(lite)>0.1", "mean(lite)>0.9", "p5(psnr)<9", "min(psnr)<1"
+    assert summary.crossed([parse_rule(rule) for rule in rules]) == [
         f"failed: p95(lite) > 0.1: it is {percentiles[1]:.6g}",
         f"failed: p5(psnr) < 9: it is {10 * np.percentile(np.delete(values, 7), 5):.6g}",
+        f"failed: min(psnr) < 1: it is {10 * values.min():.6g}",
     ]
 
 
