@@ -79,10 +79,15 @@ def order(metrics: Metrics, photos: Tensor, count: int, side: int) -> dict[str, 
 
 
 @torch.no_grad()
-def shift_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
-    """Return the median distance of a shift by 1 px and by 2 px over that of a Gaussian blur of σ = 0.5 px."""
+def blur_faintly(photos: Tensor) -> tuple[Tensor, Tensor]:
+    """Return 200 photographs and copies blurred with σ = 0.5 px."""
     images = photos[:200].float() / 255
-    blurred = distort(images, "gaussian_blur", torch.full((len(images),), BLUR_LEVEL), Generator())
+    return images, distort(images, "gaussian_blur", torch.full((len(images),), BLUR_LEVEL), Generator())
+
+
+def shift_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
+    """Return the median distance of a shift by 1 px and by 2 px over that of a faint blur."""
+    images, blurred = blur_faintly(photos)
     inner = slice(4, -4)
     ref = images[:, :, inner, inner]
     blur = metric(blurred[:, :, inner, inner], ref)
@@ -91,6 +96,15 @@ def shift_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
         moved = [metric(images.roll((-down, -right), (2, 3))[:, :, inner, inner], ref) for down, right in offsets]
         ratios.append((torch.stack(moved).mean(0) / blur).median().item())
     return ratios
+
+
+def size_ratio(metric: LPIPS, photos: Tensor) -> float:
+    """Return the median distance of a faint blur in the middle 48×48 pixels over that in the whole photograph."""
+    images, blurred = blur_faintly(photos)
+    middle = slice(32, -32)
+    return (
+        (metric(blurred[:, :, middle, middle], images[:, :, middle, middle]) / metric(blurred, images)).median().item()
+    )
 
 
 @click.command()
@@ -125,6 +139,8 @@ def main(photos: Path, teacher: Path, file: Path | None, count: int) -> None:
     for pixels in (1, 2):
         values = [f"{shifts[name][pixels - 1]:.2f}" for name in metrics]
         click.echo(f"| shift by {pixels} px over blur of σ = 0.5 px | {' | '.join(values)} |")
+    values = [f"{size_ratio(metric, pool):.2f}" for metric in metrics.values()]
+    click.echo(f"| blur of σ = 0.5 px in 48×48 over 112×112 | {' | '.join(values)} |")
     peer = upstream("alex", torch.load(teacher, weights_only=True))
     x, y = torch.rand(4, 3, 256, 256), torch.rand(4, 3, 256, 256)
     contenders = {
