@@ -78,13 +78,13 @@ def order(metrics: Metrics, photos: Tensor, count: int, side: int) -> dict[str, 
     return found
 
 
-@torch.no_grad()
 def blur_faintly(photos: Tensor) -> tuple[Tensor, Tensor]:
     """Return 200 photographs and copies blurred with σ = 0.5 px."""
     images = photos[:200].float() / 255
     return images, distort(images, "gaussian_blur", torch.full((len(images),), BLUR_LEVEL), Generator())
 
 
+@torch.no_grad()
 def shift_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
     """Return the median distance of a shift by 1 px and by 2 px over that of a faint blur."""
     images, blurred = blur_faintly(photos)
@@ -98,13 +98,13 @@ def shift_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
     return ratios
 
 
+@torch.no_grad()
 def size_ratio(metric: LPIPS, photos: Tensor) -> float:
     """Return the median distance of a faint blur in the middle 48×48 pixels over that in the whole photograph."""
     images, blurred = blur_faintly(photos)
     middle = slice(32, -32)
-    return (
-        (metric(blurred[:, :, middle, middle], images[:, :, middle, middle]) / metric(blurred, images)).median().item()
-    )
+    small = metric(blurred[:, :, middle, middle], images[:, :, middle, middle])
+    return float((small / metric(blurred, images)).median())
 
 
 @click.command()
