@@ -53,7 +53,7 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "43f8487286ab138eaa02a91efc696e76c558a205e8ca3d0697ced74a5370a106",
+    "521ab6201f286f02ef32e0199b2cf4d3ab287ec5d12764f0eb665caaf3705a02",
     1.1,
     "embedded",
     "BSD-2-Clause",
