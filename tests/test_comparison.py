@@ -185,7 +185,13 @@ def test_interrupt_keeps_the_rows_so_far(folders):
     for n in range(40):
         noise(folders / f"a/more/{n}.png", (512, 512), seed=n)
         noise(folders / f"b/more/{n}.png", (512, 512), seed=n + 99)
-    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
+    )
     output = folders / "r.jsonl"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (output.exists() and output.read_text().count("\n") >= 2):
