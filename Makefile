@@ -26,4 +26,4 @@ check: lint types test
 lite:
 	$(PYTHON) -m calibration.distill --photos $(PHOTOS) --teacher $(TEACHER) --out $(DISTILLED)
 	$(PYTHON) -m calibration.tune $(JUDGMENTS) --tower-weights $(DISTILLED) --channel-weights $(DISTILLED) $(LESSONS) \
-		--emphasis mucped23=2 --version 0.2 --out lpips_lite/data/lite.safetensors
+		--emphasis mucped23=7,tid2013=3 --version 0.3 --out lpips_lite/data/lite.safetensors

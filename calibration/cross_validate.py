@@ -21,9 +21,10 @@ import pandas as pd
 
 from calibration.features import data_argument, net_option, tower_option
 from calibration.fit import folds_by_reference
+from calibration.judged import by_reference
 from calibration.lessons import read_lessons, teacher_options
 from calibration.triplets import Triplet, load
-from calibration.tune import Recipe, by_reference, recipe_options, tune
+from calibration.tune import Recipe, recipe_options, tune
 from lpips_lite import LPIPS
 
 Fold = tuple[str, list[Triplet], list[Triplet]]  # name, to learn from, to be judged on

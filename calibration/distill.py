@@ -94,12 +94,19 @@ def distort_twice(images: Tensor, kinds: Sequence[str], generator: Generator) ->
     return torch.cat(weak), torch.cat(strong)
 
 
-def make_copies(photos: Tensor, count: int, step: int, generator: Generator) -> Tensor:
+def make_copies(
+    photos: Tensor,
+    count: int,
+    step: int,
+    generator: Generator,
+    sides: Sequence[int] = CROP_SIDES,
+    order_kinds: Sequence[str] = TRAINED_KINDS,
+) -> Tensor:
     """Crop photographs and distort each twice, at odd steps by one kind at two levels: (3 · count, 3, side, side)."""
-    side = CROP_SIDES[int(torch.randint(len(CROP_SIDES), (), generator=generator))]
+    side = sides[int(torch.randint(len(sides), (), generator=generator))]
     ref = crop(photos, count, side, generator)
     if step % 2 == 1:
-        return torch.cat([ref, *distort_twice(ref, TRAINED_KINDS, generator)])
+        return torch.cat([ref, *distort_twice(ref, order_kinds, generator)])
     return torch.cat([ref, *(distort_randomly(ref, TRAINED_KINDS, generator) for _ in range(2))])
 
 

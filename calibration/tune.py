@@ -6,6 +6,8 @@ Every step takes, from each data set, as many references with their judged image
 square from all copies of a reference, and raises the likelihood of the votes, P(p1) = σ(slope · (log d0 − log d1)).
 Logarithms, because votes compare images of one reference whatever the distances are there.
 
+Where every reference was distorted by the same methods, votes on single pairs are pooled to those on all of them first.
+
 Tuning gains on the kinds of distortion it is trained on and may lose on others (Zhang et al. 2018). With `--photos` and
 `--teacher-weights` it goes on learning what `calibration.lessons` teaches, too.
 """
@@ -25,55 +27,13 @@ from torch import Generator, Tensor
 
 from calibration.features import data_argument, net_option, tower_option
 from calibration.fit import Votes, best_slope
-from calibration.lessons import FLOOR, Lessons, distances, read_lessons, teacher_options
-from calibration.triplets import Triplet, load
+from calibration.judged import Judged, by_reference, pool_votes
+from calibration.lessons import FLOOR, PRETENDERS, SIDE, Lessons, distances, read_lessons, teacher_options
+from calibration.triplets import load
 from lpips_lite import LPIPS, read_image
 from lpips_lite.cli_output import progress
 from lpips_lite.distance import unit_normalize
 from lpips_lite.weights import content_hash, save_tensors
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One reference and what people said of its copies: votes on pairs of them.
-
-    Attributes:
-        family: The data set; each has a slope of its own.
-        files: The reference, then its K copies.
-        pairs: Positions of p0 and p1 among the copies, (T, 2).
-        judgement: Fraction of observers who chose p1, (T,).
-        votes: Number of observers, (T,).
-    """
-
-    family: str
-    files: tuple[Path, ...]
-    pairs: Tensor
-    judgement: Tensor
-    votes: Tensor
-
-    def draw(self, count: int, generator: Generator) -> Judged:
-        """Return the judgments between at most `count` copies chosen at random."""
-        kept = torch.randperm(len(self.files) - 1, generator=generator)[:count]
-        position = torch.full((len(self.files) - 1,), -1)
-        position[kept] = torch.arange(len(kept))
-        pairs = position[self.pairs]
-        both = (pairs >= 0).all(dim=1)
-        files = (self.files[0], *(self.files[1 + k] for k in kept.tolist()))
-        return Judged(self.family, files, pairs[both], self.judgement[both], self.votes[both])
-
-
-def by_reference(triplets: Sequence[Triplet]) -> list[Judged]:
-    """Group triplets by their reference, in the order they come in."""
-    groups: dict[tuple[str, Path], list[Triplet]] = {}
-    for t in triplets:
-        groups.setdefault((t.family, t.ref), []).append(t)
-    judged = []
-    for (family, ref), group in groups.items():
-        position = {path: k for k, path in enumerate(dict.fromkeys(p for t in group for p in (t.p0, t.p1)))}
-        pairs = torch.tensor([[position[t.p0], position[t.p1]] for t in group])
-        j, votes = torch.tensor([t.judgement for t in group]), torch.tensor([t.votes for t in group])
-        judged.append(Judged(family, (ref, *position), pairs, j, votes))
-    return judged
 
 
 @lru_cache(maxsize=4096)
@@ -142,20 +102,24 @@ class Recipe:
         copies: Judged images of each data set in a step, at least.
         lessons: Number of different batches of photographs.
         teacher: Weight of the teacher's distances in the loss.
+        order: Weight of the order of two levels of a distortion.
+        rank: Weight of MDSI's ranking of copies.
         shift: Weight of the tolerance of small shifts.
         pretender: Weight of being deceived by descent on the distance.
         emphasis: Weights of data sets, as "name=3,other=0.5"; those not named have 1.
         seed: Of everything random.
     """
 
-    steps: int = 700
+    steps: int = 1700
     lr: float = 4e-3
-    side: int = 160
+    side: int = SIDE
     copies: int = 32
-    lessons: int = 200
-    teacher: float = 0.15
-    shift: float = 0.1
-    pretender: float = 0.05
+    lessons: int = 400
+    teacher: float = 0.4
+    order: float = 3.0
+    rank: float = 2.0
+    shift: float = 0.6
+    pretender: float = 0.2
     emphasis: str = ""
     seed: int = 0
 
@@ -179,15 +143,16 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def tune(metric: LPIPS, judged: Sequence[Judged], lessons: Lessons | None, recipe: Recipe) -> Tunable:
     """Train a copy of a metric's tensors on judgments, and on lessons if there are any."""
-    families = {family: [j for j in judged if j.family == family] for family in sorted({j.family for j in judged})}
-    model, generator = Tunable(metric, list(families)), Generator().manual_seed(recipe.seed)
+    names = sorted({group.family for group in judged})
+    families = {name: pool_votes([group for group in judged if group.family == name]) for name in names}
+    model, generator = Tunable(metric, names), Generator().manual_seed(recipe.seed)
     weights = [*model.tower.values(), *model.channels]
     optimizer = torch.optim.Adam([{"params": weights}, {"params": list(model.log_slopes.values())}])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [recipe.lr, 1e-2], total_steps=recipe.steps, pct_start=0.1
+        optimizer, [recipe.lr, 1e-2], total_steps=recipe.steps, pct_start=0.05
     )
-    weight_of = recipe.weights(list(families))
-    enrolled = lessons.enrol(generator) if lessons is not None else None
+    weight_of = recipe.weights(names)
+    enrolled = lessons.enrol(PRETENDERS, generator) if lessons is not None else None
     for step in progress(range(recipe.steps), "tuning"):
         loss = torch.zeros(())
         for family, groups in families.items():
@@ -201,9 +166,8 @@ def tune(metric: LPIPS, judged: Sequence[Judged], lessons: Lessons | None, recip
             if errors:
                 loss = loss + weight_of[family] * torch.stack(errors).mean()
         if lessons is not None and enrolled is not None:
-            teacher, order, shift = lessons.errors(model.features, model.channels, step, generator)
-            pretender = lessons.pretender_error(model.features, model.channels, enrolled, generator)
-            loss = loss + recipe.teacher * teacher + order + recipe.shift * shift + recipe.pretender * pretender
+            taught = lessons.errors(model.features, model.channels, step, enrolled, generator)
+            loss = loss + torch.stack([getattr(recipe, name) * error for name, error in taught.items()]).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

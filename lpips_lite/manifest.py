@@ -53,7 +53,7 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "521ab6201f286f02ef32e0199b2cf4d3ab287ec5d12764f0eb665caaf3705a02",
+    "28c090d0b8a6da34c8a78bb965787157a88b05465121db9283729bc0dc28c0b9",
     1.1,
     "embedded",
     "BSD-2-Clause",

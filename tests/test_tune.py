@@ -2,19 +2,24 @@
 
 import io
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import piq
 import pytest
 import torch
+import torch.nn.functional as F
 from click.testing import CliRunner
 from PIL import Image
+from scipy.stats import pearsonr
 from torch import Generator
 
 from calibration import cross_validate, tune
 from calibration.agreement import agreement
 from calibration.distort import distort
-from calibration.lessons import Lessons
+from calibration.judged import Judged, by_reference, pool_votes
+from calibration.lessons import RANKED, Lessons
 from calibration.triplets import load
 from lpips_lite import LPIPS, FeatureTower, read_image
 from lpips_lite.weights import read_metadata
@@ -68,7 +73,7 @@ def score(model, judged):
 
 def test_judgments_are_grouped_by_reference(scores):
     triplets = load([scores])
-    judged = tune.by_reference(triplets)
+    judged = by_reference(triplets)
     assert [len(group.files) for group in judged] == [10] * 6
     back = [
         (group.files[0], group.files[1 + a], group.files[1 + b], j)
@@ -83,8 +88,43 @@ def test_judgments_are_grouped_by_reference(scores):
     assert kept == {(t.p0, t.p1) for t in triplets if t.ref == drawn.files[0] and {t.p0, t.p1} <= chosen}
 
 
+def vote(strengths, contrary, votes):
+    """Return judgments on methods next to each other for 8 references, of which the last may see it the other way."""
+    judged = []
+    for number in range(8):
+        own = -strengths if contrary and number == 7 else strengths
+        files = [Path("originals", f"{number}.png"), *(Path(f"method{m}", f"{number}.jpg") for m in range(len(own)))]
+        pairs = torch.tensor([[0, 1], [1, 2], [2, 3]])
+        judgement = torch.sigmoid(own[pairs[:, 1]] - own[pairs[:, 0]])
+        judged.append(Judged("codec", tuple(files), pairs, judgement, torch.full((3,), float(votes))))
+    return judged
+
+
+def test_votes_on_some_pairs_tell_about_all_of_them():
+    strengths = torch.tensor([0.0, 0.4, 1.5, 1.2])
+    for group in pool_votes(vote(strengths, contrary=False, votes=1000)):
+        assert len(group.pairs) == 6
+        expected = torch.sigmoid(strengths[group.pairs[:, 1]] - strengths[group.pairs[:, 0]])
+        torch.testing.assert_close(group.judgement, expected, atol=5e-3, rtol=0)
+        assert (group.votes == 1).all()
+
+
+def test_a_reference_departs_from_the_others_if_its_votes_are_many():
+    strengths = torch.tensor([0.0, 0.4, 1.5, 1.2])
+    few, many = (pool_votes(vote(strengths, contrary=True, votes=votes)) for votes in (1, 1000))
+    pair = few[0].pairs.tolist().index([0, 2])
+    assert few[7].judgement[pair] > 0.5  # one vote a pair against seven: most of it was chance
+    assert many[7].judgement[pair] < 0.25  # σ(−1.5) = 0.18
+    assert many[0].judgement[pair] > 0.75
+
+
+def test_opinion_scores_in_one_folder_stay_as_they_are(scores):
+    judged = by_reference(load([scores]))
+    assert pool_votes(judged) == judged
+
+
 def test_whole_images_are_measured_as_the_metric_does(scores):
-    group = tune.by_reference(load([scores]))[0]
+    group = by_reference(load([scores]))[0]
     metric = LPIPS("lite", reduction="none")
     d0, d1 = tune.Tunable(metric).measure(group)
     images = torch.stack([read_image(path) for path in group.files])
@@ -93,7 +133,7 @@ def test_whole_images_are_measured_as_the_metric_does(scores):
 
 
 def test_it_learns_from_people_and_the_teacher_term_holds_it_back(scores, lessons):
-    judged, metric = tune.by_reference(load([scores])), LPIPS("lite")
+    judged, metric = by_reference(load([scores])), LPIPS("lite")
     before = score(tune.Tunable(metric), judged)
     recipe = tune.Recipe(steps=40, lr=2e-3, side=48, copies=9)
     free = tune.tune(metric, judged, None, recipe)
@@ -102,12 +142,31 @@ def test_it_learns_from_people_and_the_teacher_term_holds_it_back(scores, lesson
     assert all((weight >= 0).all() for weight in free.channels)
     assert all(torch.equal(tensor, metric.tower.tensors[key]) for key, tensor in tune.Tunable(metric).tower.items())
     taught = tune.tune(metric, judged, lessons, recipe)
-    departure = [
-        lessons.errors(m.features, m.channels, 0, Generator().manual_seed(0))[0].item() for m in (free, taught)
-    ]
-    assert departure[1] < 0.7 * departure[0]
+    generators = [Generator().manual_seed(0) for _ in range(2)]
+    departure, kept = (
+        lessons.errors(m.features, m.channels, 0, lessons.enrol(6, g), g)
+        for m, g in zip((free, taught), generators, strict=True)
+    )
+    assert kept["teacher"] < 0.7 * departure["teacher"]
+    assert kept["rank"] < departure["rank"]
     again = tune.tune(metric, judged, None, recipe)
     assert all(torch.equal(tensor, again.tower[key]) for key, tensor in free.tower.items())
+
+
+def test_the_rank_lesson_is_correlation_with_mdsi(lessons):
+    metric = LPIPS("lite", reduction="none")
+    model = tune.Tunable(metric)
+    images = lessons.ranked[1][0].float() / 255
+    per_photo = []
+    for number, ref in enumerate(images[:RANKED]):
+        copies = images[RANKED + number :: RANKED]
+        half, half_ref = (F.interpolate(x, scale_factor=0.5, mode="area") for x in (copies, ref.expand_as(copies)))
+        expected = piq.mdsi(half, half_ref, reduction="none")
+        per_photo.append(pearsonr((metric(copies, ref.expand_as(copies)) + 1e-4).log(), expected).statistic)
+    assert np.ptp(per_photo) > 0.01  # a photograph's copies taken for another's would be noticed
+    assert lessons.rank_error(model.features, model.channels, 1).item() == pytest.approx(
+        1 - np.mean(per_photo), abs=0.01
+    )
 
 
 def test_the_shift_lesson_compares_with_a_blur(lessons):
@@ -120,14 +179,27 @@ def test_the_shift_lesson_compares_with_a_blur(lessons):
     channels = [torch.ones(3)]
     edges = lessons.shift_error(only_edges, channels, Generator().manual_seed(0)).item()
     flat = lessons.shift_error(shifts_invisible, channels, Generator().manual_seed(0)).item()
-    assert edges > 1
-    assert flat < edges
+    assert edges > 0.2
+    assert flat == 0
+
+
+def test_the_shift_lesson_does_not_teach_to_see_blur(lessons):
+    model = tune.Tunable(LPIPS("lite", reduction="none"))
+    ref, blurred = (torch.zeros(8, 3, 96, 96, requires_grad=True) for _ in range(2))
+    shifted = torch.rand(8, 3, 96, 96, requires_grad=True)  # far, so that there is something to mend
+
+    def features(images):
+        return model.features(images + torch.cat([ref, shifted, blurred]))
+
+    lessons.shift_error(features, model.channels, Generator().manual_seed(0)).backward()
+    assert shifted.grad.abs().sum() > 0
+    assert blurred.grad.abs().sum() == 0
 
 
 def test_pretenders_descend_and_are_judged_by_the_teacher(lessons):
     metric, generator = LPIPS("lite", tower_weights="random:1", channel_weights="uniform"), Generator().manual_seed(0)
     model = tune.Tunable(metric)
-    enrolled = lessons.enrol(generator)
+    enrolled = lessons.enrol(64, generator)
 
     def mean_distance():
         with torch.no_grad():
@@ -153,7 +225,7 @@ def test_data_sets_can_be_emphasised(scores):
 
 
 def test_a_square_larger_than_the_image_is_refused(scores):
-    group = tune.by_reference(load([scores]))[0]
+    group = by_reference(load([scores]))[0]
     with pytest.raises(ValueError, match=r"--side 80: .*ref0.png is 72×72; expected at least that size"):
         tune.read_copies(group, 80, Generator())
 
