@@ -1,4 +1,4 @@
-"""Colour gray pictures: squared error paints undecided walls gray, a perceptual loss decides.
+"""Colour gray pictures: squared error paints undecided walls in a mean of colours, a perceptual loss asks for more.
 
     python -m examples.colorize
 
