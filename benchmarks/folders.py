@@ -22,10 +22,10 @@ from PIL import Image
 
 from benchmarks.sidebyside import environment, report
 from lpips_lite.catalog import Measure
-from lpips_lite.decoding import decode
-from lpips_lite.measuring import Settings, build_measures, measure_pairs
+from lpips_lite.files.decoding import decode
+from lpips_lite.files.measuring import Settings, build_measures, measure_pairs
+from lpips_lite.files.pairs import Pair, find_pairs
 from lpips_lite.metric import LPIPS
-from lpips_lite.pairs import Pair, find_pairs
 from tests.peers import upstream
 
 

@@ -25,7 +25,7 @@ from calibration.distill import HELD_OUT_KINDS, HOLD_OUT_EVERY, TRAINED_KINDS, c
 from calibration.distort import DISTORTIONS, distort
 from calibration.lessons import BLUR_LEVEL
 from lpips_lite import LPIPS
-from lpips_lite.cli_output import progress
+from lpips_lite.terminal import progress
 from tests.peers import upstream
 
 SEED = 2**32  # distill evaluates with 2³¹ and trains with small seeds

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.sidebyside import Result, environment, outcome, report, shown
 from lpips_lite import LPIPS
-from lpips_lite.cli_output import progress
+from lpips_lite.terminal import progress
 from tests.peers import random_tower, upstream
 
 CONTENDERS = ("lpips", "ours", "ours, bfloat16", "ours, checkpoint", "ours, lite")

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from calibration.distill import HOLD_OUT_EVERY, read_photos
 from lpips_lite import LPIPS, psnr, ssim
-from lpips_lite.cli_output import progress
+from lpips_lite.terminal import progress
 
 
 def descend(metric: LPIPS, target: Tensor, steps: int, lr: float, seed: int) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lpips_lite.cli_output import progress
+from lpips_lite.terminal import progress
 
 
 class Result(NamedTuple):

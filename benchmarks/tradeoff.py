@@ -22,7 +22,7 @@ import torch
 
 from lpips_lite import METRICS
 from lpips_lite.catalog import Measure
-from lpips_lite.cli_output import progress
+from lpips_lite.terminal import progress
 
 SIZES = {"lite": 1.2, "alex": 9.9, "squeeze": 2.9, "vgg": 58.9}  # MB of float32 convolutions and channel weights
 

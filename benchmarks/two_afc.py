@@ -39,9 +39,8 @@ from calibration.features import fingerprint
 from calibration.triplets import Triplet, distinct_pairs, fewest_votes, load
 from examples.make_triplets import make_triplets
 from lpips_lite import LPIPS, METRICS, read_image
-from lpips_lite.catalog import Measure
-from lpips_lite.cli import parse_metrics
-from lpips_lite.cli_output import progress
+from lpips_lite.catalog import Measure, parse_metrics
+from lpips_lite.terminal import progress
 
 BAPPS = ("traditional", "cnn", "superres", "deblur", "color", "frameinterp")
 PUBLISHED = {  # percent of triplets on BAPPS' validation set: Zhang et al. 2018, table 5
@@ -238,7 +237,7 @@ def measures_of(metrics: Iterable[str], lpips: Iterable[str], device: str) -> di
 
 @click.command(context_settings={"show_default": True})
 @click.argument("data", metavar="[DATA]...", type=click.Path(path_type=Path), nargs=-1)
-@click.option("-m", "--metric", "metrics", multiple=True, callback=parse_metrics, default=["lite,l2,ssim"])
+@click.option("-m", "--metric", "metrics", multiple=True, default=["lite,l2,ssim"])
 @click.option(
     "--lpips", multiple=True, metavar="NET:WEIGHTS", help="LPIPS with channel weights: uniform, v0.0, a path."
 )
@@ -252,7 +251,7 @@ def measures_of(metrics: Iterable[str], lpips: Iterable[str], device: str) -> di
 @click.option("--workers", default=2, help="Threads that decode images.")
 def main(
     data: tuple[Path, ...],
-    metrics: list[str],
+    metrics: tuple[str, ...],
     lpips: tuple[str, ...],
     given: tuple[str, ...],
     count: str,
@@ -275,7 +274,7 @@ def main(
         if data:
             triplets = load(data)
             folder = cache / fingerprint(triplets)
-            for name, (measure, higher) in measures_of(metrics, lpips, device).items():
+            for name, (measure, higher) in measures_of(parse_metrics(metrics), lpips, device).items():
                 tables[name] = distances(
                     triplets, measure, higher, folder, device=device, batch=batch_size, workers=workers
                 )

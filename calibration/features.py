@@ -26,9 +26,9 @@ from torch import Tensor
 
 from calibration.triplets import Triplet, distinct_pairs, load
 from lpips_lite import LPIPS, read_image
-from lpips_lite.cli_output import progress
 from lpips_lite.distance import channel_differences, unit_normalize
 from lpips_lite.metric import DEFINITION, NETS
+from lpips_lite.terminal import progress
 
 
 @dataclass(frozen=True)

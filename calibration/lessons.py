@@ -34,8 +34,8 @@ from calibration.distill import (
 )
 from calibration.distort import distort
 from lpips_lite import FeatureTower
-from lpips_lite.cli_output import progress
 from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
+from lpips_lite.terminal import progress
 from lpips_lite.weights import load_channel_weights
 
 FLOOR = 1e-4  # added to distances before their logarithm

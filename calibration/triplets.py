@@ -27,7 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lpips_lite import read_image
-from lpips_lite.cli_output import progress
+from lpips_lite.terminal import progress
 
 SCORE_GAP = 0.5  # opinion scores at least this far apart make a pair
 NIGHTS_VOTES = 6  # as its authors use it

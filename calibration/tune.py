@@ -31,8 +31,8 @@ from calibration.judged import Judged, by_reference, pool_votes
 from calibration.lessons import FLOOR, PRETENDERS, SIDE, Lessons, distances, read_lessons, teacher_options
 from calibration.triplets import load
 from lpips_lite import LPIPS, read_image
-from lpips_lite.cli_output import progress
 from lpips_lite.distance import unit_normalize
+from lpips_lite.terminal import progress
 from lpips_lite.weights import content_hash, save_tensors
 
 

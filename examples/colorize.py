@@ -20,8 +20,8 @@ from examples.houses import ROOF, WALL, make_houses
 from examples.pictures import GALLERY, print_table, save_grid, score
 from examples.unet import UNet
 from lpips_lite import LPIPS, Jittered, L2Loss
-from lpips_lite.cli_output import progress
 from lpips_lite.robust import Loss
+from lpips_lite.terminal import progress
 
 BATCH = 8
 LUMA = torch.tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)

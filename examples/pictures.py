@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lpips_lite import LPIPS, manifest, psnr, ssim
-from lpips_lite.cli_output import progress
+from lpips_lite.terminal import progress
 
 GALLERY = Path(__file__).parent / "gallery"
 TITLE = 26  # pixels above a grid

@@ -21,8 +21,8 @@ from torch import Generator, Tensor, nn
 
 from examples.pictures import GALLERY, photo, print_table, save_grid, score, shrink
 from lpips_lite import LPIPS, Jittered, L2Loss
-from lpips_lite.cli_output import progress
 from lpips_lite.robust import Loss
+from lpips_lite.terminal import progress
 
 SCALE, SIDE, BATCH = 4, 96, 12
 LEARNT = ("astronaut", "rocket", "immunohistochemistry", "hubble_deep_field", "grass", "gravel", "brick", "coins")

@@ -22,7 +22,7 @@ from examples.houses import CLASSES, make_houses
 from examples.pictures import GALLERY, print_table, save_grid, score
 from examples.unet import UNet, conv
 from lpips_lite import LPIPS, Jittered, L1Loss
-from lpips_lite.cli_output import progress
+from lpips_lite.terminal import progress
 
 BATCH = 8
 NOISE = 4  # channels of noise beside the map, to make grain from

@@ -1,5 +1,5 @@
 """`python -m lpips_lite` is `compare-images`."""
 
-from lpips_lite.cli import main
+from lpips_lite.cli.main import main
 
 main()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 MAX_MEMORY = "2GiB"  # beyond which an image is compared by tiles
 
 Direction = Literal["lower", "higher"]
-Row = dict[str, Any]  # reference, image, one number a metric, identical, error
 
 
 class Measure(NamedTuple):
@@ -184,3 +183,16 @@ METRICS: Mapping[str, Metric] = {
         2,
     ),
 }
+
+
+def parse_metrics(texts: Iterable[str]) -> list[str]:
+    """Split texts like "lite,psnr" into names that exist, each once.
+
+    Raises:
+        ValueError: If a name is not in `METRICS`, or there is none.
+    """
+    names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in METRICS]
+    if unknown or not names:
+        raise ValueError(f"{', '.join(unknown) or 'nothing'}; expected names among {', '.join(METRICS)}")
+    return list(dict.fromkeys(names))

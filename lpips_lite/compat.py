@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lpips_lite import distance as maths
-from lpips_lite import metric
+from lpips_lite import distance as maths, metric
 from lpips_lite.images import INPUT_SLACK, check_pair, check_values
 
 _UPSTREAM_KEYS = re.compile(r"(net|scaling_layer|lins?\d*)\.")

@@ -1,54 +1,94 @@
-"""The house: imports point one way, the public surface is what it says, and what is slow loads late."""
+"""The house: storeys import only those below them, the public surface is what it says, and what is slow loads late."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import lpips_lite
 
 PACKAGE = Path(lpips_lite.__file__).parent
-ORDER = [  # each room may import the ones before it
-    *(
-        "manifest",
-        "weights",
-        "images",
-        "frozen",
-        "layers",
-        "towers",
-        "distance",
-        "fused",
-        "tiling",
-        "encoding",
-        "metric",
-    ),
-    *("compat", "robust", "tracking"),
-    *("baselines.pixel", "baselines.structural", "baselines.phase", "baselines.template", "baselines.style"),
-    *("baselines.content", "baselines.texture", "catalog"),
-    *("pairs", "decoding", "measuring", "shards", "summary", "tables", "cli_output", "report", "page", "comparison"),
-    *("comparing", "cli_weights", "cli", "__main__"),
-]
+STOREYS = ("files", "cli")  # subpackages above the root, which holds tensors only
+ALLOWED = {  # storey -> the storeys it may import
+    "root": {"root"},
+    "files": {"root", "files"},
+    "cli": {"root", "files", "cli"},
+}
+EXCEPTIONS = {"__init__.pyi", "__main__.py"}  # of the root: the list of public names, and the command's entry
+RICH = ("terminal.py", "cli/")  # the only places that may import rich
+CLICK = ("cli/",)
+LONGEST = 310
 
 
 def imports_of(path):
-    """Return the names of this package's modules that a file imports at any depth."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lpips_lite"):
-            base = node.module.removeprefix("lpips_lite").removeprefix(".")
-            yield from ([base] if base else [alias.name for alias in node.names])
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
-            assert not {name.split(".")[0] for name in names} & {"calibration", "benchmarks", "examples", "tests"}
+    """Yield the full names of the modules that a file imports, at any depth of its code."""
+    package = ("lpips_lite", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            yield from (f"{module}.{alias.name}" if module in MODULES else module for alias in node.names)
 
 
-def test_imports_point_back_in_the_order_of_the_rooms():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        room = path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
-        if room in ("__init__", "baselines.__init__"):
-            continue
-        for imported in imports_of(path):
-            if imported in ORDER:
-                assert ORDER.index(imported) < ORDER.index(room), f"{room} imports {imported}"
+def module_of(path):
+    return ".".join(("lpips_lite", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def storey_of(module):
+    part = module.split(".")[1] if "." in module else ""
+    return part if part in STOREYS else "root"
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py*") if path.suffix in (".py", ".pyi"))
+MODULES = {module_of(path) for path in FILES}
+
+
+def arrows():
+    """Return module -> the modules of this package that it imports."""
+    found = {}
+    for path in FILES:
+        names = {name for name in imports_of(path) if name.split(".")[0] == "lpips_lite"}
+        modules = {name if name in MODULES else name.rpartition(".")[0] for name in names}
+        found.setdefault(module_of(path), set()).update(modules - {module_of(path)})
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_storey_imports_only_those_below_it(path):
+    name = path.relative_to(PACKAGE).as_posix()
+    for imported in imports_of(path):
+        top = imported.split(".")[0]
+        assert top not in ("calibration", "benchmarks", "examples", "tests"), imported
+        assert top != "rich" or name.startswith(RICH), f"{name} imports rich"
+        assert top != "click" or name.startswith(CLICK), f"{name} imports click"
+        if top == "lpips_lite" and name not in EXCEPTIONS:
+            assert storey_of(imported) in ALLOWED[storey_of(module_of(path))], f"{name} imports {imported}"
+
+
+def test_only_commands_talk():
+    """Root and `files/` take progress as a function and return notes as data: they do not import `terminal`."""
+    for module, imported in arrows().items():
+        if storey_of(module) != "cli":
+            assert "lpips_lite.terminal" not in imported, module
+
+
+def test_no_circle():
+    """Following imports never leads back; the lazy list of public names is no import."""
+    found = {module: imported - {"lpips_lite"} for module, imported in arrows().items() if module != "lpips_lite"}
+    while found:
+        free = {module for module, imported in found.items() if not imported & found.keys()}
+        assert free, f"a circle among {sorted(found)}"
+        found = {module: imported for module, imported in found.items() if module not in free}
+
+
+def test_laboratory_and_examples_do_not_import_the_command():
+    for folder in ("calibration", "benchmarks", "examples"):
+        for path in (PACKAGE.parent / folder).glob("*.py"):
+            assert "lpips_lite.cli" not in path.read_text(encoding="utf-8"), path
 
 
 def test_public_names():
@@ -60,7 +100,7 @@ def test_public_names():
         *("Jittered", "MultiScale"),
         *("SSDLoss", "NCCLoss", "ZNCCLoss", "GramLoss", "ContentLoss", "CRNLoss", "DISTSLoss"),
     }
-    for name in lpips_lite.__all__:
+    for name in (*lpips_lite.__all__, "LPIPSMetric"):
         assert getattr(lpips_lite, name) is not None
     public = {name for name in vars(lpips_lite.LPIPS) if not name.startswith("_")} - {"extra_repr"}
     assert public == {"forward", "layer_distances", "distance_map", "encode", "distance", "pairwise", "preference"}
@@ -78,18 +118,26 @@ def loaded_by(code):
     )
 
 
-def test_help_does_not_import_torch():
-    modules = loaded_by("from lpips_lite.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass")
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_do_not_import_torch(option):
+    modules = loaded_by(f"from lpips_lite.cli.main import main\ntry: main([{option!r}])\nexcept SystemExit: pass")
     assert "lpips_lite.catalog" in modules
-    assert not modules & {"torch", "numpy", "rich"}
+    assert not modules & {"torch", "numpy", "rich", "PIL"}
 
 
 def test_lite_does_not_import_torchvision():
     modules = loaded_by("from lpips_lite import LPIPS; LPIPS('lite')")
     assert "lpips_lite.metric" in modules
-    assert not modules & {"torchvision", "rich", "pandas", "scipy", "cmap"}
+    assert not modules & {"torchvision", "rich", "pandas", "scipy", "cmap", "PIL", "lpips_lite.files"}
 
 
 def test_files_stay_short():
-    lengths = {path.name: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
-    assert {name: n for name, n in lengths.items() if n > 310} == {}
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: n for name, n in lengths.items() if n > LONGEST} == {}
+
+
+if __name__ == "__main__":  # python -m tests.test_house
+    sizes = {path.relative_to(PACKAGE).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    longest = max(sizes, key=sizes.__getitem__)
+    count = sum(map(len, arrows().values()))
+    sys.stdout.write(f"{len(FILES)} modules, {count} arrows, longest {longest} with {sizes[longest]} lines\n")

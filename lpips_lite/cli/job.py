@@ -14,17 +14,18 @@ from pathlib import Path
 
 import torch
 
-from lpips_lite.catalog import Measure, Row
-from lpips_lite.cli_output import progress, render_json, render_table, say
-from lpips_lite.decoding import Decoded, decode
+from lpips_lite.catalog import Measure
+from lpips_lite.cli.tables import render_json, render_table
+from lpips_lite.files.decoding import Decoded, decode
+from lpips_lite.files.heatmap import heatmap
+from lpips_lite.files.measuring import Settings, build_measures, measure_pairs
+from lpips_lite.files.pairs import Pair, Pairing, find_all_pairs, find_pairs, read_pairs, shown
+from lpips_lite.files.processes import Shard
+from lpips_lite.files.report import Page
+from lpips_lite.files.results import Row, Stream, read_results
+from lpips_lite.files.summary import Rule, Summary
 from lpips_lite.images import to_float
-from lpips_lite.measuring import Settings, build_measures, measure_pairs
-from lpips_lite.page import Page
-from lpips_lite.pairs import Pair, Pairing, find_all_pairs, find_pairs, read_pairs, shown
-from lpips_lite.report import heatmap
-from lpips_lite.shards import Shard
-from lpips_lite.summary import Rule, Summary
-from lpips_lite.tables import Stream, read_results
+from lpips_lite.terminal import progress, say
 
 STREAMED = ("csv", "jsonl")
 MENTIONED = 20  # problems told one by one; the rest are counted

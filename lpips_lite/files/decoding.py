@@ -17,8 +17,9 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from lpips_lite.images import read_pixels, to_float
-from lpips_lite.pairs import Pair, shown
+from lpips_lite.files.pairs import Pair, shown
+from lpips_lite.files.reading import read_pixels
+from lpips_lite.images import to_float
 
 Resize = str | tuple[int, int]  # "no", "ref", or (height, width)
 

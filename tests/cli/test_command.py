@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from lpips_lite import LPIPS, METRICS, psnr, read_image, ssim
-from lpips_lite.cli import main
+from lpips_lite.cli.main import main
+from tests.command import run
 from tests.conftest import ROOT
 from tests.test_weights import checkpoint
 
@@ -60,13 +61,6 @@ def folder(tmp_path, monkeypatch):
     for path in EXAMPLES.glob("*.png"):
         shutil.copy(path, tmp_path)
     return tmp_path
-
-
-def run(*arguments):
-    """Return exit status, stdout and stderr."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 # -- results -------------------------------------------------------------------------------------------------------
@@ -192,7 +186,7 @@ def test_resize(folder):
     assert fixed["signatures"]["lite"].endswith(" resize=64x48")
     assert fixed["results"][0]["lite"] < 0.2
     scene = read_image("scene.png")
-    from lpips_lite.decoding import fit
+    from lpips_lite.files.decoding import fit
 
     pillow = np.asarray(Image.open("scene.png").resize((64, 48), Image.Resampling.BICUBIC)) / 255
     assert np.abs(fit(scene, (48, 64)).permute(1, 2, 0).numpy() - pillow).max() < 0.01

@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 
 from lpips_lite import __version__
-from lpips_lite.catalog import METRICS, Row
-from lpips_lite.decoding import Decoded
+from lpips_lite.catalog import METRICS
+from lpips_lite.files.decoding import Decoded
+from lpips_lite.files.heatmap import colorize
+from lpips_lite.files.results import Row, plain
+from lpips_lite.files.summary import STATISTICS, Summary
 from lpips_lite.images import to_float
-from lpips_lite.report import colorize
-from lpips_lite.summary import STATISTICS, Summary
-from lpips_lite.tables import plain
 
 BUDGET = 34_000_000  # bytes of pictures on a page, a third more in the page
 SIDES = (640, 448, 320, 224, 160, 112, 80)  # of a picture; the largest that the budget allows
@@ -70,7 +70,7 @@ class Page:
             "entries": self.entries,
             "pictures": self.pictures,
         }  # fmt: skip
-        template = (files("lpips_lite") / "data" / "page.html.j2").read_text(encoding="utf-8")
+        template = (files("lpips_lite.files") / "report.html.j2").read_text(encoding="utf-8")
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         text = environment.from_string(template).render(
             data=json.dumps(data).replace("<", "\\u003c"),  # nothing in it ends the script

@@ -1,23 +1,20 @@
-"""What a person sees: rows in; a table or JSON document with signatures out; and a progress bar meanwhile."""
+"""What a person sees: rows in; a table or JSON document with signatures out."""
 
 from __future__ import annotations
 
 import io
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence, Sized
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import click
-
-from lpips_lite.catalog import METRICS, Row
-from lpips_lite.summary import STATISTICS, Summary
-from lpips_lite.tables import plain
+from lpips_lite.catalog import METRICS
+from lpips_lite.files.results import Row, plain
+from lpips_lite.files.summary import STATISTICS, Summary
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-T = TypeVar("T")
 MANY = 40  # pairs beyond which a table shows the worst ones only
 FEW = 10  # pairs up to which a table needs no summary
 
@@ -113,19 +110,3 @@ def to_text(*parts: Table | str) -> str:
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str), markup=not isinstance(part, str))
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
-
-
-def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterable[T]:
-    """Go through items with a progress bar on stderr, if that is a terminal and there is something to wait for."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    total = len(items) if total is None and isinstance(items, Sized) else total
-    idle = (total is not None and total < 2) or not console.is_terminal
-    return track(items, title, total=total, console=console, transient=True, disable=idle)
-
-
-def say(line: str) -> None:
-    """Talk on stderr."""
-    click.echo(line, err=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lpips_lite.cli_output import to_text
+from lpips_lite.cli.tables import to_text
 
 NETS = ("alex", "vgg", "vgg19", "squeeze")
 
@@ -42,8 +42,7 @@ def list_files() -> None:
 @click.pass_context
 def fetch(ctx: click.Context, nets: tuple[str, ...]) -> None:
     """Download and keep the weights of each NET: alex, vgg, vgg19 (tower only) or squeeze."""
-    from lpips_lite import manifest
-    from lpips_lite import weights as files
+    from lpips_lite import manifest, weights as files
     from lpips_lite.towers import TOWERS
 
     for net in nets:

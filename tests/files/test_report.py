@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lpips_lite import page
+from lpips_lite.files import report as page
+from tests.command import run
 from tests.conftest import ROOT
-from tests.test_cli import run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lpips_lite.catalog import METRICS
-from lpips_lite.measuring import Settings, build_measures, measure_pairs
-from lpips_lite.pairs import find_pairs, read_pairs, shown
+from lpips_lite.files.measuring import Settings, build_measures, measure_pairs
+from lpips_lite.files.pairs import find_pairs, read_pairs, shown
 
 if TYPE_CHECKING:
     import pandas as pd

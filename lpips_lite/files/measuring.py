@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lpips_lite.catalog import METRICS, Measure, Row
-from lpips_lite.decoding import Decoded, Resize, decode
+from lpips_lite.catalog import METRICS, Measure
 from lpips_lite.encoding import Encoding
+from lpips_lite.files.decoding import Decoded, Resize, decode
+from lpips_lite.files.pairs import Pair, shown
+from lpips_lite.files.results import Row
 from lpips_lite.images import to_float
-from lpips_lite.pairs import Pair, shown
 
 CHUNK_PAIRS = 64  # looked at together to fill batches
 CHUNK_BYTES = 2**28

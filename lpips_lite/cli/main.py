@@ -15,10 +15,10 @@ from typing import Any
 import click
 
 from lpips_lite import __version__
-from lpips_lite.catalog import METRICS
-from lpips_lite.cli_output import say
-from lpips_lite.cli_weights import weights
-from lpips_lite.summary import Rule, parse_rule
+from lpips_lite.catalog import METRICS, parse_metrics
+from lpips_lite.cli.weights import weights
+from lpips_lite.files.summary import Rule, parse_rule
+from lpips_lite.terminal import say
 
 EXAMPLES = """\b
 Examples:
@@ -71,13 +71,12 @@ class Compare(click.Command):
         formatter.write_usage("compare-images", "weights list|fetch|verify|convert", "   or: ")
 
 
-def parse_metrics(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[str]:
-    """Split `--metric a,b --metric c` into names that exist, each once."""
-    names = [name.strip() for part in value for name in part.split(",") if name.strip()]
-    unknown = [name for name in names if name not in METRICS]
-    if unknown or not names:
-        raise click.BadParameter(f"{', '.join(unknown) or 'nothing'}; expected names among {', '.join(METRICS)}")
-    return list(dict.fromkeys(names))
+def parse_metric_names(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[str]:
+    """Parse `--metric a,b --metric c`."""
+    try:
+        return parse_metrics(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def parse_rules(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[Rule]:
@@ -114,7 +113,7 @@ WORKERS = min(8, os.cpu_count() or 1)
 @click.argument("images", metavar="IMAGE", type=_PATH, nargs=-1)
 @click.option("--pairs", type=_PATH, metavar="LIST.csv", help="Compare the pairs in its columns reference and image.")
 @click.option("--all-pairs", type=_PATH, metavar="FOLDER", help="Compare all images in a folder with each other.")
-@click.option("-m", "--metric", "metrics", multiple=True, default=["lite"], callback=parse_metrics,
+@click.option("-m", "--metric", "metrics", multiple=True, default=["lite"], callback=parse_metric_names,
               help="Metrics, separated by commas.  [default: lite]")  # fmt: skip
 @click.option("-f", "--format", "style", type=click.Choice(["table", "json", "csv", "jsonl"]),
               help="Output format.  [default: by --output's suffix, else table]")  # fmt: skip
@@ -147,7 +146,7 @@ def compare(ctx: click.Context, /, debug: bool, **options: Any) -> None:
                                "Missing argument 'REF'.")  # fmt: skip
     if options["ref"] is not None and not options["images"]:
         raise click.UsageError("Missing argument 'IMAGE'.")
-    from lpips_lite.comparison import Request, run
+    from lpips_lite.cli.job import Request, run
 
     try:
         status = run(Request(**options))

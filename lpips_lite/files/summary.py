@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any
 
-from lpips_lite.catalog import METRICS, Row
+from lpips_lite.catalog import METRICS
+from lpips_lite.files.results import Row
 
 COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 

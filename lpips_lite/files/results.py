@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from lpips_lite.catalog import METRICS, Row
+from lpips_lite.catalog import METRICS
+
+Row = dict[str, Any]  # reference, image, one number a metric, identical, error
 
 
 def columns(signatures: Mapping[str, str]) -> list[str]:

@@ -17,18 +17,9 @@ import pytest
 from PIL import Image
 
 from lpips_lite import LPIPS, compare, read_image
-from lpips_lite.summary import Summary, parse_rule
+from lpips_lite.files.summary import Summary, parse_rule
+from tests.command import ENVIRONMENT, PROGRAM, noise, run
 from tests.conftest import ROOT
-from tests.test_cli import run
-
-PROGRAM = [sys.executable, "-m", "lpips_lite"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-
-def noise(path, size=(48, 40), seed=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
 
 
 @pytest.fixture
@@ -56,7 +47,7 @@ def test_rows_come_in_order_and_equal_one_pair_at_a_time(folders):
 
 
 def test_batches_are_full_whatever_the_order_of_sizes(folders, monkeypatch):
-    from lpips_lite import measuring
+    from lpips_lite.files import measuring
 
     sizes = []
     original = measuring.Measurer._measure_batch
@@ -277,9 +268,9 @@ def test_rules_on_statistics_set_the_exit_status(folders):
 
 
 def test_many_rows_are_summed_up_in_the_table(folders, monkeypatch):
-    from lpips_lite import cli_output
+    from lpips_lite.cli import tables
 
-    monkeypatch.setattr(cli_output, "MANY", 20)
+    monkeypatch.setattr(tables, "MANY", 20)
     out = run("a", "b", "--worst", "4")[1]
     assert "the 4 worst of 29 pairs" in out
     assert out.count(".png") == 8
@@ -425,7 +416,7 @@ def test_bad_lists(tmp_path, monkeypatch, content, message):
 
 
 def test_a_file_replaced_while_running_is_one_error(folders, monkeypatch):
-    from lpips_lite import decoding
+    from lpips_lite.files import decoding
 
     original = decoding.read_pixels
 

@@ -1,0 +1,1 @@
+"""The command `compare-images`; the only place with click."""

@@ -1,0 +1,1 @@
+"""Image files in, rows of results out."""
