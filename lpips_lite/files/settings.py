@@ -1,0 +1,92 @@
+"""How files are read and measured: one place that checks it, for the command and for `compare()` alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from PIL import ImageColor
+
+Resize = Literal["no", "ref"] | tuple[int, int]
+Precision = Literal["fp32", "bf16"]
+Spelling = Callable[[str, object], str]
+
+MAX_PIXELS = 2**28  # of one image: 16384 × 16384
+
+
+def python_spelling(argument: str, value: object) -> str:
+    """Spell an argument as a caller in Python does, for messages: `resize='ref'`."""
+    return f"{argument}={value!r}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pairs of files are read and measured.
+
+    Attributes:
+        resize: "no" · "ref", to the reference's size · (height, width).
+        background: What transparent pixels are put on: a colour name or "#rrggbb".
+        max_pixels: Of one image, at most; larger ones are errors.
+        device: Where to compute.
+        precision: "fp32" · "bf16", under autocast.
+        batch_size: Pairs in a batch at most.
+        workers: Threads that decode.
+        spell: Argument and value -> how messages name them; the command speaks of its options.
+
+    Raises:
+        ValueError: If a value is not as described.
+    """
+
+    resize: Resize = "no"
+    background: str = "white"
+    max_pixels: int = MAX_PIXELS
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    batch_size: int = 8
+    workers: int = 2
+    spell: Spelling = python_spelling
+
+    def __post_init__(self) -> None:
+        for name in ("max_pixels", "batch_size", "workers"):
+            if not _is_count(getattr(self, name)):
+                raise self._error(name, "expected a whole number from 1 up")
+        if self.precision not in get_args(Precision):
+            raise self._error("precision", "expected fp32 or bf16")
+        size = self.resize
+        if size not in ("no", "ref"):
+            if not (isinstance(size, tuple) and len(size) == 2 and all(map(_is_count, size))):
+                raise self._error("resize", "expected no, ref or a size in pixels, as (height, width)")
+            if size[0] * size[1] > self.max_pixels:
+                allowed = self.spell("max_pixels", self.max_pixels)
+                raise self._error("resize", f"{size[0] * size[1]} pixels; expected no more than {allowed}")
+        try:
+            red_green_blue(self.background)
+        except (ValueError, AttributeError):
+            raise self._error("background", "expected a colour like white, black or #808080") from None
+
+    def _error(self, argument: str, problem: str) -> ValueError:
+        return ValueError(f"{self.spell(argument, getattr(self, argument))}: {problem}")
+
+    def suffix(self) -> str:
+        """Return what the settings add to a signature."""
+        size = "x".join(map(str, reversed(self.resize))) if isinstance(self.resize, tuple) else self.resize
+        color = "#{:02x}{:02x}{:02x}".format(*red_green_blue(self.background))
+        parts = {"resize": (size, "no"), "background": (color, "#ffffff"), "precision": (self.precision, "fp32")}
+        return "".join(f" {name}={value}" for name, (value, default) in parts.items() if value != default)
+
+
+def red_green_blue(color: str) -> tuple[int, int, int]:
+    """Return a colour as three numbers in [0, 255].
+
+    Raises:
+        ValueError: If it is not an opaque colour.
+    """
+    found = ImageColor.getrgb(color)
+    if len(found) != 3:
+        raise ValueError(f"{color!r} is not opaque")
+    return found
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
