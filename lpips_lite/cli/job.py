@@ -1,34 +1,49 @@
 """One call of `compare-images`: what was asked for in, files and exit status out.
 
-Pairs stream through decoding and measuring; each row goes to the output, the summary and the rules as it comes.
+A pipeline: pairs are found, checked against what will be written, read, measured, and each row goes to the sinks: results,
+summary, rules, problems, heatmaps, report, table. A sink has `take(row, decoded)` and `finish()`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-import torch
-
-from lpips_lite.catalog import Measure
-from lpips_lite.cli.tables import render_json, render_table
+from lpips_lite.catalog import MetricSpec
+from lpips_lite.cli.tables import JsonOutput, TableOutput
+from lpips_lite.cli.terminal import CROSSED, FAILED, INTERRUPTED, interrupts_raise
 from lpips_lite.files.decoding import Decoded, decode
-from lpips_lite.files.heatmap import heatmap
-from lpips_lite.files.measuring import Settings, build_measures, measure_pairs
-from lpips_lite.files.pairs import Pair, Pairing, find_all_pairs, find_pairs, read_pairs, shown
-from lpips_lite.files.processes import Shard
-from lpips_lite.files.report import Page
-from lpips_lite.files.results import Row, Stream, read_results
-from lpips_lite.files.summary import Rule, Summary
-from lpips_lite.images import to_float
+from lpips_lite.files.heatmap import Heatmaps, is_picture_file
+from lpips_lite.files.measuring import Metrics, load_metrics, map_of, measure_pairs
+from lpips_lite.files.names import printable
+from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
+from lpips_lite.files.pairs import Pair, Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs
+from lpips_lite.files.processes import Processes
+from lpips_lite.files.reading import Reader
+from lpips_lite.files.report import Report, is_page_file
+from lpips_lite.files.results import ResultsFile, Row, Table, check_columns
+from lpips_lite.files.resume import kept_rows
+from lpips_lite.files.rules import Rule, Rules
+from lpips_lite.files.settings import Settings
+from lpips_lite.files.summary import Summary
 from lpips_lite.terminal import progress, say
 
-STREAMED = ("csv", "jsonl")
-MENTIONED = 20  # problems told one by one; the rest are counted
+SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".txt": "table", "": "table"}
+MENTIONED = 20  # problems or notes told one by one; the rest are counted
+
+
+class Sink(Protocol):
+    """Where rows go."""
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Take the next row, with the pair's pictures if it was measured in this process."""
+
+    def finish(self) -> None:
+        """Do what needs all rows."""
 
 
 @dataclass(frozen=True)
@@ -39,223 +54,298 @@ class Request:
     images: tuple[Path, ...]
     pairs: Path | None
     all_pairs: Path | None
-    metrics: list[str]
-    style: str | None
+    ref_pattern: str | None
+    image_pattern: str | None
+    metrics: list[MetricSpec]
+    format: str | None
     output: Path | None
     resume: bool
-    heatmap: Path | None
+    heatmap: str | None
     overlay: bool
     report: Path | None
     report_pairs: int
     rules: list[Rule]
     worst: int
-    resize: str | tuple[int, int]
-    device: str
-    precision: str
-    batch_size: int
-    workers: int
+    settings: Settings
     allow_unmatched: bool
     strict: bool
 
     def find(self) -> Pairing:
         """Return the pairs that were asked for."""
+        spell = self.settings.spell
+        if self.ref_pattern is not None and self.image_pattern is not None:
+            folders = (self.ref, self.images[0]) if self.ref else (None, None)
+            return match_patterns(self.ref_pattern, self.image_pattern, *folders, spell=spell)
         if self.pairs is not None:
             return read_pairs(self.pairs)
-        return find_all_pairs(self.all_pairs) if self.all_pairs else find_pairs(self.ref or Path(), self.images)
+        return (
+            find_all_pairs(self.all_pairs)
+            if self.all_pairs
+            else find_pairs(self.ref or Path(), self.images, spell=spell)
+        )
 
-    def format(self) -> str:
-        """Return the format of the output, by its suffix if it is not given."""
-        suffix = self.output.suffix.lstrip(".") if self.output else ""
-        return self.style or (suffix if suffix in ("json", *STREAMED) else "table")
+    @property
+    def output_format(self) -> str:
+        """The format of the output, by its suffix if it is not given.
 
-    def check(self, count: int) -> None:
-        """Raise a ValueError if options contradict each other."""
-        names = ",".join(self.metrics)
-        for rule in self.rules:
-            if rule.metric not in self.metrics:
-                raise ValueError(f"--fail names {rule.metric}, which is not measured: add it to --metric {names}")
-        if self.overlay and self.heatmap is None:
-            raise ValueError("--overlay: expected --heatmap with it")
-        if self.heatmap is not None and count > 1 and self.heatmap.suffix:
-            raise ValueError(f"--heatmap {self.heatmap}: there are {count} pairs; expected a folder, not a file")
-        if self.resume and (self.output is None or self.format() not in STREAMED):
-            raise ValueError("--resume: expected --output FILE.csv or FILE.jsonl with it")
-        for option, path in (("--output", self.output), ("--report", self.report)):
-            if path is not None and not path.absolute().parent.is_dir():
-                raise FileNotFoundError(f"{option} {path}: no such folder: {path.parent}")
+        Raises:
+            ValueError: If the suffix belongs to no format, or to another one; ".txt" does for any.
+        """
+        suffix = self.output.suffix.lower() if self.output else ""
+        expected = f"expected {', '.join(filter(None, SUFFIXES))}" + (f", or as {self.format}" if self.format else "")
+        if suffix not in SUFFIXES:
+            raise ValueError(f"--output {printable(self.output or '')}: {expected}")
+        if self.format and suffix not in ("", ".txt") and SUFFIXES[suffix] != self.format:
+            raise ValueError(f"--output {printable(self.output or '')}: --format {self.format} says otherwise")
+        return self.format or SUFFIXES[suffix]
+
+    @property
+    def table_format(self) -> str | None:
+        return self.output_format if self.output_format in ("csv", "jsonl") else None
+
+
+def check(request: Request, pairing: Pairing, heatmaps: Heatmaps | None) -> None:
+    """Check options against each other, and what will be written against what will be read.
+
+    Raises:
+        ValueError, FileNotFoundError, IsADirectoryError: If they do not go together.
+    """
+    texts = [spec.text for spec in request.metrics]
+    for rule in request.rules:
+        if rule.metric not in texts:
+            raise ValueError(f"--fail names {rule.metric}, which is not measured: add it to --metric {','.join(texts)}")
+    if request.overlay and request.heatmap is None:
+        raise ValueError("--overlay: expected --heatmap with it")
+    if request.resume and (request.output is None or request.table_format is None):
+        raise ValueError("--resume: expected --output FILE.csv or FILE.jsonl with it")
+    if request.output is None and not sys.stdout.writable():
+        raise OSError("standard output is closed; expected --output FILE")
+    if request.report is not None and not is_page_file(request.report):
+        raise ValueError(f"--report {printable(request.report)}: expected a file like page.html")
+    check_columns(pairing.pairs[0].columns if pairing.pairs else (), texts)
+    outputs = [(option, path) for option, path in (("--output", request.output), ("--report", request.report)) if path]
+    for option, path in outputs:
+        check_folder(option, path)
+    if heatmaps is not None:
+        if heatmaps.is_folder:
+            check_outside("--heatmap", heatmaps.target, pairing.folders)
+        outputs += [("--heatmap", path) for path in heatmaps.paths(pairing.pairs)]
+    check_outputs(outputs, _inputs(request, pairing))
+    if heatmaps is not None:
+        heatmaps.check(pairing.pairs)
+
+
+def _inputs(request: Request, pairing: Pairing) -> Iterator[tuple[str, Path]]:
+    for pair in pairing.pairs:
+        yield "a compared image", pair.reference
+        yield "a compared image", pair.image
+    yield from (("a compared image", path) for path in pairing.unmatched)
+    yield from (("the list of pairs", path) for path in pairing.sources)
+    yield from (("a weight file", path) for spec in request.metrics for path in spec.files())
 
 
 def run(request: Request) -> int:
     """Compare what was asked for and return the exit status."""
     pairing = request.find()
-    request.check(len(pairing.pairs))
-    settings = Settings(request.resize, request.device, request.batch_size, request.workers, request.precision)
-    measures = build_measures(request.metrics, settings)
-    if request.heatmap is not None and not any(measure.distance_map for measure in measures.values()):
-        names = ",".join(measures)
-        raise ValueError(f"--heatmap: {names} has no map; add lite, alex, vgg or squeeze to --metric")
-    with Shard.join() as shard:
-        if shard.first and pairing.ignored:
-            files = len(pairing.ignored)
-            say(f"note: left out {files} files that are not images, like {shown(pairing.ignored[0])}")
-        return Comparison(request, measures, settings, shard).run(pairing)
+    with Processes.join() as processes:
+        settings = replace(request.settings, device=processes.device(request.settings.device))
+        metrics = load_metrics(request.metrics, settings)
+        reader = Reader(settings.background, settings.max_pixels, settings.spell)
+        heatmaps = _heatmaps(request, metrics, settings)
+        check(request, pairing, heatmaps)
+        if processes.first:
+            _say_first([*filter(None, [processes.note]), *pairing.notes], pairing.ignored)
+        job = Job(request, pairing, settings, metrics, reader, processes)
+        return processes.share(job.run(heatmaps))
 
 
-class Comparison:
-    """The work on one request: what is known when the metrics are loaded, and what comes together row by row."""
+def _heatmaps(request: Request, metrics: Metrics, settings: Settings) -> Heatmaps | None:
+    if request.heatmap is None:
+        return None
+    if not any(metric.distance_map for metric in metrics.values()):
+        raise ValueError(f"--heatmap: {','.join(metrics)} has no map; add lite, alex, vgg or squeeze to --metric")
+    signatures = {name: metric.signature for name, metric in metrics.items()}
+    is_folder = not is_picture_file(request.heatmap)
+    return Heatmaps(
+        Path(request.heatmap),
+        is_folder,
+        lambda decoded: map_of(decoded, metrics, settings),
+        request.overlay,
+        signatures,
+    )
 
-    def __init__(self, request: Request, measures: Mapping[str, Measure], settings: Settings, shard: Shard) -> None:
-        self.request, self.measures, self.settings, self.shard = request, measures, settings, shard
-        self.signatures = {name: measure.signature for name, measure in measures.items()}
-        self.summary = Summary(request.metrics, max(request.worst, request.report_pairs if request.report else 0))
-        self.rows: list[Row] = []  # kept only for the formats that need all of them
-        self.problems = self.crossed = 0
 
-    def run(self, pairing: Pairing) -> int:
-        """Measure the pairs, write what was asked for, and return the exit status."""
+def _say_first(notes: Sequence[str], ignored: Sequence[Path]) -> None:
+    for note in notes:
+        say(f"note: {note}")
+    if ignored:
+        say(f"note: left out {len(ignored)} files that are not images, like {printable(ignored[0])}")
+
+
+class Notes:
+    """The sink that says what was handled while reading, each thing once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Say what is new."""
+        for note in decoded.notes if decoded else ():
+            if note not in self._said:
+                self._said.add(note)
+                if len(self._said) <= MENTIONED:
+                    say(f"note: {note}")
+
+    def finish(self) -> None:
+        """Say how many there were in all."""
+        if len(self._said) > MENTIONED:
+            say(f"… and {len(self._said) - MENTIONED} more notes")
+
+
+class Problems:
+    """The sink that says why pairs have no numbers, or not all."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Say what is wrong with a row."""
+        if row["error"]:
+            self.add(row["error"])
+
+    def add(self, problem: str) -> None:
+        """Say one more thing that is wrong."""
+        self.count += 1
+        if self.count <= MENTIONED:
+            say(f"error: {printable(problem)}")
+
+    def finish(self) -> None:
+        """Say how many there were in all."""
+        if self.count > MENTIONED:
+            say(f"… and {self.count - MENTIONED} more errors")
+
+
+class Announced:
+    """A sink that says which file it has written."""
+
+    def __init__(self, sink: Sink, path: Path | None) -> None:
+        self.sink, self.path = sink, path
+        self.take = sink.take
+
+    def finish(self) -> None:
+        """Finish, and say so."""
+        self.sink.finish()
+        if self.path is not None:
+            say(f"wrote {printable(self.path)}")
+
+
+class Job:
+    """The pipeline of one call, when everything is loaded and checked."""
+
+    def __init__(
+        self,
+        request: Request,
+        pairing: Pairing,
+        settings: Settings,
+        metrics: Metrics,
+        reader: Reader,
+        processes: Processes,
+    ) -> None:
+        self.request, self.pairing, self.settings, self.metrics = request, pairing, settings, metrics
+        self.reader, self.processes = reader, processes
+        self.signatures = {name: metric.signature for name, metric in metrics.items()}
+        self.problems = Problems()
+        self.rules = Rules(request.rules, say)
+        self.summary = Summary(list(metrics), max(request.worst, request.report_pairs if request.report else 0))
+
+    def run(self, heatmaps: Heatmaps | None) -> int:
+        """Measure the pairs, write what was asked for, and return the exit status: the one place that decides it."""
+        first, pairs = self.processes.first, self.pairing.pairs
+        kept = self.processes.share(self._kept(heatmaps) if first else {})
+        local: list[Sink] = [Notes(), *([heatmaps] if heatmaps else [])]  # where the pictures are
+        sinks = self._sinks(list(kept.values())) if first else []
+        interrupts_raise()
         interrupted = False
-        kept = self._resume()
-        todo = _without(pairing.pairs, kept)
+        rows = self._merged(kept if first else {}, self.processes.gather(self._measured(kept, local)))
         try:
-            self._write(kept, self._measure(todo), len(todo))
+            with closing(rows):
+                self._pass_on(rows, sinks)
         except KeyboardInterrupt:
             interrupted = True
-        if not self.shard.first:
-            return 0
-        if interrupted:
-            say(f"interrupted: {self.summary.pairs} of {len(pairing.pairs)} pairs done")
-        if not self.request.allow_unmatched:
-            for path in pairing.unmatched:
-                self._problem(f"{shown(path)}: no image of this name in the other folder")
-        self._finish(pairing.pairs)
-        return 130 if interrupted else 2 if self.problems else 1 if self.crossed else 0
+            say(f"interrupted: {self.summary.pairs} of {len(pairs)} pairs done")
+        for path in self.pairing.unmatched if first and not self.request.allow_unmatched else ():
+            self.problems.add(f"{printable(path)}: no image of this name in the other folder")
+        for sink in (*local, *sinks):
+            sink.finish()
+        return INTERRUPTED if interrupted else FAILED if self.problems.count else CROSSED if self.rules.crossed else 0
 
-    # -- rows --------------------------------------------------------------------------------------------------------
-
-    def _resume(self) -> list[Row]:
-        """Return the rows that a run before this one has left."""
+    def _sinks(self, kept: Sequence[Row]) -> list[Sink]:
+        """Return where rows go, in the order in which each is finished."""
         request = self.request
-        if not (request.resume and request.output and request.output.exists()):
-            return []
-        return read_results(request.output, self.signatures, request.format())
-
-    def _measure(self, pairs: Sequence[Pair]) -> Iterator[Row]:
-        """Measure this process's share and yield the rows of all, in order, where they are written."""
-        measured = measure_pairs(self.shard.own(pairs), self.measures, self.settings)
-        return self.shard.gather(self._with_heatmap(decoded, row) for decoded, row in measured)
-
-    def _with_heatmap(self, decoded: Decoded, row: Row) -> Row:
-        for note in decoded.notes:
-            say(f"note: {note}")
-        target = self.request.heatmap
-        if target is not None and not row["error"]:
-            path = target if target.suffix else target / f"{decoded.pair.name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            name, values, image = self._map_of(decoded)
-            caption = f"{decoded.pair.image.name}   {name} {row[name]:.4f}"
-            heatmap(values, image, caption, overlay=self.request.overlay).save(path)
-        return row
-
-    def _map_of(self, decoded: Decoded) -> tuple[str, torch.Tensor, torch.Tensor]:
-        """Return the first metric that has a map, its map (H, W), and the image (3, H, W) in [0, 1]."""
-        assert decoded.image is not None
-        assert decoded.reference is not None
-        x, y = (to_float(side)[None].to(self.settings.device) for side in (decoded.image, decoded.reference))
-        name, distance_map = next((n, m.distance_map) for n, m in self.measures.items() if m.distance_map)
-        with torch.inference_mode():
-            return name, distance_map(x, y)[0, 0], x[0]
-
-    def _write(self, kept: Sequence[Row], rows: Iterable[Row], total: int) -> None:
-        """Send rows to the output, the summary and the rules."""
-        request, style = self.request, self.request.format()
-        if not self.shard.first:
-            deque(rows, maxlen=0)  # there are none; but the work is done on the way
-            return
-        for row in kept:
-            self._take(row)
-        with ExitStack() as stack:
-            stream = None
-            if style in STREAMED:
-                target = request.output or sys.stdout
-                stream = stack.enter_context(closing(Stream(target, self.signatures, style, kept)))
-            for row in progress(rows, "comparing", total):
-                if stream is not None:
-                    stream.write(row)
-                self._take(row)
-                if request.strict and row["error"]:
-                    break
-
-    def _take(self, row: Row) -> None:
-        self.summary.add(row)
-        if self.request.format() not in STREAMED:
-            self.rows.append(row)
-        if row["error"]:
-            self._problem(row["error"])
-            return
-        for rule in self.request.rules:
-            if not rule.statistic and rule.crossed_by(row[rule.metric]):
-                self.crossed += 1
-                if self.crossed <= MENTIONED:
-                    bound = f"{rule.comparison} {rule.threshold:g}"
-                    say(f"failed: {row['image']}: {rule.metric} = {row[rule.metric]:.6g} {bound}")
-
-    def _problem(self, text: str) -> None:
-        self.problems += 1
-        if self.problems <= MENTIONED:
-            say(f"error: {text}")
-
-    # -- the end -----------------------------------------------------------------------------------------------------
-
-    def _finish(self, pairs: Sequence[Pair]) -> None:
-        """Write what needs all rows, and say what there is to say of them."""
-        request, style = self.request, self.request.format()
-        for line in self.summary.crossed(request.rules):
-            say(line)
-            self.crossed += 1
-        for count, what in ((self.problems, "errors"), (self.crossed, "failures")):
-            if count > MENTIONED:
-                say(f"… and {count - MENTIONED} more {what}")
-        measured = self.summary.pairs > self.summary.errors
-        if style not in STREAMED and (measured or not self.problems):
-            if style == "json":
-                text = render_json(self.rows, self.signatures, self.summary)
-            else:
-                text = render_table(self.rows, self.signatures, self.summary, request.worst)
-            if request.output is None:
-                sys.stdout.write(text)
-            else:
-                request.output.write_text(text, encoding="utf-8")
-        if request.output is not None:
-            say(f"wrote {request.output}")
-        if request.report is not None and measured:
-            self._report(request.report, pairs)
-
-    def _report(self, path: Path, pairs: Sequence[Pair]) -> None:
-        """Read the worst pairs once more and write the page."""
-        wanted = {(row["reference"], row["image"]): row for row in self.summary.worst(self.request.report_pairs)}
-        chosen = [pair for pair in pairs if (shown(pair.reference), shown(pair.image)) in wanted]
-        page = Page(len(wanted))
-        mapped = any(measure.distance_map for measure in self.measures.values())
-        decoded_pairs = decode(chosen, self.settings.resize, self.settings.workers)
-        for decoded in progress(decoded_pairs, "report", len(chosen)):
-            row = wanted[shown(decoded.pair.reference), shown(decoded.pair.image)]
-            if decoded.error is not None:
-                self._problem(decoded.error)
-                continue
-            name, values, _ = self._map_of(decoded) if mapped else ("", None, None)
-            page.add(row, decoded, (name, values.float().cpu().numpy()) if values is not None else None)
-        page.write(path, self.signatures, self.summary, [f"device {self.settings.device}"])
-        say(f"wrote {path}")
-
-
-def _without(pairs: Sequence[Pair], kept: Sequence[Row]) -> Sequence[Pair]:
-    """Return the pairs that have no row yet; a pair that is listed twice has two."""
-    rows = Counter((row["reference"], row["image"]) for row in kept)
-    todo = []
-    for pair in pairs:
-        key = shown(pair.reference), shown(pair.image)
-        if rows[key]:
-            rows[key] -= 1
+        output: Sink
+        if request.table_format:
+            output = ResultsFile(request.output or sys.stdout, self._table(), kept)
+        elif request.output_format == "json":
+            output = JsonOutput(request.output, self.signatures, self.summary)
         else:
-            todo.append(pair)
-    return todo
+            output = TableOutput(request.output, self.signatures, self.summary, request.worst)
+        sinks = [self.summary, self.rules, Announced(output, request.output)]
+        if request.report is not None:
+            sinks.append(Announced(self._report(request.report), request.report))
+        return [*sinks, self.problems]
+
+    def _report(self, path: Path) -> Report:
+        mapped = any(metric.distance_map for metric in self.metrics.values())
+        return Report(
+            path,
+            self.request.report_pairs,
+            (lambda decoded: map_of(decoded, self.metrics, self.settings)) if mapped else None,
+            lambda pairs: decode(pairs, self.settings, self.reader),
+            self.pairing.pairs,
+            self.signatures,
+            self.summary,
+            progress,
+            [f"device {self.settings.device}"],
+            self.problems.add,
+        )
+
+    def _table(self) -> Table:
+        carried = tuple(self.pairing.pairs[0].columns) if self.pairing.pairs else ()
+        return Table("csv" if self.request.table_format == "csv" else "jsonl", self.signatures, carried)
+
+    def _kept(self, heatmaps: Heatmaps | None) -> dict[int, Row]:
+        """Return the rows of an earlier run that hold, by position."""
+        if not (self.request.resume and self.request.output):
+            return {}
+
+        def is_complete(pair: Pair, content: str) -> bool:
+            return heatmaps is None or heatmaps.has(pair, content)
+
+        return kept_rows(
+            self.request.output, self._table(), self.pairing.pairs, self.reader, self.settings, is_complete
+        )
+
+    def _measured(self, kept: Mapping[int, Row], local: Sequence[Sink]) -> Iterator[Row]:
+        """Measure this process's share of what is left, and yield its rows."""
+        todo = [pair for position, pair in enumerate(self.pairing.pairs) if position not in kept]
+        for decoded, row in measure_pairs(self.processes.own(todo), self.metrics, self.settings, self.reader):
+            for sink in local:  # before the row is written: what comes with a row is there when the row is
+                sink.take(row, decoded)
+            yield row
+
+    def _merged(self, kept: Mapping[int, Row], measured: Iterator[Row]) -> Iterator[Row]:
+        """Yield kept and measured rows in the order of the pairs."""
+        with closing(measured):
+            for position in range(len(self.pairing.pairs)):
+                row = kept.get(position) or next(measured, None)
+                if row is not None:
+                    yield row
+            yield from measured
+
+    def _pass_on(self, rows: Iterator[Row], sinks: Sequence[Sink]) -> None:
+        """Give each row to every sink."""
+        for row in progress(rows, "comparing", len(self.pairing.pairs)):
+            for sink in sinks:
+                sink.take(row, None)
+            if self.request.strict and row["error"]:
+                return

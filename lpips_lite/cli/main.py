@@ -1,30 +1,34 @@
 """The command `compare-images`: files in; a table, JSON, CSV, heatmaps or a report out.
 
-Data goes to stdout, everything else to stderr. Exit status 0: fine · 1: a `--fail` rule was crossed · 2: bad input.
-torch is imported when the first image is compared, not before, so that `--help` is instant.
+Data goes to stdout, everything else to stderr. torch is imported when the first image is compared, not before, so that
+`--help` is instant.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import sys
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lpips_lite import __version__
-from lpips_lite.catalog import METRICS, parse_metrics
+from lpips_lite.catalog import METRICS, MetricSpec, parse_metrics
+from lpips_lite.cli.terminal import close_streams, prepare_streams, spell_option, status_and_message, to_stdout_text
 from lpips_lite.cli.weights import weights
-from lpips_lite.files.summary import Rule, parse_rule
 from lpips_lite.terminal import say
 
+MAX_PIXELS = 2**28
 EXAMPLES = """\b
 Examples:
   compare-images original.png restored.png
-  compare-images original.png a.jpg b.jpg --metric lite,ssim,psnr
+  compare-images original.png a.jpg b.jpg --metric lite,ssim:matlab,psnr
   compare-images originals/ results/ --output results.csv   # --resume goes on if interrupted
+  compare-images --ref-pattern "gt/{{name}}.png" --image-pattern "out/{{method}}/{{name}}x4.*" -o results.csv
   compare-images --pairs list.csv --report page.html
   compare-images original.png a.jpg --heatmap heat.png --overlay
   compare-images golden/ rendered/ --fail "lite>0.05" --fail "p95(lite)>0.02"
@@ -32,11 +36,12 @@ Examples:
 
 \b
 Metrics: {metrics}
-  ↓ lower is closer, ↑ higher is closer. `lite` (the default) needs no download.
+  ↓ lower is closer, ↑ higher is closer. `lite` (the default) needs no download. Options follow a name after colons:
+  alex:weights=mine.safetensors  vgg:tower=PATH  ssim:matlab  psnr:lab
 
 \b
-Exit status: 0 fine, 1 a --fail rule was crossed, 2 bad input, 130 interrupted.
-Under torchrun the pairs are shared out among the processes.
+Exit status: 0 fine, 1 a --fail rule was crossed and nothing else, 2 bad input or a resource that ran out (memory, disk,
+device, a closed output; 2 beats 1), 130 interrupted. Under torchrun the pairs are shared out among the processes.
 
 \b
 Shell completion (bash; zsh and fish likewise):
@@ -45,10 +50,31 @@ Shell completion (bash; zsh and fish likewise):
 
 
 class Program(click.Group):
-    """A group in which `compare` need not be written: `compare-images REF IMAGE`."""
+    """A group in which `compare` need not be written, and which turns every exception into its exit status."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args if args[:1] == ["weights"] else ["compare", *args])
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **settings: Any) -> None:  # type: ignore[override]
+        """Run the command and leave with its exit status."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        prepare_streams()
+        status = self._guarded(
+            lambda: super(Program, self).main(arguments, prog_name, standalone_mode=False), arguments
+        )
+        sys.exit(self._guarded(close_streams, arguments) or status)
+
+    @staticmethod
+    def _guarded(work: Callable[[], object], arguments: Sequence[str]) -> int:
+        """Do something and return its exit status, or what an exception means."""
+        try:
+            return int(work() or 0)
+        except (Exception, KeyboardInterrupt) as error:
+            status, message = status_and_message(error)
+            if "--debug" in arguments:
+                say(traceback.format_exc().rstrip())
+            say(message)
+            return status
 
 
 class CompareContext(click.Context):
@@ -70,19 +96,31 @@ class Compare(click.Command):
         formatter.write_usage("compare-images", "[OPTIONS] --pairs LIST.csv | --all-pairs FOLDER", "   or: ")
         formatter.write_usage("compare-images", "weights list|fetch|verify|convert", "   or: ")
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options group by group."""
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                shown = [p for p in self.get_params(ctx) if p.name in names]
+                records = [p.get_help_record(ctx) for p in sorted(shown, key=lambda p: names.index(p.name or ""))]
+                formatter.write_dl([record for record in records if record])
 
-def parse_metric_names(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[str]:
-    """Parse `--metric a,b --metric c`."""
+    def get_help(self, ctx: click.Context) -> str:
+        return to_stdout_text(super().get_help(ctx))
+
+
+GROUPS = {
+    "What to compare": ("pairs", "all_pairs", "ref_pattern", "image_pattern", "allow_unmatched", "strict"),
+    "Metrics and pictures": ("metrics", "resize", "background", "max_pixels"),
+    "Output": ("format", "output", "resume", "heatmap", "overlay", "report", "report_pairs", "worst"),
+    "Rules": ("rules",),
+    "Machine": ("device", "precision", "batch_size", "workers", "debug", "version", "help"),
+}
+
+
+def parse_metric_names(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[MetricSpec]:
+    """Parse `--metric a,b --metric c:option`."""
     try:
         return parse_metrics(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def parse_rules(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[Rule]:
-    """Parse `--fail "lite>0.2"`."""
-    try:
-        return [parse_rule(text) for text in value]
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -91,7 +129,7 @@ def parse_size(ctx: click.Context, parameter: click.Parameter, value: str) -> st
     """Parse `--resize no|ref|WxH` into a word or (height, width)."""
     if value in ("no", "ref"):
         return value
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", value)
+    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", value)
     if not match:
         raise click.BadParameter(f"{value!r}; expected no, ref or WIDTHxHEIGHT, like 256x256")
     return int(match[2]), int(match[1])
@@ -111,50 +149,70 @@ WORKERS = min(8, os.cpu_count() or 1)
 @main.command(cls=Compare, epilog=EXAMPLES, context_settings={"max_content_width": 100})
 @click.argument("ref", type=_PATH, required=False)
 @click.argument("images", metavar="IMAGE", type=_PATH, nargs=-1)
-@click.option("--pairs", type=_PATH, metavar="LIST.csv", help="Compare the pairs in its columns reference and image.")
+@click.option("--pairs", type=_PATH, metavar="LIST.csv",
+              help="Compare the pairs in its columns reference and image; others are carried through.")  # fmt: skip
 @click.option("--all-pairs", type=_PATH, metavar="FOLDER", help="Compare all images in a folder with each other.")
+@click.option("--ref-pattern", metavar="PATTERN", help='Which files are references, like "gt/{name}.png".')
+@click.option("--image-pattern", metavar="PATTERN",
+              help='Which images belong to them, like "out/{method}/{name}x4.*"; common fields pair, all are columns. '
+              "With two folders, both patterns are relative to them.")  # fmt: skip
+@click.option("--allow-unmatched", is_flag=True, help="Ignore images that only one folder has.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be compared.")
 @click.option("-m", "--metric", "metrics", multiple=True, default=["lite"], callback=parse_metric_names,
               help="Metrics, separated by commas.  [default: lite]")  # fmt: skip
-@click.option("-f", "--format", "style", type=click.Choice(["table", "json", "csv", "jsonl"]),
+@click.option("--resize", default="no", show_default=True, metavar="no|ref|WxH", callback=parse_size,
+              help="Resize images to the reference's size, or both to a fixed one.")  # fmt: skip
+@click.option("--background", default="white", show_default=True, metavar="COLOR",
+              help="What transparent pixels are put on: white, black, #rrggbb.")  # fmt: skip
+@click.option("--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True,
+              help="Of one image, at most; a larger one is an error.")  # fmt: skip
+@click.option("-f", "--format", type=click.Choice(["table", "json", "csv", "jsonl"]),
               help="Output format.  [default: by --output's suffix, else table]")  # fmt: skip
-@click.option("-o", "--output", type=_PATH, help="Write results to this file; csv and jsonl row by row.")
+@click.option("-o", "--output", type=_PATH,
+              help="Write results to this file (.txt, .json, .csv, .jsonl); csv and jsonl row by row.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with --output where an interrupted run stopped.")
-@click.option("--heatmap", type=_PATH, help="Draw where the images differ: a file like heat.png, or a folder.")
+@click.option("--heatmap", metavar="PATH", help="Draw where the images differ: a file like heat.png, or a folder.")
 @click.option("--overlay", is_flag=True, help="Draw the heatmap over the image.")
 @click.option("--report", type=_PATH, metavar="PAGE.html", help="Write a page with the worst pairs and their heatmaps.")
 @click.option("--report-pairs", type=click.IntRange(1, 2000), default=200, show_default=True,
               help="Pairs on that page at most.")  # fmt: skip
-@click.option("--fail", "rules", multiple=True, metavar="RULE", callback=parse_rules,
+@click.option("--worst", type=click.IntRange(1), default=10, show_default=True, help="Pairs to name in a summary.")
+@click.option("--fail", "rules", multiple=True, metavar="RULE",
               help='Exit with status 1 if a pair crosses it, like "lite>0.2", or all do together, like '
               '"p95(lite)>0.1" (mean, median, p5, p95, min, max). Repeatable.')  # fmt: skip
-@click.option("--worst", type=click.IntRange(1), default=10, show_default=True, help="Pairs to name in a summary.")
-@click.option("--resize", default="no", show_default=True, metavar="no|ref|WxH", callback=parse_size,
-              help="Resize images to the reference's size, or both to a fixed one.")  # fmt: skip
 @click.option("--device", default="cpu", show_default=True, help="Where to compute, like cuda or mps.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
+              help="Of the towers' features.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Pairs at once, at most.")
 @click.option("--workers", type=click.IntRange(1), default=WORKERS, show_default=True, help="Threads that decode.")
-@click.option("--allow-unmatched", is_flag=True, help="Ignore images that only one folder has.")
-@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be compared.")
 @click.option("--debug", is_flag=True, help="Show a traceback with errors.")
 @click.version_option(__version__, prog_name="compare-images")
 @click.pass_context
-def compare(ctx: click.Context, /, debug: bool, **options: Any) -> None:
+def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **options: Any) -> None:
     """Say how far each IMAGE is from REF as people see it, or compare two folders by file name."""
+    _check_what_to_compare(options)
+    from lpips_lite.cli.job import Request, run
+    from lpips_lite.files.rules import parse_rule
+    from lpips_lite.files.settings import Settings
+
+    names = ("resize", "background", "max_pixels", "device", "precision", "batch_size", "workers")
+    settings = Settings(**{name: options.pop(name) for name in names}, spell=spell_option)
+    if options["output"] == Path("-"):
+        options["output"] = None  # stdout, as everywhere
+    ctx.exit(run(Request(**options, rules=[parse_rule(text) for text in rules], settings=settings)))
+
+
+def _check_what_to_compare(options: dict[str, Any]) -> None:
+    """Raise a UsageError unless just one way of naming pairs is used."""
+    patterns = [options["ref_pattern"] is not None, options["image_pattern"] is not None]
+    if any(patterns):
+        if not all(patterns):
+            raise click.UsageError("expected --ref-pattern and --image-pattern together")
+        if options["pairs"] or options["all_pairs"] or len(options["images"]) != (options["ref"] is not None):
+            raise click.UsageError("expected with patterns two folders or nothing else to compare")
+        return
     if sum((options["ref"] is not None, options["pairs"] is not None, options["all_pairs"] is not None)) != 1:
         raise click.UsageError("expected either REF and IMAGE, or --pairs, or --all-pairs" if options["ref"] else
                                "Missing argument 'REF'.")  # fmt: skip
     if options["ref"] is not None and not options["images"]:
         raise click.UsageError("Missing argument 'IMAGE'.")
-    from lpips_lite.cli.job import Request, run
-
-    try:
-        status = run(Request(**options))
-    except BrokenPipeError:
-        raise  # whoever read our output has seen enough; click ends quietly
-    except (OSError, ValueError, ImportError) as error:
-        if debug:
-            raise
-        say(f"error: {error}")
-        status = 2
-    ctx.exit(status)

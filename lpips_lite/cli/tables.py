@@ -1,15 +1,17 @@
-"""What a person sees: rows in; a table or JSON document with signatures out."""
+"""What a person sees: rows in; a table or a JSON document with signatures out. The sinks that need all rows."""
 
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpips_lite.catalog import METRICS
-from lpips_lite.files.results import Row, plain
+from lpips_lite.catalog import entry_of
+from lpips_lite.files.decoding import Decoded
+from lpips_lite.files.names import printable
+from lpips_lite.files.results import Row, to_json, write_text
 from lpips_lite.files.summary import STATISTICS, Summary
 
 if TYPE_CHECKING:
@@ -17,19 +19,45 @@ if TYPE_CHECKING:
 
 MANY = 40  # pairs beyond which a table shows the worst ones only
 FEW = 10  # pairs up to which a table needs no summary
+NO_NUMBER = "–"  # in the cell of a metric that refused the pair
 
 
-def render_json(rows: Sequence[Row], signatures: Mapping[str, str], summary: Summary) -> str:
-    """Format results as one JSON document."""
-    results = [{key: value for key, value in plain(row).items() if key != "error"} for row in rows if not row["error"]]
-    errors = [{key: row[key] for key in ("reference", "image", "error")} for row in rows if row["error"]]
-    document = {"signatures": signatures, "results": results, "errors": errors, "summary": summary.as_json()}
-    return json.dumps(document, indent=2) + "\n"
+class JsonOutput:
+    """The sink that writes one JSON document to a file, or to stdout if the path is None."""
+
+    def __init__(self, path: Path | None, signatures: Mapping[str, str], summary: Summary) -> None:
+        self.path, self.signatures, self.summary = path, signatures, summary
+        self.rows: list[Row] = []
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Keep a row."""
+        self.rows.append(row)
+
+    def finish(self) -> None:
+        """Write the document."""
+        write_text(self.path, to_json(self.rows, self.signatures, self.summary.as_json()))
+
+
+class TableOutput:
+    """The sink that writes a table for people, to a file, or to stdout if the path is None."""
+
+    def __init__(self, path: Path | None, signatures: Mapping[str, str], summary: Summary, worst: int) -> None:
+        self.path, self.signatures, self.summary, self.worst = path, signatures, summary, worst
+        self.rows: list[Row] = []
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Keep a row that has a number."""
+        if any(row[name] is not None for name in self.signatures):
+            self.rows.append(row)
+
+    def finish(self) -> None:
+        """Write the table; nothing to stdout if there is no row."""
+        if self.rows or self.path is not None:
+            write_text(self.path, render_table(self.rows, self.signatures, self.summary, self.worst))
 
 
 def render_table(rows: Sequence[Row], signatures: Mapping[str, str], summary: Summary, worst: int) -> str:
     """Format results for people: every pair, or the worst of many, and a summary if there are more than a few."""
-    rows = [row for row in rows if not row["error"]]
     if len(rows) > MANY:
         named = summary.worst(worst)
         parts: list[Table | str] = [f"the {len(named)} worst of {len(rows)} pairs", *_all_pairs(named, signatures)]
@@ -39,66 +67,82 @@ def render_table(rows: Sequence[Row], signatures: Mapping[str, str], summary: Su
         parts.append(summary_table(summary))
         if len(summary.folders) > 1:
             parts.append(folder_table(summary))
-    return to_text(*parts, *(f"{name}: {signature}" for name, signature in signatures.items()))
+    return to_text(*parts, *(f"{printable(name)}: {printable(text)}" for name, text in signatures.items()))
 
 
 def _all_pairs(rows: Sequence[Row], signatures: Mapping[str, str]) -> list[Table | str]:
     references = {row["reference"] for row in rows}
-    heading: list[Table | str] = [f"reference: {references.pop()}"] if len(references) == 1 else []
+    heading: list[Table | str] = [f"reference: {printable(references.pop())}"] if len(references) == 1 else []
     return [*heading, pair_table(rows, signatures)]
 
 
 def pair_table(rows: Sequence[Row], signatures: Mapping[str, str]) -> Table:
-    """Lay out one line a pair; the closest image of each column is bold on a terminal."""
-    from rich.markup import escape
+    """Lay out one line per pair; the closest image of each column is bold on a terminal."""
+    from rich.text import Text
 
     one_reference = len({row["reference"] for row in rows}) == 1
     table = _table([] if one_reference else ["reference"], ["image"], signatures)
-    closest = {name: (min if METRICS[name].direction == "lower" else max)((row[name] for row in rows), default=None)
-               for name in signatures}  # fmt: skip
+    closest = {name: _closest(name, rows) for name in signatures}
     for row in rows:
-        cells = [] if one_reference else [escape(row["reference"])]
-        cells.append(escape(row["image"]) + ("  (identical)" if row["identical"] else ""))
+        cells = [] if one_reference else [Text(printable(row["reference"]))]
+        cells.append(Text(printable(row["image"]) + ("  (identical)" if row["identical"] else "")))
         for name in signatures:
-            text = f"{row[name]:.{METRICS[name].decimals}f}"
-            cells.append(f"[bold]{text}[/bold]" if len(rows) > 1 and row[name] == closest[name] else text)
+            value = row[name]
+            bold = len(rows) > 1 and value is not None and value == closest[name]
+            cells.append(Text(_number(name, value), style="bold" if bold else ""))
         table.add_row(*cells)
     return table
 
 
+def _closest(name: str, rows: Sequence[Row]) -> float | None:
+    values = [row[name] for row in rows if row[name] is not None]
+    return (min if entry_of(name).direction == "lower" else max)(values, default=None)
+
+
+def _number(name: str, value: float | None) -> str:
+    return NO_NUMBER if value is None else f"{value:.{entry_of(name).decimals}f}"
+
+
 def summary_table(summary: Summary) -> Table:
-    """Lay out one line a statistic."""
+    """Lay out one line per statistic."""
     found = summary.statistics()
     table = _table(["of all pairs"], [], found)
-    for key in ("count", *STATISTICS):
-        digits = {name: 0 if key == "count" else METRICS[name].decimals for name in found}
-        table.add_row(key, *(f"{values[key]:.{digits[name]}f}" for name, values in found.items()))
+    table.add_row("count", *(f"{values['count']:.0f}" for values in found.values()))
+    for key in STATISTICS:
+        table.add_row(key, *(_number(name, values[key]) for name, values in found.items()))
     return table
 
 
 def folder_table(summary: Summary) -> Table:
-    """Lay out one line a folder, by the first metric."""
-    from rich.markup import escape
+    """Lay out one line per folder, by the first metric."""
+    from rich.text import Text
 
     first = summary.metrics[0]
     table = _table(["folder"], [], ["pairs", f"mean {first}", f"worst {first}"])
     for folder, found in summary.by_folder().items():
-        numbers = (f"{found[key]:.{METRICS[first].decimals}f}" for key in ("mean", "worst"))
-        table.add_row(escape(folder), f"{found['count']:.0f}", *numbers)
+        numbers = (_number(first, found[key]) for key in ("mean", "worst"))
+        table.add_row(Text(printable(folder)), f"{found['count']:.0f}", *numbers)
     return table
 
 
 def _table(paths: Sequence[str], more: Sequence[str], numbers: Iterable[str]) -> Table:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in (*paths, *more):
         table.add_column(title, overflow="fold")
     for name in numbers:
-        arrow = "" if name not in METRICS else " ↓" if METRICS[name].direction == "lower" else " ↑"
-        table.add_column(f"{name}{arrow}", justify="right")
+        table.add_column(Text(f"{printable(name)}{_arrow(name)}"), justify="right", overflow="fold")
     return table
+
+
+def _arrow(title: str) -> str:
+    try:
+        return " ↓" if entry_of(title).direction == "lower" else " ↑"
+    except ValueError:
+        return ""  # "pairs", say, which is no metric
 
 
 def to_text(*parts: Table | str) -> str:
@@ -108,5 +152,5 @@ def to_text(*parts: Table | str) -> str:
     terminal, text = sys.stdout.isatty(), io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=None if terminal else 200, highlight=False)
     for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str), markup=not isinstance(part, str))
+        console.print(part, soft_wrap=isinstance(part, str), markup=False, emoji=False)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())

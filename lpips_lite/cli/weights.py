@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from lpips_lite.cli.tables import to_text
-
 NETS = ("alex", "vgg", "vgg19", "squeeze")
 
 
@@ -23,6 +21,7 @@ def list_files() -> None:
     from rich.table import Table
 
     from lpips_lite import manifest
+    from lpips_lite.cli.tables import to_text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("weights", "MB", "here", "licence"):
@@ -39,22 +38,17 @@ def list_files() -> None:
 
 @weights.command()
 @click.argument("nets", metavar="NET...", type=click.Choice(NETS), nargs=-1, required=True)
-@click.pass_context
-def fetch(ctx: click.Context, nets: tuple[str, ...]) -> None:
+def fetch(nets: tuple[str, ...]) -> None:
     """Download and keep the weights of each NET: alex, vgg, vgg19 (tower only) or squeeze."""
     from lpips_lite import manifest, weights as files
     from lpips_lite.towers import TOWERS
 
     for net in nets:
-        try:
-            files.load_tower(net, None, TOWERS[net].shapes())
-            click.echo(manifest.tower_cache_file(net))
-            if (net, "v0.1") in manifest.CHANNEL_FILES:
-                files.load_channel_weights(net, "v0.1", [tap.channels for tap in TOWERS[net].find_taps()])
-                click.echo(manifest.find_channel_file(manifest.CHANNEL_FILES[net, "v0.1"]))
-        except (OSError, ValueError) as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(2)
+        files.load_tower(net, None, TOWERS[net].shapes())
+        click.echo(manifest.tower_cache_file(net))
+        if (net, "v0.1") in manifest.CHANNEL_FILES:
+            files.load_channel_weights(net, "v0.1", [tap.channels for tap in TOWERS[net].find_taps()])
+            click.echo(manifest.find_channel_file(manifest.CHANNEL_FILES[net, "v0.1"]))
 
 
 @weights.command()
@@ -80,15 +74,16 @@ def verify(ctx: click.Context) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: NET-features.safetensors]"
 )
-@click.pass_context
-def convert(ctx: click.Context, checkpoint: Path, output: Path | None) -> None:
+def convert(checkpoint: Path, output: Path | None) -> None:
     """Keep only the convolutions of a torchvision CHECKPOINT: 10 MB instead of 244 for AlexNet."""
     from lpips_lite import weights as files
+    from lpips_lite.files.outputs import check_outputs
     from lpips_lite.towers import TOWERS
 
     problems = []
     for net in NETS:
         out = output or Path(f"{net}-features.safetensors")
+        check_outputs([("--output", out)], [("the checkpoint", checkpoint)])
         try:
             files.convert_tower(net, checkpoint, out, TOWERS[net].shapes())
         except ValueError as error:
@@ -96,7 +91,4 @@ def convert(ctx: click.Context, checkpoint: Path, output: Path | None) -> None:
             continue
         click.echo(f"{out}: the {net} tower, {out.stat().st_size / 1e6:.1f} MB; use it as tower_weights={str(out)!r}")
         return
-    click.echo(f"error: {checkpoint} fits none of {', '.join(NETS)}", err=True)
-    for problem in problems:
-        click.echo(f"  {problem[:200]}", err=True)
-    ctx.exit(2)
+    raise ValueError("\n  ".join([f"{checkpoint} fits none of {', '.join(NETS)}", *(text[:200] for text in problems)]))

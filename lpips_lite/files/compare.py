@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from lpips_lite.catalog import METRICS
-from lpips_lite.files.measuring import Settings, build_measures, measure_pairs
-from lpips_lite.files.pairs import find_pairs, read_pairs, shown
+from lpips_lite.catalog import parse_metrics
+from lpips_lite.files.measuring import load_metrics, measure_pairs
+from lpips_lite.files.names import printable
+from lpips_lite.files.pairs import Pairing, find_pairs, match_patterns, read_pairs
+from lpips_lite.files.reading import Reader
+from lpips_lite.files.results import MADE, PATHS, check_columns
+from lpips_lite.files.settings import MAX_PIXELS, Precision, Resize, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,13 +22,17 @@ File = str | os.PathLike[str]
 
 
 def compare(
-    reference: File,
+    reference: File | None = None,
     images: File | Sequence[File] | None = None,
     *,
     metrics: Sequence[str] = ("lite",),
-    resize: Literal["no", "ref"] | tuple[int, int] = "no",
+    ref_pattern: str | None = None,
+    image_pattern: str | None = None,
+    resize: Resize = "no",
+    background: str = "white",
+    max_pixels: int = MAX_PIXELS,
     device: str = "cpu",
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Precision = "fp32",
     batch_size: int = 8,
     workers: int = 2,
     allow_unmatched: bool = False,
@@ -35,8 +43,13 @@ def compare(
         reference: An image · a folder · a CSV with the columns `reference` and `image`.
         images: The image or images to compare with it, patterns like "out/*.png" too · for a folder, the other folder,
             paired by relative name · for a CSV, `None`.
-        metrics: Names in `METRICS`.
+        metrics: Names in `METRICS`, with options like "ssim:matlab" or "alex:weights=mine.safetensors".
+        ref_pattern: Which files are references, like "gt/{name}.png"; in the folder `reference` if that is given.
+        image_pattern: Which images belong to them, like "out/{method}/{name}x4.*"; in the folder `images` if given.
+            Fields that both patterns have make pairs; all are columns.
         resize: "no" · "ref": images to their reference's size · (height, width): both.
+        background: What transparent pixels are put on, like "white" or "#808080".
+        max_pixels: Of one image, at most.
         device: Where to compute.
         precision: "fp32" · "bf16", under autocast.
         batch_size: Pairs at once, at most.
@@ -44,12 +57,15 @@ def compare(
         allow_unmatched: Leave out images that only one folder has.
 
     Returns:
-        One row a pair, in order: `reference`, `image`, one number a metric (see `METRICS` for range and direction),
-        `identical`, and `error`, the reason why there are no numbers. `attrs["signatures"]` says what made them.
+        One row per pair, in order: `reference`, `image`, other columns of the list or pattern, one number per metric
+        (see `METRICS` for range and direction), `identical`, `content` (16 digits that stand for both files' bytes), and
+        `error`, the reason why there is no number. `attrs["signatures"]` says what made them, `attrs["notes"]` what
+        was handled on the way.
 
     Raises:
         FileNotFoundError: If a path does not exist.
-        ValueError: If a metric or device is unknown, there is nothing to compare, or names are unmatched.
+        ValueError: If an argument has no such value, there is nothing to compare, or names are unmatched.
+        TypeError: If `metrics` is one text instead of a list.
         ImportError: If pandas is not installed.
 
     Example:
@@ -57,22 +73,52 @@ def compare(
         >>> table.psnr.round(2).tolist()
         [31.62, 29.03, 26.87, 25.15]
     """
-    import pandas as pd
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError('compare() needs pandas: pip install "lpips_lite[compare]"') from error
 
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown or isinstance(metrics, str):
-        raise ValueError(f"metrics={metrics!r}: expected a list of names among {', '.join(METRICS)}")
-    if images is None:
-        pairing = read_pairs(Path(reference))
-    else:
-        listed = [images] if isinstance(images, (str, os.PathLike)) else images
-        pairing = find_pairs(Path(reference), [Path(image) for image in listed])
+    if isinstance(metrics, str):
+        raise TypeError(f"metrics={metrics!r}: expected a list, like [{metrics!r}]")
+    specs = parse_metrics(metrics)
+    settings = Settings(resize, background, max_pixels, device, precision, batch_size, workers)
+    pairing = _find(reference, images, ref_pattern, image_pattern)
     if pairing.unmatched and not allow_unmatched:
-        count, first = len(pairing.unmatched), shown(pairing.unmatched[0])
-        raise ValueError(f"{count} images have no partner in the other folder, like {first}; or allow_unmatched=True")
-    settings = Settings(resize, device, batch_size, workers, precision)
-    measures = build_measures(metrics, settings)
-    rows = [row for _, row in measure_pairs(pairing.pairs, measures, settings)]
-    table = pd.DataFrame(rows, columns=["reference", "image", *measures, "identical", "error"])
-    table.attrs["signatures"] = {name: measure.signature for name, measure in measures.items()}
+        first = f"{len(pairing.unmatched)} images have no partner, like {printable(pairing.unmatched[0])}"
+        raise ValueError("; ".join([first, *pairing.notes, "or allow_unmatched=True"]))
+    carried = list(pairing.pairs[0].columns) if pairing.pairs else []
+    check_columns(carried, [spec.text for spec in specs])
+    loaded = load_metrics(specs, settings)
+    rows, notes = [], dict.fromkeys(pairing.notes)
+    for decoded, row in measure_pairs(pairing.pairs, loaded, settings, Reader(background, max_pixels)):
+        rows.append(row)
+        notes |= dict.fromkeys(decoded.notes)
+    table = pd.DataFrame(rows, columns=[*PATHS, *carried, *loaded, *MADE])
+    table.attrs["signatures"] = {name: metric.signature for name, metric in loaded.items()}
+    table.attrs["notes"] = list(notes)
     return table
+
+
+def _find(
+    reference: File | None,
+    images: File | Sequence[File] | None,
+    ref_pattern: str | None,
+    image_pattern: str | None,
+) -> Pairing:
+    """Return the pairs that the arguments name."""
+    listed = [images] if isinstance(images, (str, os.PathLike)) else list(images or [])
+    paths = [Path(image) for image in listed]
+    if ref_pattern is not None and image_pattern is not None:
+        folders = [None if reference is None else Path(reference), *(paths or [None])]
+        if len(folders) != 2 or (folders[0] is None) != (folders[1] is None):
+            raise ValueError(f"images={images!r}: expected with patterns two folders, or neither")
+        return match_patterns(ref_pattern, image_pattern, folders[0], folders[1])
+    if ref_pattern is not None or image_pattern is not None:
+        raise ValueError("ref_pattern and image_pattern: expected both or neither")
+    if reference is None:
+        raise ValueError("reference=None: expected an image, a folder or a list, or ref_pattern and image_pattern")
+    if images is None:
+        return read_pairs(Path(reference))
+    if not paths:
+        raise ValueError("images=[]: expected at least one image")
+    return find_pairs(Path(reference), paths)

@@ -1,73 +1,207 @@
-"""Pictures of the distance: a map and its image in, a captioned heatmap out."""
+"""Heatmaps as files: measured pairs in; one picture for each out, which tells what it was made of.
+
+The sink of `--heatmap`; `drawing.py` makes the pictures. A PNG carries text chunks: the program, the signatures of the
+metrics, the content of the pair and whether the map lies over the image. By these a later run knows what it need not draw
+again, and what it must not replace.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-from cmap import Colormap
-from PIL import Image, ImageDraw, ImageFont
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
-COLORMAP = "inferno"  # perceptually uniform: equal steps of distance look equal
-SMALLEST_SIDE = 256  # smaller maps are enlarged, so that the caption fits
-MARGIN, BAR, FONT_SIZE, TICKS = 12, 16, 14, 4
+from lpips_lite.files.decoding import Decoded
+from lpips_lite.files.drawing import heatmap
+from lpips_lite.files.names import printable
+from lpips_lite.files.outputs import is_special
+from lpips_lite.files.pairs import Pair
+from lpips_lite.files.results import Row
+
+DrawMap = Callable[[Decoded], tuple[str, Tensor]]  # the metric's name, and its map (H, W) on the CPU
+
+SOFTWARE = "lpips_lite"
+LONGEST_NAME = 200  # bytes of a file's name without its ending; file systems allow 255 with everything
 
 
-def heatmap(distance_map: Tensor, image: Tensor, caption: str, *, overlay: bool = False) -> Image.Image:
-    """Draw where two images differ, with a scale bar from 0 to the map's maximum.
+def is_picture_file(text: str) -> bool:
+    """Say whether a target of heatmaps, as it was typed, means one file rather than a folder.
+
+    A folder is what exists as one, ends in a slash, or has no suffix of a format that Pillow writes colour pictures in.
+    """
+    if text.endswith(("/", os.sep)) or Path(text).is_dir():
+        return False
+    return _writes_color(Path(text).suffix.lower())
+
+
+@cache
+def _writes_color(suffix: str) -> bool:
+    name = Image.registered_extensions().get(suffix)
+    try:
+        Image.new("RGB", (8, 8)).save(io.BytesIO(), name)
+    except (OSError, KeyError, ValueError):  # no such format, one that is only read, or one without colours
+        return False
+    return True
+
+
+def foreign(paths: Iterable[Path]) -> list[Path]:
+    """Return those of the paths at which something lies that is no heatmap of this program."""
+    return [path for path in paths if path.exists() and _text_chunks(path).get("Software") != SOFTWARE]
+
+
+def draw_measured(draw: DrawMap, row: Row, decoded: Decoded) -> tuple[str, Tensor] | None:
+    """Return a metric's name and its map of a pair, or `None` if that metric has refused the pair.
+
+    Raises:
+        ValueError, RuntimeError: If there is no map although the row has no error.
+    """
+    try:
+        name, values = draw(decoded)
+    except (ValueError, RuntimeError):
+        if row["error"] is None:
+            raise
+        return None  # the row says why
+    return None if row[name] is None else (name, values)
+
+
+class Heatmaps:
+    """The sink that draws one heatmap for each measured pair.
 
     Args:
-        distance_map: (H, W), ≥ 0.
-        image: The image that was compared, (3, H, W) in [0, 1].
-        caption: One line above the picture.
-        overlay: Draw the map over the image in gray, the more opaque the larger the distance.
-
-    Returns:
-        An RGB picture with caption and scale bar around the map.
+        target: A folder, in which each pair's name is that of its picture; or the file for a single pair.
+        is_folder: Which of them; `is_picture_file` tells.
+        draw: Decoded pair -> a metric's name and its map.
+        overlay: Draw the map over the image in gray.
+        signatures: What makes the numbers of each metric.
     """
-    values = distance_map.detach().float().cpu().numpy()
-    largest = float(values.max())
-    share = values / largest if largest > 0 else values
-    colors = Colormap(COLORMAP)(share)[..., :3]
-    if overlay:
-        gray = image.detach().float().cpu().mean(dim=0).numpy()[..., None]
-        opacity = (0.2 + 0.8 * share)[..., None]
-        colors = (1 - opacity) * gray + opacity * colors
-    return _frame(_to_picture(colors), caption, largest)
+
+    def __init__(
+        self, target: Path, is_folder: bool, draw: DrawMap, overlay: bool, signatures: Mapping[str, str]
+    ) -> None:
+        self.target, self.is_folder, self.draw, self.overlay = target, is_folder, draw, overlay
+        self._made_by = printable("; ".join(f"{name}: {signature}" for name, signature in signatures.items()))
+
+    def paths(self, pairs: Sequence[Pair]) -> list[Path]:
+        """Return the path that is written for each pair."""
+        return [self._path(pair) for pair in pairs]
+
+    def check(self, pairs: Sequence[Pair]) -> None:
+        """Check that the pictures can be written, and replace nothing but older heatmaps.
+
+        Raises:
+            ValueError: If there are several pairs for one file.
+            NotADirectoryError: If a file lies where a folder is needed.
+            FileExistsError: If something else lies where a heatmap is to go in a folder.
+        """
+        target = printable(self.target)
+        if not self.is_folder and len(pairs) > 1:
+            raise ValueError(f"heatmap {target}: there are {len(pairs)} pairs; expected a folder, not a file")
+        paths = self.paths(pairs)
+        for folder in {path.parent for path in paths}:
+            nearest = next(ancestor for ancestor in (folder, *folder.absolute().parents) if ancestor.exists())
+            if not nearest.is_dir():
+                raise NotADirectoryError(
+                    f"heatmap {target}: {printable(nearest)} is a file; expected a folder, or a picture like heat.png"
+                )
+        others = foreign(paths) if self.is_folder else []
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            raise FileExistsError(
+                f"heatmap {target}: {printable(others[0])}{more} would be replaced and is no heatmap of this program; "
+                f"expected another folder"
+            )
+
+    def has(self, pair: Pair, content: str | None) -> bool:
+        """Say whether a pair's heatmap is there, whole, and made of this content in this way."""
+        path = self._path(pair)
+        if content is None or not self._chunks(content).items() <= _text_chunks(path).items():
+            return False
+        try:
+            with PngImageFile(path) as picture:
+                picture.verify()  # every checksum up to the end of the file
+        except (OSError, SyntaxError, ValueError):
+            return False
+        return True
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Draw a pair that was measured.
+
+        Raises:
+            OSError: If the picture cannot be written.
+        """
+        if decoded is None or decoded.image is None:
+            return
+        drawn = draw_measured(self.draw, row, decoded)
+        if drawn is None:
+            return
+        name, values = drawn
+        caption = f"{printable(decoded.pair.image.name)}   {name} {row[name]:.4f}"
+        picture = heatmap(values, decoded.image, caption, overlay=self.overlay)
+        path = self._path(decoded.pair)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, self._encode(picture, path.suffix, row["content"]))
+
+    def finish(self) -> None:
+        """Nothing is left to do: each heatmap was written when its pair came."""
+
+    def _path(self, pair: Pair) -> Path:
+        if not self.is_folder:
+            return self.target
+        return self.target / ("/".join(map(_short, pair.name.split("/"))) + ".png")
+
+    def _chunks(self, content: str) -> dict[str, str]:
+        return {
+            "Software": SOFTWARE,
+            "Signature": self._made_by,
+            "Content": content,
+            "Overlay": "yes" if self.overlay else "no",
+        }
+
+    def _encode(self, picture: Image.Image, suffix: str, content: str | None) -> bytes:
+        file, texts = io.BytesIO(), PngInfo()
+        for key, text in self._chunks(content or "").items():
+            texts.add_text(key, text)
+        style = Image.registered_extensions()[suffix.lower()]
+        picture.save(file, style, **({"pnginfo": texts} if style == "PNG" else {}))
+        return file.getvalue()
 
 
-def colorize(values: np.ndarray) -> Image.Image:
-    """Draw a map (H, W), ≥ 0, in the colours of `heatmap`, without frame, from 0 to its own maximum."""
-    largest = float(values.max())
-    colors = Colormap(COLORMAP)(values / largest if largest > 0 else values)[..., :3]
-    return Image.fromarray((colors * 255).round().astype(np.uint8))
+def _short(part: str) -> str:
+    """Return a part of a name that file systems accept; a cut one ends in a fingerprint of the whole."""
+    data = os.fsencode(part)
+    if len(data) <= LONGEST_NAME:
+        return part
+    fingerprint = hashlib.sha256(data).hexdigest()[:16]
+    return f"{data[: LONGEST_NAME - 17].decode('utf-8', 'ignore')}~{fingerprint}"
 
 
-def _to_picture(colors: np.ndarray) -> Image.Image:
-    picture = Image.fromarray((np.clip(colors, 0, 1) * 255).round().astype(np.uint8))
-    factor = -(-SMALLEST_SIDE // min(picture.size))  # rounded up
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+def _text_chunks(path: Path) -> dict[str, str]:
+    """Return the texts at the start of a PNG; nothing if it is none."""
+    try:
+        with PngImageFile(path) as picture:  # not Image.open, which warns of large pictures
+            return {key: text for key, text in picture.info.items() if isinstance(text, str)}
+    except (OSError, SyntaxError, ValueError):
+        return {}
 
 
-def _frame(picture: Image.Image, caption: str, largest: float) -> Image.Image:
-    """Put the caption above a picture and the scale bar to its right."""
-    font = ImageFont.load_default(FONT_SIZE)
-    labels = [f"{largest * tick / TICKS:.3g}" for tick in range(TICKS + 1)]
-    label_width = round(max(font.getlength(label) for label in labels))
-    top, left = 2 * MARGIN + FONT_SIZE, MARGIN
-    bar_left = left + picture.width + MARGIN
-    width = max(bar_left + BAR + 8 + label_width, left + round(font.getlength(caption))) + MARGIN
-    canvas = Image.new("RGB", (width, top + picture.height + MARGIN), "white")
-    draw = ImageDraw.Draw(canvas)
-    draw.text((left, MARGIN - 2), caption, "black", font)
-    canvas.paste(picture, (left, top))
-    scale = Colormap(COLORMAP)(np.linspace(1, 0, picture.height))[:, None, :3]
-    canvas.paste(_to_strip(scale), (bar_left, top))
-    for tick, label in enumerate(labels):
-        y = top + (picture.height - 1) * (1 - tick / TICKS)
-        draw.line((bar_left + BAR, y, bar_left + BAR + 3, y), "black")
-        draw.text((bar_left + BAR + 7, y), label, "black", font, anchor="lm")
-    return canvas
-
-
-def _to_strip(scale: np.ndarray) -> Image.Image:
-    return Image.fromarray((np.repeat(scale, BAR, axis=1) * 255).round().astype(np.uint8))
+def _write(path: Path, data: bytes) -> None:
+    """Write a picture in one step, so that a kill leaves either the old one or the whole new one."""
+    real = Path(os.path.realpath(path))
+    if is_special(real):
+        real.write_bytes(data)
+        return
+    partial = real.with_name(f".{hashlib.sha256(os.fsencode(real.name)).hexdigest()[:16]}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(real)
+    except OSError as error:  # of a full disk, say, which does not tell the path
+        raise OSError(error.errno, error.strerror, printable(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -5,89 +5,92 @@ Pairs of one size share a batch, whatever stands between them, and a reference t
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
-from lpips_lite.catalog import METRICS, Measure
+from lpips_lite.catalog import LoadedMetric, MetricSpec, may_be_infinite
 from lpips_lite.encoding import Encoding
-from lpips_lite.files.decoding import Decoded, Resize, decode
-from lpips_lite.files.pairs import Pair, shown
-from lpips_lite.files.results import Row
+from lpips_lite.files.decoding import Decoded, decode
+from lpips_lite.files.names import first_line, path_text, printable
+from lpips_lite.files.pairs import Pair
+from lpips_lite.files.reading import Reader
+from lpips_lite.files.results import Row, arrange
+from lpips_lite.files.settings import Settings
 from lpips_lite.images import to_float
 
 CHUNK_PAIRS = 64  # looked at together to fill batches
-CHUNK_BYTES = 2**28
+CHUNK_BYTES = 2**27
 CPU_PIXELS = 2**18  # of one side of a batch on a CPU, whose caches larger ones overrun
 ACCELERATOR_PIXELS = 2**23
 KEPT_PIXELS = 2**20  # of a reference whose features are kept; those of a larger one would fill the memory
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How pairs are measured.
-
-    Attributes:
-        resize: "no" · "ref", to the reference's size · (height, width).
-        device: Where to compute.
-        batch_size: Pairs in a batch at most.
-        workers: Threads that decode.
-        precision: "fp32" · "bf16", under autocast.
-    """
-
-    resize: Resize = "no"
-    device: str = "cpu"
-    batch_size: int = 8
-    workers: int = 2
-    precision: str = "fp32"
-
-    def suffix(self) -> str:
-        """Return what the settings add to a signature."""
-        size = "x".join(map(str, reversed(self.resize))) if isinstance(self.resize, tuple) else self.resize
-        return ("" if size == "no" else f" resize={size}") + ("" if self.precision == "fp32" else " precision=bf16")
+Metrics = Mapping[str, LoadedMetric]  # by canonical text
 
 
-def build_measures(names: Iterable[str], settings: Settings) -> dict[str, Measure]:
+def load_metrics(specs: Iterable[MetricSpec], settings: Settings) -> dict[str, LoadedMetric]:
     """Load each metric onto the device; its signature tells the settings, too.
 
     Raises:
-        ValueError: If the device is not usable.
+        ValueError: If the device is not usable, or a weight file is wrong.
+        FileNotFoundError: If weights are neither on disk nor downloadable.
     """
-    device = settings.device
+    check_device(settings)
+    loaded = {spec.text: spec.load(settings.device) for spec in specs}
+    return {text: metric._replace(signature=metric.signature + settings.suffix()) for text, metric in loaded.items()}
+
+
+def check_device(settings: Settings) -> None:
+    """Check that something can be computed on the device.
+
+    Raises:
+        ValueError: If not.
+    """
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {device}: not usable on this machine ({reason}); --device cpu always is") from error
-    measures = {name: METRICS[name].build(device) for name in names}
-    return {name: m._replace(signature=m.signature + settings.suffix()) for name, m in measures.items()}
+        (torch.zeros(1, device=settings.device) + 1).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        device, always = settings.spell("device", settings.device), settings.spell("device", "cpu")
+        raise ValueError(f"{device}: not usable on this machine ({first_line(error)}); {always} always is") from error
 
 
 def measure_pairs(
-    pairs: Iterable[Pair], measures: Mapping[str, Measure], settings: Settings
+    pairs: Iterable[Pair], metrics: Metrics, settings: Settings, reader: Reader
 ) -> Iterator[tuple[Decoded, Row]]:
     """Decode and measure pairs, and yield each with its row, in order."""
-    measurer = Measurer(measures, settings)
-    for chunk in _chunks(decode(pairs, settings.resize, settings.workers)):
+    measurer = Measurer(metrics, settings)
+    for chunk in _chunks(decode(pairs, settings, reader)):
         yield from zip(chunk, measurer.measure(chunk), strict=True)
+        chunk.clear()  # else it would be held while the next one is read
+
+
+def map_of(decoded: Decoded, metrics: Metrics, settings: Settings) -> tuple[str, Tensor]:
+    """Return the name of the first metric that has a map, and its map of a pair, (H, W) on the CPU.
+
+    Raises:
+        ValueError: If the metric refuses the pair.
+    """
+    assert decoded.image is not None
+    assert decoded.reference is not None
+    x, y = (to_float(side)[None].to(settings.device) for side in (decoded.image, decoded.reference))
+    name, distance_map = next((text, m.distance_map) for text, m in metrics.items() if m.distance_map)
+    with torch.inference_mode(), _cast(settings):
+        return name, distance_map(x, y)[0, 0].float().cpu()
 
 
 class Measurer:
     """Metrics at work on chunks of decoded pairs; remembers the last reference that repeats."""
 
-    def __init__(self, measures: Mapping[str, Measure], settings: Settings) -> None:
-        self.measures, self.settings = measures, settings
+    def __init__(self, metrics: Metrics, settings: Settings) -> None:
+        self.metrics, self.settings = metrics, settings
         self._kept: dict[str, tuple[object, Encoding]] = {}  # by metric: what the encoding is of, and the encoding
 
     def measure(self, chunk: Sequence[Decoded]) -> Iterator[Row]:
         """Yield the pairs' rows in order, each as soon as all before it are done; errors are rows, too."""
-        rows: list[Row] = [
-            {"reference": shown(d.pair.reference), "image": shown(d.pair.image), "error": d.error} for d in chunk
-        ]
+        rows = [_start_row(decoded) for decoded in chunk]
         uses = Counter(decoded.pair.reference for decoded in chunk)
         done = [decoded.error is not None for decoded in chunk]
         next_row = 0
@@ -98,56 +101,77 @@ class Measurer:
             for position in positions:
                 done[position] = True
             while next_row < len(done) and done[next_row]:
-                yield _ordered(rows[next_row], self.measures)
+                yield arrange(rows[next_row], self.metrics)
                 next_row += 1
-        yield from (_ordered(row, self.measures) for row in rows[next_row:])
+        yield from (arrange(row, self.metrics) for row in rows[next_row:])
 
     def _measure_batch(self, batch: Sequence[Decoded], rows: Sequence[Row], repeats: bool) -> None:
-        """Fill in the rows of equally large pairs."""
-        for row, decoded in zip(rows, batch, strict=True):
-            row["identical"] = _identical(decoded)
-        cast = torch.autocast(torch.device(self.settings.device).type, dtype=torch.bfloat16)
-        for name, measure in self.measures.items():
-            try:
-                with torch.inference_mode(), cast if self.settings.precision == "bf16" else nullcontext():
-                    values = self._distances(name, measure, batch, repeats)
-            except ValueError as error:  # too small, say
-                for row in rows:
-                    row["error"] = row["error"] or f"{row['image']}: {name}: {error}"
-                continue
-            for row, value in zip(rows, values.tolist(), strict=True):
-                row[name] = float(f"{value:.7g}")  # which is all that float32 has
+        """Fill in the rows of equally large pairs; a metric that refuses a pair leaves its reason."""
+        for name, metric in self.metrics.items():
+            for row, decoded, value in zip(rows, batch, self._values(name, metric, batch, repeats), strict=True):
+                if isinstance(value, float):
+                    row[name] = value
+                else:
+                    reason = f"{printable(decoded.pair.image)}: {name}: {value}"
+                    row["error"] = f"{row['error']}; {reason}" if row["error"] else reason
 
-    def _distances(self, name: str, measure: Measure, batch: Sequence[Decoded], repeats: bool) -> Tensor:
+    def _values(self, name: str, metric: LoadedMetric, batch: Sequence[Decoded], repeats: bool) -> list[float | str]:
+        """Return a number for each pair, or the reason why there is none."""
+        try:
+            with torch.inference_mode(), _cast(self.settings):
+                values = self._distances(name, metric, batch, repeats).tolist()
+        except ValueError as error:  # too small, say
+            return [str(error)] * len(batch)
+        except (MemoryError, RuntimeError) as error:  # the latter from torch, out of memory for the most part
+            reason = first_line(error)
+        else:
+            return [_number(name, value) for value in values]
+        if len(batch) > 1:  # alone a pair may find room
+            return [value for decoded in batch for value in self._values(name, metric, [decoded], repeats)]
+        return [f"cannot be computed here ({reason})"]
+
+    def _distances(self, name: str, metric: LoadedMetric, batch: Sequence[Decoded], repeats: bool) -> Tensor:
         """Compare a batch, with as few references encoded as there are.
 
         Images that are compared pass the tower in batches of one size: then equal ones are at a distance of exactly 0.
         """
         x, y = self._stack(decoded.image for decoded in batch), self._stack(decoded.reference for decoded in batch)
-        if not (repeats and measure.encode and measure.distance and x[0, 0].numel() <= KEPT_PIXELS):
-            return measure.compute(x, y)
+        if not (repeats and metric.encode and metric.distance and x[0, 0].numel() <= KEPT_PIXELS):
+            return metric.compute(x, y)
         if len(batch) == 1:
             what = batch[0].pair.reference, y.shape
             if self._kept.get(name, (None,))[0] != what:
-                self._kept[name] = what, measure.encode(y)
-            return measure.distance(measure.encode(x), self._kept[name][1])
+                self._kept[name] = what, metric.encode(y)
+            return metric.distance(metric.encode(x), self._kept[name][1])
         places = {decoded.pair.reference: place for place, decoded in enumerate(batch)}
-        both = measure.encode(torch.cat([to_float(x), to_float(y[list(places.values())])]))
+        both = metric.encode(torch.cat([to_float(x), to_float(y[list(places.values())])]))
         index = [len(x) + list(places).index(decoded.pair.reference) for decoded in batch]
         references = Encoding(tuple(f[index] for f in both.features), both.size, both.signature)
-        return measure.distance(both[: len(x)], references)
+        return metric.distance(both[: len(x)], references)
 
     def _stack(self, images: Iterable[Tensor | None]) -> Tensor:
-        return torch.stack([image for image in images if image is not None]).to(self.settings.device)
+        found = [image for image in images if image is not None]
+        stacked = found[0][None] if len(found) == 1 else torch.stack(found)  # one alone is not copied
+        return stacked.to(self.settings.device)
 
 
-def _identical(decoded: Decoded) -> bool:
-    image, reference = decoded.image, decoded.reference
-    assert image is not None
-    assert reference is not None
-    if image.dtype == reference.dtype:
-        return torch.equal(image, reference)
-    return torch.equal(to_float(image), to_float(reference))
+def _start_row(decoded: Decoded) -> Row:
+    paths = {"reference": path_text(decoded.pair.reference), "image": path_text(decoded.pair.image)}
+    made = {"identical": decoded.identical, "content": decoded.content, "error": decoded.error}
+    return {**paths, **decoded.pair.columns, **made}
+
+
+def _number(name: str, value: float) -> float | str:
+    """Return a value with the digits that float32 has; infinity only where the metric's range includes it."""
+    if math.isnan(value) or (math.isinf(value) and not may_be_infinite(name)):
+        return f"gave {value}, which is no result"
+    return float(f"{value:.7g}")
+
+
+def _cast(settings: Settings) -> AbstractContextManager[object]:
+    if settings.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(torch.device(settings.device).type, dtype=torch.bfloat16)
 
 
 def _batches(chunk: Sequence[Decoded], settings: Settings) -> list[list[int]]:
@@ -165,14 +189,6 @@ def _batches(chunk: Sequence[Decoded], settings: Settings) -> list[list[int]]:
         for key, positions in groups.items()
         for start in range(0, len(positions), sizes[key])
     )
-
-
-def _ordered(row: Row, measures: Mapping[str, Measure]) -> Row:
-    """Return a row with its columns in order; a pair with an error has no numbers."""
-    numbers = {name: None if row["error"] else row[name] for name in measures}
-    identical = None if row["error"] else row["identical"]
-    paths = {"reference": row["reference"], "image": row["image"]}
-    return {**paths, **numbers, "identical": identical, "error": row["error"]}
 
 
 def _chunks(stream: Iterator[Decoded]) -> Iterator[list[Decoded]]:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+RESULT_COLUMNS = ("reference", "image", "identical", "content", "error", "signature")  # never names of other columns
+MADE_SUFFIX = ".png"  # of the files that are made under unique names
 
 _ESCAPED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of characters, line separators
-_REORDERING = {*"\u200e\u200f\u061c", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
+_REORDERING = {*"\u200e\u200f\u061c", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x2070))}
+_HALVES = re.compile("[\ud800-\udfff]")  # with which Python stands for bytes of a name that are no text
+_LONGEST = 230  # bytes of a last part; file systems allow 255, and a number and a suffix are added
 
 
-def path_text(path: Path) -> str:
-    """Return a path as text for files of results, whatever bytes are in its name."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def path_text(path: Path | str) -> str:
+    r"""Return a path as text for files of results; bytes in its name that are no text become `\xff`."""
+    return _HALVES.sub(_escape_byte, str(path))
+
+
+def _escape_byte(half: re.Match[str]) -> str:
+    code = ord(half[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def printable(name: Path | str) -> str:
     """Return a name for people: what would move the cursor, or turn the text around, is escaped."""
-    text = path_text(name) if isinstance(name, Path) else name
-    return "".join(_escape(character) for character in text)
+    return "".join(_escape(character) for character in path_text(name))
 
 
 def _escape(character: str) -> str:
@@ -29,27 +38,47 @@ def _escape(character: str) -> str:
     return character
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or else its kind."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def same_name(name: str) -> str:
     """Return the form in which names are compared: composed, as macOS and Linux may store the same one differently."""
     return unicodedata.normalize("NFC", name)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Return a name for each file to be made, none twice even where upper and lower case are one.
+    """Return a relative path for each file to be made, none twice even where upper and lower case are one.
 
-    Names that are alone stay as they are; the others get a number in front.
+    Names that are alone stay as they are; the others get a number in front. So does a name that, with the suffix of the
+    files that are made, is also the folder of another: `a` beside `a.png/b`.
     """
+    names = [_inside(name) for name in names]
     keys = [same_name(name).casefold() for name in names]
+    folders = {folder for parent in {key.rpartition("/")[0] for key in keys} for folder in _with_parents(parent)}
     count = Counter(keys)
-    digits = max(3, len(str(len(names))))
-    taken = {key for key in keys if count[key] == 1}
+    alone = {key for key in count if count[key] == 1 and key + MADE_SUFFIX not in folders}
+    taken, digits = set(alone), max(3, len(str(len(names))))
     result = []
     for number, (name, key) in enumerate(zip(names, keys, strict=True), start=1):
-        if count[key] > 1:
+        if key not in alone:
             folder, slash, last = name.rpartition("/")
             name = f"{folder}{slash}{number:0{digits}}_{last}"
-            while same_name(name).casefold() in taken:
+            while (key := same_name(name).casefold()) in taken or key + MADE_SUFFIX in folders:
                 name += "_"
-            taken.add(same_name(name).casefold())
+            taken.add(key)
         result.append(name)
     return result
+
+
+def _inside(name: str) -> str:
+    """Return a name as the path of something inside a folder: not absolute, no `..`, not empty, not too long."""
+    *folders, last = [part for part in path_text(name).split("/") if part not in ("", ".", "..")] or ["unnamed"]
+    if len(last) > _LONGEST // 4:  # only then it may have so many bytes
+        last = last.encode()[:_LONGEST].decode(errors="ignore")
+    return "/".join((*folders, last))
+
+
+def _with_parents(folder: str) -> list[str]:
+    return [folder, *map(str, PurePosixPath(folder).parents)]

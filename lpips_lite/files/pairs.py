@@ -1,26 +1,50 @@
-"""Which files are compared with which: paths in, pairs out."""
+"""Which files are compared with which: paths in, pairs out.
+
+First room of `files/`, with `folders.py`, `lists.py` and `patterns.py` at its side; `decoding.py` reads the pairs.
+"""
 
 from __future__ import annotations
 
-import csv
 import glob
 import os
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from types import MappingProxyType
 
-from PIL import Image
+from lpips_lite.files.folders import find_images, split_suffix
+from lpips_lite.files.lists import STANDARD_INPUT, read_list
+from lpips_lite.files.names import path_text, printable, unique_names
+from lpips_lite.files.patterns import match, read_pattern, without_partner
+from lpips_lite.files.proposals import propose_patterns
+from lpips_lite.files.settings import Spelling, python_spelling
+
+NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A reference, an image to compare with it, and a name for what is made of them, unique in its list."""
+    """A reference, an image to compare with it, and what else is known about them.
+
+    Attributes:
+        reference: A file, or `-` for standard input.
+        image: Likewise.
+        name: For what is made of them: a relative path without suffix, unique in its list.
+        columns: Of a list or a pattern; go into results.
+    """
 
     reference: Path
     image: Path
     name: str
+    columns: Mapping[str, str] = field(default_factory=lambda: NO_COLUMNS, hash=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.columns, MappingProxyType):
+            object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
+
+    def __reduce__(self) -> tuple[type[Pair], tuple[Path, Path, str, dict[str, str]]]:
+        return Pair, (self.reference, self.image, self.name, dict(self.columns))  # a proxy cannot be pickled
 
 
 @dataclass(frozen=True)
@@ -29,116 +53,178 @@ class Pairing:
 
     Attributes:
         pairs: In order of the arguments, of a list's rows, or of relative names.
-        unmatched: Images in one folder that have no partner in the other.
-        ignored: Files in the folders that are not images by their suffix.
+        unmatched: Images on one side that have no partner on the other.
+        ignored: What lies in the folders, but is no image by its name, or cannot be entered or read.
+        notes: What should be said about it.
+        folders: That were searched as a whole, so that what is written into them would be found the next time.
+        sources: Lists that were read.
     """
 
     pairs: list[Pair]
-    unmatched: list[Path]
-    ignored: list[Path]
+    unmatched: list[Path] = field(default_factory=list)
+    ignored: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    sources: list[Path] = field(default_factory=list)
 
 
-def find_pairs(reference: Path, images: Sequence[Path]) -> Pairing:
+def find_pairs(reference: Path, images: Sequence[Path], *, spell: Spelling = python_spelling) -> Pairing:
     """Pair one reference with each image, or two folders by relative name without suffix.
 
-    Patterns like `out/*.png` that name no file stand for the files they match, sorted.
+    Patterns like `out/*.png` that name no file stand for the files they match, sorted; `-` stands for standard input.
+
+    Args:
+        reference: A file or a folder.
+        images: Files, or one folder.
+        spell: Argument and value -> how messages name them.
+
+    Returns:
+        The pairs. What only one folder has is unmatched; the notes may propose patterns that pair it.
 
     Raises:
         FileNotFoundError: If a path does not exist, or a pattern matches nothing.
+        OSError: If a folder cannot be read.
         ValueError: If folders and files are mixed, a folder holds no image, or a name stands for two files.
     """
     images = [path for image in images for path in _expand(image)]
-    missing = [shown(path) for path in (reference, *images) if not path.exists()]
+    if not images:
+        raise ValueError(f"{printable(reference)}: nothing to compare with it; expected at least one image")
+    missing = [path for path in dict.fromkeys((reference, *images)) if path != STANDARD_INPUT and not path.exists()]
     if missing:
-        raise FileNotFoundError(f"no such file or folder: {', '.join(missing)}")
+        raise FileNotFoundError(f"no such file or folder: {', '.join(map(printable, missing))}")
     folders = [path for path in (reference, *images) if path.is_dir()]
     if not folders:
-        return Pairing(_name([(reference, image) for image in images]), [], [])
+        return Pairing(_named([(reference, image) for image in images], [_stem(image) for image in images]))
     if len(folders) != 2 or len(images) != 1:
-        raise ValueError(f"{shown(folders[0])} is a folder; expected either files only, or exactly two folders")
-    (left, ignored_left), (right, ignored_right) = (_images_by_name(folder) for folder in folders)
-    return Pairing(
-        [Pair(left[name], right[name], name) for name in sorted(left.keys() & right.keys())],
-        [side[name] for name in sorted(left.keys() ^ right.keys()) for side in (left, right) if name in side],
-        ignored_left + ignored_right,
-    )
+        raise ValueError(f"{printable(folders[0])} is a folder; expected either files only, or exactly two folders")
+    return _pair_folders(reference, images[0], spell)
 
 
-def find_all_pairs(folder: Path) -> Pairing:
+def find_all_pairs(folder: Path, *, spell: Spelling = python_spelling) -> Pairing:
     """Pair every image of a folder with every later one, in order of relative names.
 
     Raises:
+        FileNotFoundError: If there is no such folder.
+        OSError: If it cannot be read.
         ValueError: If it is not a folder with at least two images, or a name stands for two files.
     """
     if not folder.is_dir():
-        raise ValueError(f"{shown(folder)}: expected a folder")
-    found, ignored = _images_by_name(folder)
-    if len(found) < 2:
-        raise ValueError(f"{shown(folder)}: one image; expected at least two")
-    both = combinations(sorted(found), 2)
-    return Pairing([Pair(found[a], found[b], f"{a}_{b.replace('/', '_')}") for a, b in both], [], ignored)
+        if folder.exists():
+            raise NotADirectoryError(f"{printable(folder)}: is a file; expected a folder")
+        raise FileNotFoundError(f"{printable(folder)}: no such folder")
+    found = find_images(folder, spell=spell)
+    if len(found.by_name) < 2:
+        raise ValueError(f"{printable(folder)}: one image; expected at least two")
+    both = list(combinations(found.by_name, 2))
+    files = [(found.by_name[a], found.by_name[b]) for a, b in both]
+    pairs = _named(files, [f"{a}_{b.replace('/', '_')}" for a, b in both])
+    return Pairing(pairs, ignored=found.ignored, notes=found.notes, folders=[folder])
 
 
 def read_pairs(table: Path) -> Pairing:
-    """Read a CSV with the columns `reference` and `image`, paths relative to its folder.
+    """Read a CSV with the columns `reference` and `image`; its other columns are carried into results.
+
+    Args:
+        table: A file, which paths are relative to; `-` for standard input, or a pipe, whose paths are relative to the
+            working folder.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a column or a cell is missing, or there is no row.
+        ValueError: If it is no such list, a cell is missing, or there is no row.
     """
-    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
-        absent = [column for column in ("reference", "image") if column not in (reader.fieldnames or [])]
-        if absent:
-            raise ValueError(f"{shown(table)}: no column {absent[0]!r}; expected the columns reference and image")
-        rows = []
-        for row in reader:
-            if not (row["reference"] and row["image"]):
-                raise ValueError(f"{shown(table)}, line {reader.line_num}: expected a reference and an image")
-            rows.append((table.parent / row["reference"], table.parent / row["image"]))
-    if not rows:
-        raise ValueError(f"{shown(table)}: no pairs; expected at least one row")
-    return Pairing(_name(rows), [], [])
+    lines, notes = read_list(table)
+    files = [(line.reference, line.image) for line in lines]
+    pairs = _named(files, [line.image.stem for line in lines], [line.columns for line in lines])
+    source = Path("/dev/stdin") if table == STANDARD_INPUT else table
+    return Pairing(pairs, notes=notes, sources=[source])
 
 
-def shown(path: Path) -> str:
-    """Return a path as text that can be printed and written, whatever bytes are in its name."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def match_patterns(
+    ref_pattern: str,
+    image_pattern: str,
+    reference_folder: Path | None = None,
+    image_folder: Path | None = None,
+    *,
+    spell: Spelling = python_spelling,
+) -> Pairing:
+    """Pair the files that fit two patterns by the fields that both patterns have.
+
+    Args:
+        ref_pattern: Like "gt/{name}.png". `{field}` stands for one or more characters of the name of a file or folder,
+            `*`, `?` and `**` for what they do in a shell; the rest is literal.
+        image_pattern: Like "out/{method}/{name}x4.*". Its own fields give a reference several images.
+        reference_folder: Where `ref_pattern` is relative to; None: the working folder.
+        image_folder: Likewise.
+        spell: Argument and value -> how messages name them.
+
+    Returns:
+        The pairs, in order of references; all fields are columns.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        OSError: If a folder cannot be read.
+        ValueError: If a text is no pattern, fits nothing, shares no field with the other, or leaves a choice.
+    """
+    left = read_pattern(ref_pattern, reference_folder, spell("ref_pattern", ref_pattern))
+    right = read_pattern(image_pattern, image_folder, spell("image_pattern", image_pattern))
+    shared = [name for name in left.fields if name in right.fields]
+    if not shared:
+        raise ValueError(f"{left.said} and {right.said} share no field; expected one in both, like {{name}}")
+    references, images = left.find(), right.find()
+    matches = match(references, images, shared)
+    files = [(references.root / found.reference, images.root / found.image) for found in matches]
+    names = [split_suffix(found.image)[0] for found in matches]
+    columns = [{name: path_text(found.fields[name]) for name in (*left.fields, *right.fields)} for found in matches]
+    return Pairing(
+        _named(files, names, columns),
+        without_partner(references, images, matches),
+        sorted({*references.ignored, *images.ignored}),
+        list(dict.fromkeys([*references.notes, *images.notes])),
+        [pattern.root for pattern in (left, right) if pattern.depth is None or pattern.root != Path()],
+    )
 
 
-def _name(rows: Sequence[tuple[Path, Path]]) -> list[Pair]:
-    """Name pairs after their images; with a number in front if that is not unique."""
-    unique = len({image.stem for _, image in rows}) == len(rows)
-    digits = max(3, len(str(len(rows))))
-    return [
-        Pair(reference, image, image.stem if unique else f"{number:0{digits}}_{image.stem}")
-        for number, (reference, image) in enumerate(rows, start=1)
+def _pair_folders(left: Path, right: Path, spell: Spelling) -> Pairing:
+    references, images = find_images(left, spell=spell), find_images(right, spell=spell)
+    a, b = references.by_name, images.by_name
+    names = sorted(a.keys() & b.keys())
+    notes = [*references.notes, *images.notes, *_proposals(a, b, spell)]
+    return Pairing(
+        _named([(a[name], b[name]) for name in names], names),
+        [side[name] for name in sorted(a.keys() ^ b.keys()) for side in (a, b) if name in side],
+        [*references.ignored, *images.ignored],
+        list(dict.fromkeys(notes)),
+        [left, right],
+    )
+
+
+def _proposals(references: Mapping[str, Path], images: Mapping[str, Path], spell: Spelling) -> list[str]:
+    """Return a note with patterns that pair names which only one of the folders has, if there are such."""
+    alone = [
+        {name: a[name].suffix for name in sorted(a.keys() - b.keys())}
+        for a, b in ((references, images), (images, references))
     ]
+    proposal = propose_patterns(*alone)
+    if proposal is None:
+        return []
+    ref_pattern, image_pattern, count = proposal
+    patterns = f"{spell('ref_pattern', ref_pattern)} and {spell('image_pattern', image_pattern)}"
+    return [f"with the same folders, {patterns} would pair {count} of the names without a partner"]
+
+
+def _named(
+    files: Sequence[tuple[Path, Path]], names: Sequence[str], columns: Sequence[Mapping[str, str]] | None = None
+) -> list[Pair]:
+    each = columns or [NO_COLUMNS] * len(files)
+    return [Pair(*both, name, others) for both, name, others in zip(files, unique_names(names), each, strict=True)]
+
+
+def _stem(image: Path) -> str:
+    return "stdin" if image == STANDARD_INPUT else image.stem
 
 
 def _expand(path: Path) -> list[Path]:
-    if os.path.lexists(path) or not glob.has_magic(str(path)):
+    """Return the files that a pattern of the shell stands for, or else the path itself."""
+    if path == STANDARD_INPUT or os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     return [Path(match) for match in sorted(glob.glob(str(path), recursive=True))] or [path]  # noqa: PTH207
-
-
-def _images_by_name(folder: Path) -> tuple[dict[str, Path], list[Path]]:
-    """Return a folder's images by relative name without suffix, and the files that are no images."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    suffixes = Image.registered_extensions()
-    files = sorted(Path(root, name) for root, _, names in os.walk(folder, onerror=refuse) for name in names)
-    found = defaultdict(list)
-    for path in files:
-        if path.suffix.lower() in suffixes:
-            found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
-    if not found:
-        raise ValueError(f"{shown(folder)}: no image files in this folder")
-    for name, paths in found.items():
-        if len(paths) > 1:
-            files_of_it = ", ".join(path.name for path in paths)
-            raise ValueError(f"{shown(folder)}: {name!r} stands for several files: {files_of_it}")
-    ignored = [path for path in files if path.suffix.lower() not in suffixes]
-    return {name: paths[0] for name, paths in found.items()}, ignored

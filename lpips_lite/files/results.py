@@ -1,4 +1,9 @@
-"""Results in files: rows out to CSV or JSON lines one by one, and in again, to go on where a run was interrupted."""
+"""Results in files: rows out to CSV, JSON lines or JSON, and in again, to go on where a run was interrupted.
+
+A row has `reference` and `image`, the columns carried from a list or pattern, one number per metric, `identical`,
+`content` (16 hexadecimal digits that stand for both files' bytes) and `error`. A metric that refuses a pair has no number,
+and `error` says why; the others keep theirs. CSV and JSON lines add `signature`, what made the numbers.
+"""
 
 from __future__ import annotations
 
@@ -6,110 +11,234 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
-from lpips_lite.catalog import METRICS
+from lpips_lite.catalog import may_be_infinite
 
-Row = dict[str, Any]  # reference, image, one number a metric, identical, error
+if TYPE_CHECKING:
+    from lpips_lite.files.decoding import Decoded
 
+Row = dict[str, Any]
+Format = Literal["csv", "jsonl"]  # which are written row by row
 
-def columns(signatures: Mapping[str, str]) -> list[str]:
-    """Return the columns of a table of results."""
-    return ["reference", "image", *signatures, "identical", "error", "signature"]
-
-
-def header(signatures: Mapping[str, str], style: str) -> str:
-    """Return the first line of a CSV; JSON lines have none."""
-    return _csv_line(columns(signatures)) if style == "csv" else ""
+PATHS = ("reference", "image")
+MADE = ("identical", "content", "error")  # columns after the numbers
+OWN = (*PATHS, *MADE, "signature")
 
 
-def line(row: Row, signatures: Mapping[str, str], style: str) -> str:
-    """Return one row as a line of CSV or JSON, with what made its numbers."""
-    if style == "csv":
-        joined = "; ".join(f"{name}: {signature}" for name, signature in signatures.items())
-        return _csv_line([*row.values(), joined])
-    return json.dumps({**plain(row), "signature": dict(signatures)}) + "\n"
+def arrange(row: Row, metrics: Iterable[str]) -> Row:
+    """Return a row with all its columns in order; a metric without a number has None."""
+    numbers = {name: row.get(name) for name in metrics}
+    carried = {key: value for key, value in row.items() if key not in numbers and key not in OWN}
+    return {**{key: row[key] for key in PATHS}, **carried, **numbers, **{key: row[key] for key in MADE}}
 
 
-def plain(row: Row) -> Row:
+def check_columns(carried: Iterable[str], metrics: Iterable[str]) -> None:
+    """Check that no column carried from a list is also the name of a result.
+
+    Raises:
+        ValueError: If one is.
+    """
+    taken = {*OWN, *metrics}
+    for name in carried:
+        if name in taken:
+            raise ValueError(f"column {name!r} of the list is also the name of a result; expected another name")
+
+
+def json_safe(row: Row) -> Row:
     """Return a row as JSON can hold it: infinity, which is the PSNR of equal images, is null."""
     return {key: None if value in (math.inf, -math.inf) else value for key, value in row.items()}
 
 
-class Stream:
-    """A file or stdout that rows are written to at once, so that nothing is lost whenever the program is stopped."""
-
-    def __init__(self, target: Path | IO[str], signatures: Mapping[str, str], style: str, kept: Sequence[Row]) -> None:
-        self.signatures, self.style = signatures, style
-        text = header(signatures, style) + "".join(line(row, signatures, style) for row in kept)
-        if isinstance(target, Path):
-            partial = target.with_name(f"{target.name}.partial")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(target)
-            self.file: IO[str] = target.open("a", encoding="utf-8", newline="")
-        else:
-            self.file = target
-            self.file.write(text)
-        self.close = self.file.close if isinstance(target, Path) else self.file.flush
-
-    def write(self, row: Row) -> None:
-        """Write one row and hand it to the operating system."""
-        self.file.write(line(row, self.signatures, self.style))
-        self.file.flush()
+def to_json(rows: Sequence[Row], signatures: Mapping[str, str], summary: Mapping[str, Any]) -> str:
+    """Format results as one JSON document; a pair that some metrics refused is among results and errors."""
+    results, errors = [], []
+    for row in rows:
+        if any(row[name] is not None for name in signatures):
+            results.append({key: value for key, value in json_safe(row).items() if key != "error" or value})
+        if row["error"]:
+            errors.append({key: value for key, value in row.items() if key not in (*signatures, "identical")})
+    document = {"signatures": signatures, "results": results, "errors": errors, "summary": summary}
+    return json.dumps(document, indent=2) + "\n"
 
 
-def read_results(path: Path, signatures: Mapping[str, str], style: str) -> list[Row]:
-    """Read the rows that an interrupted run has written, but not those with an error, which are tried again.
+@dataclass(frozen=True)
+class Table:
+    """How rows are written as lines of a file, and read again.
 
-    A last line that was cut off is left out.
-
-    Raises:
-        ValueError: If the file was made by other metrics, or is not such a file.
+    Attributes:
+        format: "csv" · "jsonl".
+        signatures: What makes the numbers of each metric.
+        carried: Columns from a list or pattern.
     """
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
+
+    format: Format
+    signatures: Mapping[str, str]
+    carried: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        return [*PATHS, *self.carried, *self.signatures, *MADE, "signature"]
+
+    def header(self) -> str:
+        """Return the first line of a CSV; JSON lines have none."""
+        return _csv_line(self.columns) if self.format == "csv" else ""
+
+    def line(self, row: Row) -> str:
+        """Return one row as a line, with what made its numbers."""
+        if self.format == "csv":
+            return _csv_line([*row.values(), self._joined()])
+        return json.dumps({**json_safe(row), "signature": dict(self.signatures)}) + "\n"
+
+    def _joined(self) -> str:
+        return "; ".join(f"{name}: {signature}" for name, signature in self.signatures.items())
+
+    def read(self, path: Path) -> Iterator[Row]:
+        """Yield the rows of a file, but not a last one that was cut off.
+
+        Raises:
+            ValueError: If the file is not of this form, or was made by other metrics or settings.
+        """
+        whole = path.read_bytes()
+        whole = whole[: whole.rfind(b"\n") + 1]
+        records = self._csv_records if self.format == "csv" else _json_records
+        for number, record in records(whole.decode("utf-8")):
+            try:
+                yield self._row(record)
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(f"line {number}: {error}") from error
+
+    def _csv_records(self, text: str) -> Iterator[tuple[int, Row]]:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        try:
+            header = next(reader, self.columns)
+            if header != self.columns:
+                raise ValueError(f"its columns are {', '.join(header)}; expected {', '.join(self.columns)}")
+            for cells in reader:
+                if len(cells) != len(self.columns):
+                    raise ValueError(f"line {reader.line_num}: {len(cells)} cells; expected {len(self.columns)}")
+                record: Row = dict(zip(self.columns, cells, strict=True))
+                record["identical"] = {"True": True, "False": False, "": None}[record["identical"]]
+                record["error"], record["content"] = record["error"] or None, record["content"] or None
+                for name in self.signatures:
+                    record[name] = float(record[name]) if record[name] else None
+                record["signature"] = dict(self.signatures) if record["signature"] == self._joined() else None
+                yield reader.line_num, record
+        except csv.Error as error:
+            if "unexpected end of data" not in str(error):  # that is a quoted cell cut off at a line break within it
+                raise ValueError(f"line {reader.line_num}: {error}") from error
+        except KeyError as error:
+            raise ValueError(f"line {reader.line_num}: identical is {error}; expected True or False") from error
+
+    def _row(self, record: Row) -> Row:
+        """Check a record and return it as a row."""
+        if not isinstance(record, dict) or list(record) != self.columns:
+            raise ValueError(f"its columns differ; expected {', '.join(self.columns)}")
+        if record.pop("signature") != dict(self.signatures):
+            raise ValueError("its numbers were made by other metrics or settings")
+        for name in self.signatures:
+            value = record[name]
+            if value is None and record["error"]:
+                continue
+            if value is None and self.format == "jsonl" and may_be_infinite(name):
+                record[name] = math.inf  # which JSON does not have
+            elif not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value):
+                raise ValueError(f"{name} is {value}; expected a number")
+        content = record["content"]
+        if not (content is None and record["error"]) and not _is_content(content):
+            raise ValueError(f"content is {content}; expected 16 hexadecimal digits")
+        return record
+
+
+def _json_records(text: str) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
+        try:
+            yield number, json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: no JSON ({error})") from error
+
+
+def _is_content(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 16 and set(value) <= set("0123456789abcdef")
+
+
+class ResultsFile:
+    """The sink that writes rows at once to a file or stdout, so that nothing is lost whenever the program is stopped.
+
+    Args:
+        target: A path, written through if it is a link, a pipe or a device; or an open text stream.
+        table: How rows are written.
+        kept: Rows of an earlier run that this one keeps, as the sink will be given them again.
+    """
+
+    def __init__(self, target: Path | IO[str], table: Table, kept: Sequence[Row] = ()) -> None:
+        self.table, self.target = table, target
+        self._kept = {id(row) for row in kept}
+        self._order: list[bool] = []  # of each row taken: whether it was kept
+        start = table.header() + "".join(map(table.line, kept))
+        if not isinstance(target, Path):
+            self._file = target
+            self._file.write(start)
+        elif kept:
+            _put_back(target, start)
+            self._file = target.open("a", encoding="utf-8", newline="")
+        else:
+            self._file = target.open("w", encoding="utf-8", newline="")
+            self._file.write(start)
+        self._file.flush()
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Write one row and hand it to the operating system."""
+        self._order.append(id(row) in self._kept)
+        if not self._order[-1]:
+            self._file.write(self.table.line(row))
+            self._file.flush()
+
+    def finish(self) -> None:
+        """Put kept and new rows into the run's order, if they are not in it."""
+        if not isinstance(self.target, Path):
+            return
+        self._file.close()
+        if self._order != sorted(self._order, reverse=True):  # kept rows, which lie first, were to be among new ones
+            rows = list(self.table.read(self.target))
+            kept, new = iter(rows[: len(self._kept)]), iter(rows[len(self._kept) :])
+            in_order = [next(kept if was_kept else new) for was_kept in self._order]
+            _put_back(self.target, self.table.header() + "".join(map(self.table.line, [*in_order, *kept])))
+
+
+def write_text(target: Path | None, text: str) -> None:
+    """Write to a path, through a link, pipe or device, or to stdout if it is None."""
+    if target is None:
+        sys.stdout.write(text)
+    else:
+        target.write_text(text, encoding="utf-8", newline="")
+
+
+def _put_back(path: Path, text: str) -> None:
+    """Replace what a file holds in one step, so that a kill leaves either; its links and permissions stay."""
+    data, real = text.encode("utf-8"), Path(os.path.realpath(path))
+    if real.read_bytes().startswith(data):
+        os.truncate(real, len(data))
+        return
+    descriptor, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name[:50]}.")
     try:
-        rows = _read_csv(whole, signatures) if style == "csv" else _read_jsonl(whole, signatures)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"--resume: {path} does not continue: {error}; use another --output") from error
-    return [row for row in rows if not row["error"]]
-
-
-def _read_jsonl(text: str, signatures: Mapping[str, str]) -> list[Row]:
-    rows = []
-    for raw in map(json.loads, text.splitlines()):
-        if raw.pop("signature") != dict(signatures):
-            raise ValueError("its rows were made by other metrics or settings")
-        rows.append({key: _finite(key, value, raw["error"]) for key, value in raw.items()})
-    return rows
-
-
-def _read_csv(text: str, signatures: Mapping[str, str]) -> list[Row]:
-    reader = csv.DictReader(io.StringIO(text))
-    if text and reader.fieldnames != columns(signatures):
-        raise ValueError(f"its columns are {reader.fieldnames}, expected {columns(signatures)}")
-    joined = "; ".join(f"{name}: {signature}" for name, signature in signatures.items())
-    rows = []
-    for raw in reader:
-        if raw.pop("signature") != joined:
-            raise ValueError("its rows were made by other metrics or settings")
-        numbers = {name: float(raw[name]) if raw[name] else None for name in signatures}
-        paths = {"reference": raw["reference"], "image": raw["image"]}
-        identical = {"True": True, "False": False}.get(raw["identical"])
-        rows.append({**paths, **numbers, "identical": identical, "error": raw["error"] or None})
-    return rows
-
-
-def _finite(key: str, value: Any, error: str | None) -> Any:
-    """Undo `plain`."""
-    if value is None and not error and key in METRICS:
-        return math.inf if METRICS[key].direction == "higher" else -math.inf
-    return value
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.write(data)
+        shutil.copymode(real, name)
+        Path(name).replace(real)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _csv_line(cells: Sequence[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(["" if cell is None else cell for cell in cells])
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(["" if cell is None else cell for cell in cells])
+    return text.getvalue()[:-2] + "\n"  # with that terminator the writer quotes carriage returns, too

@@ -1,0 +1,100 @@
+"""What the command's streams can hold, how it spells its options, and the exit status that an exception means."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import signal
+import sys
+import warnings
+from typing import TextIO
+
+import click
+
+CROSSED, FAILED, INTERRUPTED = 1, 2, 130  # exit statuses; 0 is fine
+
+_PLAIN = {"↓": "v", "↑": "^", "…": "...", "×": "x", "∞": "inf", "–": "-", "─": "-", "·": "-", "½": "1/2", "²": "2"}
+
+
+def prepare_streams() -> None:
+    """Make stdout and stderr take any text: what their encoding lacks is written in ASCII.
+
+    A stdout that was closed raises OSError when it is written to.
+    """
+    codecs.register_error("lpips_lite.ascii", _to_ascii)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull)  # noqa: PTH123, SIM115 - takes the free descriptor, and refuses to be written to
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure") and not _is_unicode(stream):
+            stream.reconfigure(errors="lpips_lite.ascii")
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of a file is a note or an error
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    return codecs.lookup(stream.encoding or "ascii").name.startswith("utf")
+
+
+def _to_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    wrong = error.object[error.start : error.end]
+    text = "".join(_PLAIN.get(c, c.encode("ascii", "backslashreplace").decode("ascii")) for c in wrong)
+    return text, error.end
+
+
+def to_stdout_text(text: str) -> str:
+    """Return text as stdout can hold it, for click, which would rather change stdout's encoding."""
+    if sys.stdout is None or _is_unicode(sys.stdout):
+        return text
+    return text.encode(sys.stdout.encoding or "ascii", "lpips_lite.ascii").decode(sys.stdout.encoding or "ascii")
+
+
+def spell_option(argument: str, value: object) -> str:
+    """Spell an argument as the command's user does, for messages: `--resize ref`."""
+    if isinstance(value, tuple):
+        value = "x".join(map(str, reversed(value)))  # a size, (height, width)
+    text = str(value)
+    return f"--{argument.replace('_', '-')} {repr(text) if set(text) & set(' *?{}') else text}"
+
+
+def close_streams() -> None:
+    """Flush stdout, and leave nothing in it for the interpreter to complain of.
+
+    Raises:
+        OSError: If something could not be written.
+    """
+    try:
+        if sys.stdout is not None and sys.stdout.writable():
+            sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def interrupts_raise() -> None:
+    """From here on an interrupt is an exception: what was measured so far is written first."""
+    with contextlib.suppress(ValueError):  # not the main thread, as in some tests
+        if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def status_and_message(error: BaseException) -> tuple[int, str]:
+    """Return the exit status that an exception means, and what to say of it."""
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return INTERRUPTED, "interrupted"
+    if isinstance(error, click.UsageError):
+        context = error.ctx
+        usage = f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n" if context else ""
+        return FAILED, f"{usage}error: {error.format_message()}"
+    if isinstance(error, click.ClickException):
+        return FAILED, f"error: {error.format_message()}"
+    text = str(error).strip()
+    if isinstance(error, BrokenPipeError):
+        return FAILED, "error: standard output was closed before everything was written"
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return FAILED, f"error: out of memory: {text or 'the images need more than there is'}"
+    if isinstance(error, (OSError, ValueError, ImportError)):
+        return FAILED, f"error: {text or type(error).__name__}"
+    return FAILED, f"error: {type(error).__name__}: {text} (a fault of the program; --debug shows where)"

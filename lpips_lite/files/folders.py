@@ -1,0 +1,179 @@
+"""Folders walked: which files of them are images, and what was left out on the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from lpips_lite.files.names import printable, same_name
+from lpips_lite.files.settings import Spelling, python_spelling
+
+# Pillow opens these only to hand them to another program: they are data, films and weather maps, not images.
+STUBS = {"BUFR", "GRIB", "HDF5", "MPEG"}
+# Images, too, though Pillow may not read them: they are paired, and reading them says why not.
+OTHER_IMAGES = {
+    "high dynamic range, film": "exr hdr rgbe pfm phm pic dpx cin",
+    "successors and relatives of JPEG": "avif avifs heic heif hif jxl jxr wdp hdp jls jph bpg flif mpo jps jif jfi",
+    "cameras": "dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 rwl pef srw x3f 3fr fff iiq erf kdc dcr mrw mef mos",
+    "editors, drawings": "psd psb xcf kra ora svg svgz pict pct",
+    "textures, microscopes, medicine": "ktx ktx2 astc pvr btf tf8 svs ndpi dcm fts pam wbmp xwd jng mng djvu djv",
+}
+NAMED = 5  # of the entries left out for one reason; the rest are counted
+
+LOOPS = "links that lead back to a folder they lie in, not entered"
+NOWHERE = "links that lead nowhere, left out"
+SPECIAL = "pipes and devices in a folder, left out"
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What lies below a folder.
+
+    Attributes:
+        folder: Where the walk began.
+        files: Relative names with "/", sorted; links that lead nowhere are among them if they are named like images.
+        left_out: Relative name -> why it is neither a file nor entered as a folder.
+    """
+
+    folder: Path
+    files: list[str]
+    left_out: dict[str, str]
+
+    def notes(self) -> list[str]:
+        """Return what to say about the entries left out."""
+        reasons: dict[str, list[str]] = defaultdict(list)
+        for name, reason in sorted(self.left_out.items()):
+            reasons[reason].append(printable(self.folder / name))
+        return [f"{reason}: {_some(names)}" for reason, names in sorted(reasons.items())]
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a folder.
+
+    Attributes:
+        by_name: Relative name without suffix, composed -> file.
+        ignored: Everything else.
+        notes: What to say about it.
+    """
+
+    by_name: dict[str, Path]
+    ignored: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_images(folder: Path, *, spell: Spelling = python_spelling) -> Images:
+    """Find the images below a folder.
+
+    Raises:
+        OSError: If the folder, or one in it, cannot be read.
+        ValueError: If there is no image, or a name stands for two of them.
+    """
+    walk = walk_folder(folder)
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in walk.files:
+        if is_image(name):
+            found[same_name(split_suffix(name)[0])].append(name)
+    if not found:
+        raise ValueError(f"{printable(folder)}: no image files in this folder")
+    for stem, names in found.items():
+        if len(names) > 1:
+            several, pattern = ", ".join(map(_with_form, names)), spell("ref_pattern", "{name}.png")
+            raise ValueError(
+                f"{printable(folder)}: {printable(stem)} stands for several files: {several}; "
+                f"expected one, or a pattern like {pattern} that says which"
+            )
+    ignored = [*(name for name in walk.files if not is_image(name)), *walk.left_out]
+    by_name = {stem: folder / found[stem][0] for stem in sorted(found)}
+    return Images(by_name, [folder / name for name in sorted(ignored)], walk.notes())
+
+
+def walk_folder(folder: Path, depth: int | None = None) -> Walk:
+    """List the files below a folder, through links, and no deeper than `depth` folders if that is given.
+
+    A folder that is reached twice is listed twice, but not inside itself.
+
+    Raises:
+        OSError: If the folder, or one in it, cannot be read.
+    """
+    files: list[str] = []
+    left_out: dict[str, str] = {}
+    todo = [
+        (folder, "", _identity(folder), frozenset[object]())
+    ]  # path, its name with "/", who it is, who its parents are
+    while todo:
+        path, prefix, identity, parents = todo.pop()
+        if identity in parents:
+            left_out[prefix.rstrip("/")] = LOOPS
+            continue
+        with os.scandir(path) as entries:
+            for entry in entries:
+                kind = _kind(entry)
+                if kind == "folder":
+                    if depth is None or prefix.count("/") + 1 < depth:
+                        inside = path / entry.name
+                        todo.append((inside, f"{prefix}{entry.name}/", _identity(inside), parents | {identity}))
+                elif kind == "file" or (kind == NOWHERE and is_image(entry.name)):
+                    files.append(prefix + entry.name)
+                else:
+                    left_out[prefix + entry.name] = kind
+    return Walk(folder, sorted(files), left_out)
+
+
+def is_image(name: str) -> bool:
+    """Say whether a file is an image by its suffix, and is not what macOS puts beside one."""
+    return split_suffix(name)[1].lower() in image_suffixes() and not is_resource_fork(name)
+
+
+def is_resource_fork(name: str) -> bool:
+    """Say whether a file is what macOS puts beside another one: `._a.png` beside `a.png`."""
+    return name.rpartition("/")[2].startswith("._")
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """Split a name before its last suffix; a dot in front is none."""
+    return os.path.splitext(name)  # noqa: PTH122 - names are text here, many, and no paths
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """Return the suffixes, in lower case, of what is taken for an image: what Pillow reads, and what it cannot."""
+    from PIL import Image
+
+    registered = Image.registered_extensions()
+    readable = {suffix for suffix, kind in registered.items() if kind in Image.OPEN and kind not in STUBS}
+    others = {f".{suffix}" for suffixes in OTHER_IMAGES.values() for suffix in suffixes.split()}
+    return frozenset(readable | others)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return "file" or "folder", through links, or else the reason why it is left out."""
+    if entry.is_file(follow_symlinks=False):
+        return "file"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    try:
+        mode = entry.stat().st_mode
+    except OSError:  # also a link to itself, or into a folder that is closed to us
+        return NOWHERE
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else SPECIAL
+
+
+def _with_form(name: str) -> str:
+    """Return a name for people that also tells apart two which look the same."""
+    return printable(name) if name == same_name(name) else f"{printable(name)} (with accents stored apart)"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

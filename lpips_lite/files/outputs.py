@@ -1,0 +1,76 @@
+"""Outputs never destroy inputs: what will be written is checked against what will be read, before anything is computed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from lpips_lite.files.names import printable
+
+
+def check_outputs(outputs: Iterable[tuple[str, Path]], inputs: Iterable[tuple[str, Path]]) -> None:
+    """Check that no path to be written is one to be read, or another one to be written, through links or not.
+
+    Args:
+        outputs: How a message names the argument, and a path that will be written.
+        inputs: What a message calls the file, like "a compared image", and a path that will be read.
+
+    Raises:
+        ValueError: If two of them are the same file.
+        FileNotFoundError: If an output's folder does not exist.
+        IsADirectoryError: If an output is a folder.
+    """
+    taken: dict[object, str] = {}
+    for what, path in inputs:
+        taken.update(dict.fromkeys(_keys(path), f"{what}, {printable(path)}"))
+    for option, path in outputs:
+        keys = _keys(path)
+        for key in keys:
+            if key in taken:
+                raise ValueError(f"{option}: {printable(path)} would replace {taken[key]}; expected another path")
+        taken.update(dict.fromkeys(keys, f"what {option} writes"))
+
+
+def check_folder(option: str, path: Path) -> None:
+    """Check that a file can be written at `path`: its folder exists, and it is no folder itself.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: If not.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{option}: {printable(path)} is a folder; expected a file")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{option}: no such folder: {printable(path.parent)}")
+
+
+def check_outside(option: str, target: Path, folders: Iterable[Path]) -> None:
+    """Check that a folder to be filled is not one whose images are compared, nor lies in it.
+
+    Raises:
+        ValueError: If so; the next comparison would take what is written for images.
+    """
+    resolved = target.resolve()
+    for folder in folders:
+        if resolved.is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"{option}: {printable(target)} lies in {printable(folder)}, whose images are compared; "
+                f"expected a folder outside"
+            )
+
+
+def is_special(path: Path) -> bool:
+    """Say whether a path is a pipe or a device, which are written to and never replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _keys(path: Path) -> list[object]:
+    """Return what a regular file can be known by: its real path, and its place on the disk if it exists."""
+    try:
+        status = path.stat()
+    except OSError:
+        return [os.path.realpath(path)]
+    if not stat.S_ISREG(status.st_mode):
+        return []
+    return [os.path.realpath(path), (status.st_dev, status.st_ino)]

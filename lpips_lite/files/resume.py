@@ -1,0 +1,78 @@
+"""Going on where a run was interrupted: which rows it left still hold, by what the files are now."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lpips_lite.files.decoding import content_of
+from lpips_lite.files.names import path_text, printable
+from lpips_lite.files.outputs import is_special
+from lpips_lite.files.pairs import Pair
+from lpips_lite.files.reading import Reader
+from lpips_lite.files.results import Row, Table
+from lpips_lite.files.settings import Settings
+
+
+def kept_rows(
+    path: Path,
+    table: Table,
+    pairs: Sequence[Pair],
+    reader: Reader,
+    settings: Settings,
+    is_complete: Callable[[Pair, str], bool],
+) -> dict[int, Row]:
+    """Return the rows of an earlier run that hold for this one's pairs, by the pair's position.
+
+    A row holds if it is of a pair of this run, has no error, and both files have the bytes they had, which are read
+    again to see. A pair that is listed twice needs two rows.
+
+    Args:
+        path: What the earlier run has written; there may be nothing.
+        table: How rows are written.
+        pairs: Of this run.
+        reader: Reads the files.
+        settings: How many threads read.
+        is_complete: Pair and content -> whether all else that comes with the row, like a heatmap, is there.
+
+    Raises:
+        ValueError: If the file is not the output of a run with these metrics and settings.
+    """
+    if is_special(path):
+        raise ValueError(f"{settings.spell('resume', path)}: expected a file, not a pipe or a device")
+    if not path.exists():
+        return {}
+    try:
+        known = _by_pair(row for row in table.read(path) if not row["error"])
+    except ValueError as error:
+        problem = f"{printable(path)} is no output of these metrics and settings to go on with: {error}"
+        raise ValueError(f"{problem}; use another output") from error
+    positions = [position for position, pair in enumerate(pairs) if _key(pair) in known]
+
+    def content(position: int) -> str | None:
+        try:
+            return content_of(reader.open(pairs[position].reference), reader.open(pairs[position].image))
+        except (OSError, ValueError):
+            return None
+
+    kept = {}
+    with ThreadPoolExecutor(settings.workers) as pool:
+        for position, now in zip(positions, pool.map(content, positions), strict=True):
+            rows, pair = known[_key(pairs[position])], pairs[position]
+            index = next((i for i, row in enumerate(rows) if row["content"] == now), None)
+            if now is not None and index is not None and is_complete(pair, now):
+                kept[position] = {**rows.pop(index), **pair.columns}
+    return kept
+
+
+def _key(pair: Pair) -> tuple[str, str]:
+    return path_text(pair.reference), path_text(pair.image)
+
+
+def _by_pair(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    known: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        known[row["reference"], row["image"]].append(row)
+    return known
