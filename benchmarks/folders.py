@@ -21,11 +21,12 @@ import torch
 from PIL import Image
 
 from benchmarks.sidebyside import environment, report
-from lpips_lite.catalog import Measure
+from lpips_lite.catalog import LoadedMetric, parse_metric
 from lpips_lite.files.decoding import decode
-from lpips_lite.files.measuring import Settings, build_measures, measure_pairs
+from lpips_lite.files.measuring import measure_pairs
 from lpips_lite.files.pairs import Pair, find_pairs
-from lpips_lite.metric import LPIPS
+from lpips_lite.files.reading import Reader
+from lpips_lite.files.settings import Settings
 from tests.peers import upstream
 
 
@@ -56,10 +57,15 @@ def plain_loop(pairs: list[Pair], tower_weights: str) -> float:
     return float(np.mean(values))
 
 
-def ours(pairs: list[Pair], measure: Measure, workers: int) -> float:
+def ours(pairs: list[Pair], metric: LoadedMetric, settings: Settings) -> float:
     """Return the mean distance by the stream that `compare` and the command line use."""
-    rows = measure_pairs(pairs, {"metric": measure}, Settings(workers=workers))
+    rows = measure_pairs(pairs, {"metric": metric}, settings, reader_of(settings))
     return float(np.mean([row["metric"] for _, row in rows]))
+
+
+def reader_of(settings: Settings) -> Reader:
+    """Return what reads files as the settings say."""
+    return Reader(settings.background, settings.max_pixels, settings.spell)
 
 
 def timed(run: Callable[[], float]) -> tuple[float, float]:
@@ -77,17 +83,16 @@ def timed(run: Callable[[], float]) -> tuple[float, float]:
 @click.option("--format", "style", type=click.Choice(["markdown", "json"]), default="markdown")
 def main(tower_weights: str, count: int, side: int, workers: int, style: str) -> None:
     """Print one table."""
-    alex = LPIPS("alex", tower_weights=tower_weights, reduction="none")
-    alex_measure = Measure(alex, alex.signature, None, alex.encode, alex.distance)
-    lite_measure = build_measures(["lite"], Settings())["lite"]
+    alex, lite = parse_metric(f"alex:tower={tower_weights}").load(), parse_metric("lite").load()
+    settings = Settings(workers=workers)
     with tempfile.TemporaryDirectory() as folder:
         make_images(Path(folder), count, side)
         pairs = find_pairs(Path(folder) / "references", [Path(folder) / "images"]).pairs
         contenders: dict[str, Callable[[], float]] = {
             "plain loop over lpips, alex": lambda: plain_loop(pairs, tower_weights),
-            "ours, alex": lambda: ours(pairs, alex_measure, workers),
-            "ours, lite": lambda: ours(pairs, lite_measure, workers),
-            "decoding alone": lambda: float(sum(1 for _ in decode(pairs, workers=workers))),
+            "ours, alex": lambda: ours(pairs, alex, settings),
+            "ours, lite": lambda: ours(pairs, lite, settings),
+            "decoding alone": lambda: float(sum(1 for _ in decode(pairs, settings, reader_of(settings)))),
         }
         found = {name: timed(run) for name, run in contenders.items()}
     slowest = found["plain loop over lpips, alex"][0]

@@ -20,23 +20,30 @@ import click
 import pandas as pd
 import torch
 
-from lpips_lite import METRICS
-from lpips_lite.catalog import Measure
+from lpips_lite.catalog import LoadedMetric, MetricSpec, parse_metric
 from lpips_lite.terminal import progress
 
 SIZES = {"lite": 1.2, "alex": 9.9, "squeeze": 2.9, "vgg": 58.9}  # MB of float32 convolutions and channel weights
 
 
-def milliseconds(measure: Measure, repeats: int = 15) -> float:
+def milliseconds(metric: LoadedMetric, repeats: int = 15) -> float:
     """Return the median time of one pair."""
     x, y = torch.rand(1, 3, 256, 256), torch.rand(1, 3, 256, 256)
     times = []
     with torch.inference_mode():
         for _ in range(repeats + 2):
             start = time.perf_counter()
-            measure.compute(x, y)
+            metric.compute(x, y)
             times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times[2:])
+
+
+def in_catalog(text: str) -> MetricSpec | None:
+    """Return the metric that is called so, if there is one."""
+    try:
+        return parse_metric(text)
+    except ValueError:
+        return None
 
 
 @click.command()
@@ -50,19 +57,20 @@ def main(agreement: tuple[Path, ...], out: Path) -> None:
     import matplotlib.pyplot as plt
 
     table = pd.concat([pd.read_csv(path) for path in agreement])
-    table = table[table["metric"].isin(METRICS) & (table["family"] != "mean")]
-    names = list(dict.fromkeys(table["metric"]))
-    times = {name: milliseconds(METRICS[name].build("cpu")) for name in progress(names, "timing")}
+    specs = {text: spec for text in dict.fromkeys(table["metric"]) if (spec := in_catalog(text))}
+    table = table[table["metric"].isin(specs) & (table["family"] != "mean")]
+    times = {text: milliseconds(spec.load()) for text, spec in progress(list(specs.items()), "timing")}
+    sizes = {text: SIZES.get(spec.name, 0) for text, spec in specs.items()}
     families = list(dict.fromkeys(table["family"]))
     figure, axes = plt.subplots(1, len(families), figsize=(5.2 * len(families), 4), layout="constrained", squeeze=False)
     for axis, family in zip(axes[0], families, strict=True):
         for row in table[table["family"] == family].to_dict("records"):
             name = row["metric"]
-            color = "crimson" if name == "lite" else "tab:blue" if name in SIZES else "gray"
+            color = "crimson" if specs[name].name == "lite" else "tab:blue" if sizes[name] else "gray"
             error = [[row["agreement"] - row["low"]], [row["high"] - row["agreement"]]]
-            size = 5 + 3 * SIZES.get(name, 0) ** 0.5
+            size = 5 + 3 * sizes[name] ** 0.5
             axis.errorbar(times[name], row["agreement"], error, fmt="o", color=color, markersize=size, elinewidth=1)
-            label = f" {name}, {SIZES[name]} MB" if name in SIZES else f" {name}"
+            label = f" {name}, {sizes[name]} MB" if sizes[name] else f" {name}"
             axis.annotate(label, (times[name], row["agreement"]), xytext=(6, 4), textcoords="offset points", fontsize=8)
         axis.set_xscale("log")
         axis.margins(x=0.25)
@@ -71,8 +79,8 @@ def main(agreement: tuple[Path, ...], out: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("agreement with people, %")
     figure.savefig(out, dpi=120)
-    for name in names:
-        click.echo(f"{name}: {times[name]:.1f} ms, {SIZES.get(name, 0)} MB")
+    for name in specs:
+        click.echo(f"{name}: {times[name]:.1f} ms, {sizes[name]} MB")
 
 
 if __name__ == "__main__":

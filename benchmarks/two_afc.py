@@ -3,9 +3,9 @@
     python benchmarks/two_afc.py DATA... --metric lite,l2,ssim
 
 DATA is anything that `calibration.triplets` reads; without any, a small machine-made set is used. Metrics are entries
-of `lpips_lite.METRICS`; `--lpips NET:WEIGHTS` adds LPIPS with other channel weights, and `--distances NAME=PATH` any
-metric from a CSV with `d0,d1,judgement` (and `family,ref,votes`), or a folder of such, one a family. Intervals are of
-95 %, by resampling references. Distances are kept in the cache, so that a killed run continues where it stopped.
+of `lpips_lite.METRICS`, with options like `alex:weights=mine.safetensors`; `--distances NAME=PATH` adds another from a
+CSV with `d0,d1,judgement` (and `family,ref,votes`), or a folder of such, one per family. Intervals are of 95 %, by
+resampling references. Distances are kept in the cache, so that a killed run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -38,8 +38,8 @@ from calibration.agreement import (
 from calibration.features import fingerprint
 from calibration.triplets import Triplet, distinct_pairs, fewest_votes, load
 from examples.make_triplets import make_triplets
-from lpips_lite import LPIPS, METRICS, read_image
-from lpips_lite.catalog import Measure, parse_metrics
+from lpips_lite import read_image
+from lpips_lite.catalog import LoadedMetric, MetricSpec, entry_of, parse_metrics
 from lpips_lite.terminal import progress
 
 BAPPS = ("traditional", "cnn", "superres", "deblur", "color", "frameinterp")
@@ -61,7 +61,7 @@ Row = dict[str, Interval]  # family -> agreement
 @torch.inference_mode()
 def distances(
     triplets: Sequence[Triplet],
-    measure: Measure,
+    metric: LoadedMetric,
     higher_is_closer: bool,
     folder: Path,
     *,
@@ -74,7 +74,7 @@ def distances(
     A similarity counts as a distance with its sign turned.
     """
     pairs, index = distinct_pairs(triplets)
-    known = folder / f"{hashlib.sha256(measure.signature.encode()).hexdigest()[:16]}.npy"
+    known = folder / f"{hashlib.sha256(metric.signature.encode()).hexdigest()[:16]}.npy"
     if not known.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -82,10 +82,10 @@ def distances(
             (Path(scratch) / known.name).replace(known)
     found = np.lib.format.open_memmap(known, "r+")
     with ThreadPoolExecutor(workers) as pool:
-        for rows in progress(_batches(pairs, np.isnan(found), batch), measure.signature.split(" weights=")[0]):
+        for rows in progress(_batches(pairs, np.isnan(found), batch), metric.signature.split(" weights=")[0]):
             images = pool.map(read_image, [path for row in rows for path in pairs[row]])
             stacked = torch.stack(list(images)).to(device)
-            found[rows] = measure.compute(stacked[1::2], stacked[0::2]).double().cpu().numpy()
+            found[rows] = metric.compute(stacked[1::2], stacked[0::2]).double().cpu().numpy()
             found.flush()
     sign = -1 if higher_is_closer else 1
     table = pd.DataFrame([asdict(t) for t in triplets])
@@ -222,25 +222,18 @@ def plot(frame: pd.DataFrame, title: str, path: Path) -> None:
 # -- command ---------------------------------------------------------------------------------------------------------
 
 
-def measures_of(metrics: Iterable[str], lpips: Iterable[str], device: str) -> dict[str, tuple[Measure, bool]]:
-    """Build what was asked for: name -> (measure, whether higher is closer)."""
-    built = {name: (METRICS[name].build(device), METRICS[name].direction == "higher") for name in metrics}
-    for entry in lpips:
-        net, _, weights = entry.partition(":")
-        metric = LPIPS(net, channel_weights=weights or "calibrated", reduction="none").to(device)
-        built[f"{net} {Path(weights).stem if weights.endswith('.safetensors') else weights}"] = (
-            Measure(metric, metric.signature),
-            False,
-        )
-    return built
+def parse_metric_names(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[MetricSpec]:
+    """Parse `--metric a,b --metric c:option`."""
+    try:
+        return parse_metrics(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(context_settings={"show_default": True})
 @click.argument("data", metavar="[DATA]...", type=click.Path(path_type=Path), nargs=-1)
-@click.option("-m", "--metric", "metrics", multiple=True, default=["lite,l2,ssim"])
-@click.option(
-    "--lpips", multiple=True, metavar="NET:WEIGHTS", help="LPIPS with channel weights: uniform, v0.0, a path."
-)
+@click.option("-m", "--metric", "metrics", multiple=True, default=["lite,l2,ssim"], callback=parse_metric_names,
+              help="Metrics, separated by commas; options after colons, like alex:weights=uniform.")  # fmt: skip
 @click.option("--distances", "given", multiple=True, metavar="NAME=PATH", help="A metric from a CSV of distances.")
 @click.option("--count", type=click.Choice(["triplets", "votes"]), default="triplets", help="What each cell counts.")
 @click.option("--format", "style", type=click.Choice(["markdown", "csv", "json"]), default="markdown")
@@ -251,8 +244,7 @@ def measures_of(metrics: Iterable[str], lpips: Iterable[str], device: str) -> di
 @click.option("--workers", default=2, help="Threads that decode images.")
 def main(
     data: tuple[Path, ...],
-    metrics: tuple[str, ...],
-    lpips: tuple[str, ...],
+    metrics: list[MetricSpec],
     given: tuple[str, ...],
     count: str,
     style: str,
@@ -274,9 +266,10 @@ def main(
         if data:
             triplets = load(data)
             folder = cache / fingerprint(triplets)
-            for name, (measure, higher) in measures_of(parse_metrics(metrics), lpips, device).items():
-                tables[name] = distances(
-                    triplets, measure, higher, folder, device=device, batch=batch_size, workers=workers
+            for spec in metrics:
+                higher = entry_of(spec.text).direction == "higher"
+                tables[spec.text] = distances(
+                    triplets, spec.load(device), higher, folder, device=device, batch=batch_size, workers=workers
                 )
     tables |= others
     first = next(iter(tables.values()))

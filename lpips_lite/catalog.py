@@ -1,198 +1,262 @@
-"""The one list of metrics that the command line, benchmarks and reports share. Importing it does not import torch."""
+"""The one list of metrics that the command, benchmarks and reports share, and the grammar in which they are named.
+
+    NAME[:OPTION[=VALUE]]…    lite · ssim:matlab · l2:lab · alex:weights=mine.safetensors · vgg:tower=random:0
+
+In names and options case, `-` and `_` do not matter; values stay as they are. A path may hold colons and commas: what
+follows one is part of the path, unless it is an option, or after a comma a metric. Importing this needs no torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from lpips_lite.entries import (
+    Arguments,
+    Load,
+    LoadedMetric as LoadedMetric,
+    MetricEntry as MetricEntry,
+    Option,
+    content,
+    crn,
+    did_you_mean,
+    dists,
+    function,
+    gram,
+    one_of,
+)
 
-    from lpips_lite.encoding import Encoding
-
-MAX_MEMORY = "2GiB"  # beyond which an image is compared by tiles
-
-Direction = Literal["lower", "higher"]
-
-
-class Measure(NamedTuple):
-    """A metric ready for use.
-
-    Attributes:
-        compute: Two batches (N, 3, H, W) in [0, 1] -> one number a pair, (N,).
-        signature: What made the numbers.
-        distance_map: The same two batches -> (N, 1, H, W), for metrics that can say where; else `None`.
-        encode: A batch -> what `distance` compares, for metrics that can keep a reference; else `None`.
-        distance: Two encodings -> (N,).
-    """
-
-    compute: Callable[[Tensor, Tensor], Tensor]
-    signature: str
-    distance_map: Callable[[Tensor, Tensor], Tensor] | None = None
-    encode: Callable[[Tensor], Encoding] | None = None
-    distance: Callable[[Encoding, Encoding], Tensor] | None = None
+MAX_MEMORY = "1GiB"  # beyond which LPIPS compares an image by tiles
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One row of the catalog.
-
-    Attributes:
-        title: Full name.
-        build: Device name -> `Measure`; loads weights.
-        range: Of its values.
-        direction: Which values mean closer.
-        year: Of publication.
-        paper: Where it is defined.
-        decimals: Worth printing.
-    """
-
-    title: str
-    build: Callable[[str], Measure]
-    range: str
-    direction: Direction
-    year: int
-    paper: str
-    decimals: int = 4
-
-
-def _lpips(net: str) -> Callable[[str], Measure]:
-    def build(device: str) -> Measure:
+def _lpips(net: str) -> Load:
+    def load(device: str, arguments: Arguments) -> LoadedMetric:
         from lpips_lite.metric import LPIPS
 
-        metric = LPIPS(net, reduction="none", max_memory=MAX_MEMORY).to(device)
-        return Measure(metric, metric.signature, metric.distance_map, metric.encode, metric.distance)
+        metric = LPIPS(net, reduction="none", max_memory=MAX_MEMORY, **arguments).to(device)
+        return LoadedMetric(metric, metric.signature, metric.distance_map, metric.encode, metric.distance)
 
-    return build
-
-
-def _baseline(name: str, settings: str, **options: object) -> Callable[[str], Measure]:
-    def build(device: str) -> Measure:
-        import lpips_lite
-        from lpips_lite.metric import DEFINITION
-
-        function = partial(getattr(lpips_lite, name), **options)
-        return Measure(function, " ".join(part for part in (DEFINITION, name, settings) if part))
-
-    return build
-
-
-def _gram(net: str) -> Callable[[str], Measure]:
-    def build(device: str) -> Measure:
-        from lpips_lite.baselines.style import JOHNSON_TAPS, gram_distance
-        from lpips_lite.metric import DEFINITION
-        from lpips_lite.towers import FeatureTower
-
-        tower = FeatureTower(net, taps=JOHNSON_TAPS if net == "vgg" else None).to(device)
-        taps = ",".join(tap.name for tap in tower.taps)
-        signature = f"{DEFINITION} gram normalization=johnson net={net} taps={taps} tower={tower.fingerprint}"
-        return Measure(lambda x, y: gram_distance(x, y, tower), signature)
-
-    return build
-
-
-def _content(device: str) -> Measure:
-    from lpips_lite.baselines.content import content_distance
-    from lpips_lite.metric import DEFINITION
-    from lpips_lite.towers import FeatureTower
-
-    tower = FeatureTower("vgg", taps=["relu3_3"]).to(device)
-    signature = f"{DEFINITION} content net=vgg taps=relu3_3 tower={tower.fingerprint}"
-    return Measure(lambda x, y: content_distance(x, y, tower), signature)
-
-
-def _crn(device: str) -> Measure:
-    from lpips_lite.baselines.content import crn_distance, crn_tower
-    from lpips_lite.metric import DEFINITION
-
-    tower = crn_tower().to(device)
-    signature = f"{DEFINITION} crn net=vgg19 resolution=256p tower={tower.fingerprint}"
-    return Measure(lambda x, y: crn_distance(x, y, tower), signature)
+    return load
 
 
 _ZHANG = "Zhang et al., CVPR 2018, https://arxiv.org/abs/1801.03924"
+_WANG = "Wang et al., IEEE TIP 2004, https://doi.org/10.1109/TIP.2003.819861"
+_ASILOMAR = "Wang et al., Asilomar 2003, https://doi.org/10.1109/ACSSC.2003.1292216"
 _FSIM = "Zhang et al., IEEE TIP 2011, https://doi.org/10.1109/TIP.2011.2109730"
 _JOHNSON = "Johnson et al., ECCV 2016, https://arxiv.org/abs/1603.08155"
+_CHEN = "Chen & Koltun, ICCV 2017, https://arxiv.org/abs/1707.09405"
+_DING = "Ding et al., IEEE TPAMI 2020, https://arxiv.org/abs/2004.07728"
+_LEWIS = "Lewis, Vision Interface 1995"
 
-METRICS: Mapping[str, Metric] = {
-    "lite": Metric("LPIPS, embedded lite tower", _lpips("lite"), "[0, ∞)", "lower", 2026, "this project"),
-    "alex": Metric("LPIPS, AlexNet", _lpips("alex"), "[0, ∞)", "lower", 2018, _ZHANG),
-    "vgg": Metric("LPIPS, VGG-16", _lpips("vgg"), "[0, ∞)", "lower", 2018, _ZHANG),
-    "squeeze": Metric("LPIPS, SqueezeNet 1.1", _lpips("squeeze"), "[0, ∞)", "lower", 2018, _ZHANG),
-    "l1": Metric("Mean absolute error", _baseline("l1", "range=[0,1]"), "[0, 1]", "lower", 1757, "Boscovich", 6),
-    "l2": Metric(
-        "Mean squared error", _baseline("l2", "range=[0,1]"), "[0, 1]", "lower", 1809, "Gauss, Theoria motus", 6
-    ),
-    "l2-lab": Metric(
-        "Mean squared error in CIE L*a*b*",
-        _baseline("l2", "space=lab", space="lab"),
-        "[0, ∞)",
-        "lower",
-        1976,
-        "CIE 15",
-        4,
-    ),
-    "psnr": Metric(
-        "Peak signal-to-noise ratio, dB", _baseline("psnr", "peak=1"), "[0, ∞]", "higher", 2010, "ITU-T J.340", 2
-    ),
-    "ssim": Metric(
-        "Structural similarity",
-        _baseline("ssim", "variant=wang2004 channels=rgb"),
-        "[-1, 1]",
-        "higher",
-        2004,
-        "Wang et al., IEEE TIP 2004, https://doi.org/10.1109/TIP.2003.819861",
-    ),
-    "ms-ssim": Metric(
-        "Multi-scale structural similarity",
-        _baseline("ms_ssim", "negative=relu channels=rgb"),
-        "[0, 1]",
-        "higher",
-        2003,
-        "Wang et al., Asilomar 2003, https://doi.org/10.1109/ACSSC.2003.1292216",
-    ),
-    "fsim": Metric("Feature similarity", _baseline("fsim", ""), "[0, 1]", "higher", 2011, _FSIM),
-    "fsimc": Metric(
-        "Feature similarity with colour",
-        _baseline("fsim", "chromatic", chromatic=True),
-        "[0, 1]",
-        "higher",
-        2011,
-        _FSIM,
-    ),
-    "zncc": Metric(
-        "Zero-mean normalised cross-correlation",
-        _baseline("zncc", ""),
-        "[-1, 1]",
-        "higher",
-        1995,
-        "Lewis, Vision Interface 1995",
-    ),
-    "gram": Metric("Style distance, VGG-16", _gram("vgg"), "[0, ∞)", "lower", 2016, _JOHNSON, 6),
-    "gram-lite": Metric("Style distance, lite tower", _gram("lite"), "[0, ∞)", "lower", 2016, _JOHNSON, 6),
-    "content": Metric("Content distance, VGG-16 relu3_3", _content, "[0, ∞)", "lower", 2016, _JOHNSON),
-    "crn": Metric(
-        "Cascaded refinement loss, VGG-19",
-        _crn,
-        "[0, ∞)",
-        "lower",
-        2017,
-        "Chen & Koltun, ICCV 2017, https://arxiv.org/abs/1707.09405",
-        2,
-    ),
+# What may follow a name; an option more is a line more.
+_TOWER = {"tower": Option("tower_weights", words=r"random:\d+")}
+_LPIPS = {"weights": Option("channel_weights", words=r"uniform|calibrated|v\d+\.\d+"), **_TOWER}
+_LAB = {"lab": Option("space", "lab", changes={"range": "[0, ∞)", "decimals": 4})}
+_PSNR = {"lab": Option("space", "lab", changes={"range": "(-∞, ∞]"})}
+_SSIM = {name: Option("variant", name) for name in ("wang2004", "matlab", "skimage", "torchmetrics")}
+_MS_SSIM = {"negative": Option("negative", read=one_of("relu", "raise"))}
+_CHROMATIC = {"chromatic": Option("chromatic", True)}
+_GRAM = {
+    "normalization": Option("normalization", read=one_of("johnson", "gatys")),
+    "centered": Option("centered", True),
+    **_TOWER,
 }
+_CRN = {"resolution": Option("resolution", read=one_of("256p", "512p", "gta")), **_TOWER}
+_DISTS = {"weights": Option("weights", words=""), **_TOWER}
+
+_SSIM_PARTS = {"variant": "variant=wang2004", "channels": "channels=rgb"}
+_SCALES_PARTS = {"negative": "negative=relu", "channels": "channels=rgb"}
+
+# fmt: off
+METRICS: Mapping[str, MetricEntry] = {
+    "lite": MetricEntry("LPIPS, embedded lite tower", _lpips("lite"),
+                        "[0, ∞)", "lower", 2026, "this project", 4, _LPIPS),
+    "alex": MetricEntry("LPIPS, AlexNet", _lpips("alex"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS),
+    "vgg": MetricEntry("LPIPS, VGG-16", _lpips("vgg"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS),
+    "squeeze": MetricEntry("LPIPS, SqueezeNet 1.1", _lpips("squeeze"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS),
+    "l1": MetricEntry("Mean absolute error", function("baselines.pixel.l1", {"space": "range=[0,1]"}),
+                      "[0, 1]", "lower", 1757, "Boscovich", 6, _LAB),
+    "l2": MetricEntry("Mean squared error", function("baselines.pixel.l2", {"space": "range=[0,1]"}),
+                      "[0, 1]", "lower", 1809, "Gauss, Theoria motus", 6, _LAB),
+    "l2-lab": MetricEntry("Mean squared error in CIE L*a*b*", function("baselines.pixel.l2", {}),
+                          "[0, ∞)", "lower", 1976, "CIE 15", arguments={"space": "lab"}),
+    "ssd": MetricEntry("Sum of squared differences", function("baselines.template.ssd", {}),
+                       "[0, ∞)", "lower", 1809, "Gauss, Theoria motus"),
+    "psnr": MetricEntry("Peak signal-to-noise ratio, dB", function("baselines.pixel.psnr", {"space": "peak=1"}),
+                        "[0, ∞]", "higher", 2010, "ITU-T J.340", 2, _PSNR),
+    "ssim": MetricEntry("Structural similarity", function("baselines.structural.ssim", _SSIM_PARTS),
+                        "[-1, 1]", "higher", 2004, _WANG, 4, _SSIM),
+    "ms-ssim": MetricEntry("Multi-scale structural similarity", function("baselines.structural.ms_ssim", _SCALES_PARTS),
+                           "[0, 1]", "higher", 2003, _ASILOMAR, 4, _MS_SSIM),
+    "fsim": MetricEntry("Feature similarity", function("baselines.phase.fsim", {}),
+                        "[0, 1]", "higher", 2011, _FSIM, 4, _CHROMATIC),
+    "fsimc": MetricEntry("Feature similarity with colour", function("baselines.phase.fsim", {}),
+                         "[0, 1]", "higher", 2011, _FSIM, arguments={"chromatic": True}),
+    "ncc": MetricEntry("Normalised cross-correlation", function("baselines.template.ncc", {}),
+                       "[0, 1]", "higher", 1995, _LEWIS),
+    "zncc": MetricEntry("Zero-mean normalised cross-correlation", function("baselines.template.zncc", {}),
+                        "[-1, 1]", "higher", 1995, _LEWIS),
+    "gram": MetricEntry("Style distance, VGG-16", gram("vgg"), "[0, ∞)", "lower", 2016, _JOHNSON, 6, _GRAM),
+    "gram-lite": MetricEntry("Style distance, lite tower", gram("lite"), "[0, ∞)", "lower", 2016, _JOHNSON, 6, _GRAM),
+    "content": MetricEntry("Content distance, VGG-16 relu3_3", content, "[0, ∞)", "lower", 2016, _JOHNSON, 4, _TOWER),
+    "crn": MetricEntry("Cascaded refinement loss, VGG-19", crn, "[0, ∞)", "lower", 2017, _CHEN, 2, _CRN),
+    "dists": MetricEntry("Deep image structure and texture similarity, VGG-16", dists,
+                         "[0, 2]", "lower", 2020, _DING, 4, _DISTS),
+}
+# fmt: on
+
+# -- the grammar -----------------------------------------------------------------------------------------------------
 
 
-def parse_metrics(texts: Iterable[str]) -> list[str]:
-    """Split texts like "lite,psnr" into names that exist, each once.
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric with its options.
+
+    Attributes:
+        text: In the catalog's spelling. It is the metric's name everywhere: in columns, JSON and rules.
+        name: In `METRICS`.
+        options: Name and value of each, in the order typed; the value of a flag is `None`.
+    """
+
+    text: str
+    name: str
+    options: tuple[tuple[str, str | None], ...] = ()
+
+    def load(self, device: str = "cpu") -> LoadedMetric:
+        """Load the metric onto a device.
+
+        Raises:
+            ValueError: If a weight file is wrong.
+            FileNotFoundError: If weights are neither on disk nor downloadable.
+        """
+        entry = METRICS[self.name]
+        options = [(entry.options[name], value) for name, value in self.options]
+        chosen = {option.argument: option.flag if value is None else option.read(value) for option, value in options}
+        return entry.load(device, {**entry.arguments, **chosen})
+
+    def files(self) -> list[Path]:
+        """Return the weight files that options name."""
+        options = METRICS[self.name].options
+        valued = [(options[name].words, value) for name, value in self.options if value is not None]
+        return [Path(value) for words, value in valued if words is not None and not re.fullmatch(words, value)]
+
+
+def parse_metrics(texts: Iterable[str]) -> list[MetricSpec]:
+    """Parse texts like "lite,ssim:matlab"; metrics that are the same come once.
+
+    A comma parts metrics, in each entry of a list, too; but if no metric's name comes next, it belongs to a path.
 
     Raises:
-        ValueError: If a name is not in `METRICS`, or there is none.
+        TypeError: If an entry is no text.
+        ValueError: If one is not in the grammar, or there is none.
     """
-    names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in METRICS]
-    if unknown or not names:
-        raise ValueError(f"{', '.join(unknown) or 'nothing'}; expected names among {', '.join(METRICS)}")
-    return list(dict.fromkeys(names))
+    specs = dict.fromkeys(parse_metric(piece) for text in texts for piece in _split(text))
+    if not specs:
+        raise ValueError(f"no metric is named; expected one or more of {', '.join(METRICS)}")
+    return list(specs)
+
+
+@lru_cache(1024)
+def parse_metric(text: str) -> MetricSpec:
+    """Parse one metric like "alex:weights=mine.safetensors".
+
+    Raises:
+        ValueError: If no metric, option or value is called so; it lists those that are.
+    """
+    if re.search("[\ud800-\udfff]", text):  # with which Python stands for bytes that are no text
+        raise ValueError(f"{text!r}: expected a name of text, since it goes into results; rename the file")
+    first, *rest = text.strip().split(":")
+    name = _same(first, METRICS)
+    if name is None:
+        raise ValueError(f"unknown metric {first.strip()!r}; expected one of {', '.join(METRICS)}{_similar(first)}")
+    known, found = METRICS[name].options, list[tuple[str, str | None]]()
+    for token in rest:
+        word, equals, value = token.partition("=")
+        option = _same(word, known)
+        if option is not None:
+            found.append((option, value if equals else None))
+        elif found and found[-1][1] is not None and known[found[-1][0]].words is not None:  # part of a path
+            found[-1] = found[-1][0], f"{found[-1][1]}:{token}"
+        else:
+            expected = f"expected {', '.join(known)}{did_you_mean(word, known)}" if known else f"{name} has none"
+            raise ValueError(f"{text!r}: unknown option {word!r}; {expected}")
+    _check_options(text, known, found)
+    spelled = (option if value is None else f"{option}={value}" for option, value in found)
+    return MetricSpec(":".join([name, *spelled]), name, tuple(found))
+
+
+@lru_cache(1024)
+def entry_of(text: str) -> MetricEntry:
+    """Return title, range, direction and decimals of a metric with its options.
+
+    Raises:
+        ValueError: As `parse_metric`.
+    """
+    spec = parse_metric(text)
+    entry = METRICS[spec.name]
+    for option, value in spec.options:
+        title = f"{entry.title}, {option}" + ("" if value is None else f"={value}")
+        entry = replace(entry, title=title, **entry.options[option].changes)
+    return entry
+
+
+def may_be_infinite(text: str) -> bool:
+    """Return whether infinity is a value of a metric, as it is of the PSNR of equal images."""
+    return entry_of(text).range.endswith("∞]")
+
+
+def _check_options(text: str, known: Mapping[str, Option], found: Iterable[tuple[str, str | None]]) -> None:
+    by_argument: dict[str, str] = {}
+    for name, value in found:
+        option = known[name]
+        if option.argument in by_argument:
+            raise ValueError(f"{text!r}: {by_argument[option.argument]} and {name}; expected just one of them")
+        by_argument[option.argument] = name
+        if option.flag is not None and value is not None:
+            raise ValueError(f"{text!r}: {name} takes no value")
+        if option.flag is None and not value:
+            raise ValueError(f"{text!r}: {name} without a value; expected {name}=VALUE")
+        if value is not None:
+            try:
+                option.read(value)
+            except ValueError as error:
+                raise ValueError(f"{text!r}: {name}={value}: {error}") from None
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas, but for those in values."""
+    if not isinstance(text, str):
+        raise TypeError(f"metrics: expected texts like 'lite' or 'ssim:matlab', got {text!r}")
+    pieces: list[str] = []
+    for piece in text.split(","):
+        if pieces and "=" in pieces[-1] and _same(piece.partition(":")[0], METRICS) is None:
+            pieces[-1] += f",{piece}"
+        else:
+            pieces.append(piece)
+    return [stripped for piece in pieces if (stripped := piece.strip(", \t\r\n"))]
+
+
+def _same(word: str, names: Iterable[str]) -> str | None:
+    """Return which of the names this is, however it is spelled."""
+    return next((name for name in names if _plain(name) == _plain(word)), None)
+
+
+def _plain(word: str) -> str:
+    return re.sub("[-_]", "", word.strip().lower())
+
+
+def _similar(word: str) -> str:
+    """Say which metrics are called nearly so, or have such a word, or such initials, in their titles."""
+    word = _plain(word)
+    names: dict[str, list[str]] = {}
+    for name, entry in METRICS.items():
+        title = re.findall(r"\w+", entry.title.lower())
+        for key in {_plain(name), *title, "".join(part[0] for part in title)}:
+            names.setdefault(key, []).append(name)
+    near = [word] if word in names else difflib.get_close_matches(word, names)
+    similar = dict.fromkeys(name for key in near for name in names[key])
+    return f"; did you mean {', '.join(similar)}?" if similar else ""

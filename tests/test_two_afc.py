@@ -35,11 +35,11 @@ def frame(*arguments):
 
 
 def test_scores_are_those_of_a_plain_loop(data, tmp_path):
-    table = frame(data, "--metric", "lite,ssim", "--lpips", "lite:uniform", "--cache", tmp_path)
+    table = frame(data, "--metric", "lite,SSIM:matlab", "-m", "lite:weights=uniform", "--cache", tmp_path)
     measures = {
         "lite": lambda x, y: lpips(x, y, LPIPS("lite")),
-        "lite uniform": lambda x, y: lpips(x, y, LPIPS("lite", channel_weights="uniform")),
-        "ssim": lambda x, y: -ssim(x, y),
+        "lite:weights=uniform": lambda x, y: lpips(x, y, LPIPS("lite", channel_weights="uniform")),
+        "ssim:matlab": lambda x, y: -ssim(x, y, variant="matlab"),
     }
     for name, measure in measures.items():
         scores = []
@@ -109,6 +109,13 @@ def test_runs_as_a_script_without_data_and_says_that_it_is_machine_made(tmp_path
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "MACHINE-MADE judgments of the example scene, not people; 240 triplets" in result.stdout
     assert "| l2 | 9" in result.stdout
+
+
+@pytest.mark.parametrize("metric", ["lpips", "ssim:octave", "alex:weights", "lite,,pnsr"])
+def test_an_unknown_metric_is_a_usage_error(metric):
+    result = CliRunner().invoke(two_afc.main, ["--metric", metric])
+    assert result.exit_code == 2
+    assert "Invalid value for '-m' / '--metric'" in result.stderr
 
 
 def test_bad_distances_say_what_is_missing(tmp_path):

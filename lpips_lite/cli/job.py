@@ -1,7 +1,7 @@
 """One call of `compare-images`: what was asked for in, files and exit status out.
 
-A pipeline: pairs are found, checked against what will be written, read, measured, and each row goes to the sinks: results,
-summary, rules, problems, heatmaps, report, table. A sink has `take(row, decoded)` and `finish()`.
+A pipeline: pairs are found, checked against what will be written, read and measured, and each row goes to the sinks:
+results, summary, rules, problems, heatmaps, report, table. A sink has `take(row, decoded)` and `finish()`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +26,7 @@ from lpips_lite.files.pairs import Pair, Pairing, find_all_pairs, find_pairs, ma
 from lpips_lite.files.processes import Processes
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.report import Report, is_page_file
-from lpips_lite.files.results import ResultsFile, Row, Table, check_columns
+from lpips_lite.files.results import ResultsFile, Row, RowFormat, check_columns
 from lpips_lite.files.resume import kept_rows
 from lpips_lite.files.rules import Rule, Rules
 from lpips_lite.files.settings import Settings
@@ -78,11 +79,9 @@ class Request:
             return match_patterns(self.ref_pattern, self.image_pattern, *folders, spell=spell)
         if self.pairs is not None:
             return read_pairs(self.pairs)
-        return (
-            find_all_pairs(self.all_pairs)
-            if self.all_pairs
-            else find_pairs(self.ref or Path(), self.images, spell=spell)
-        )
+        if self.all_pairs is not None:
+            return find_all_pairs(self.all_pairs)
+        return find_pairs(self.ref or Path(), self.images, spell=spell)
 
     @property
     def output_format(self) -> str:
@@ -100,7 +99,7 @@ class Request:
         return self.format or SUFFIXES[suffix]
 
     @property
-    def table_format(self) -> str | None:
+    def rows_format(self) -> str | None:
         return self.output_format if self.output_format in ("csv", "jsonl") else None
 
 
@@ -116,7 +115,7 @@ def check(request: Request, pairing: Pairing, heatmaps: Heatmaps | None) -> None
             raise ValueError(f"--fail names {rule.metric}, which is not measured: add it to --metric {','.join(texts)}")
     if request.overlay and request.heatmap is None:
         raise ValueError("--overlay: expected --heatmap with it")
-    if request.resume and (request.output is None or request.table_format is None):
+    if request.resume and (request.output is None or request.rows_format is None):
         raise ValueError("--resume: expected --output FILE.csv or FILE.jsonl with it")
     if request.output is None and not sys.stdout.writable():
         raise OSError("standard output is closed; expected --output FILE")
@@ -165,14 +164,8 @@ def _heatmaps(request: Request, metrics: Metrics, settings: Settings) -> Heatmap
     if not any(metric.distance_map for metric in metrics.values()):
         raise ValueError(f"--heatmap: {','.join(metrics)} has no map; add lite, alex, vgg or squeeze to --metric")
     signatures = {name: metric.signature for name, metric in metrics.items()}
-    is_folder = not is_picture_file(request.heatmap)
-    return Heatmaps(
-        Path(request.heatmap),
-        is_folder,
-        lambda decoded: map_of(decoded, metrics, settings),
-        request.overlay,
-        signatures,
-    )
+    target, is_folder = Path(request.heatmap), not is_picture_file(request.heatmap)
+    return Heatmaps(target, is_folder, partial(map_of, metrics=metrics, settings=settings), request.overlay, signatures)
 
 
 def _say_first(notes: Sequence[str], ignored: Sequence[Path]) -> None:
@@ -283,8 +276,8 @@ class Job:
         """Return where rows go, in the order in which each is finished."""
         request = self.request
         output: Sink
-        if request.table_format:
-            output = ResultsFile(request.output or sys.stdout, self._table(), kept)
+        if request.rows_format:
+            output = ResultsFile(request.output or sys.stdout, self._row_format(), kept)
         elif request.output_format == "json":
             output = JsonOutput(request.output, self.signatures, self.summary)
         else:
@@ -299,7 +292,7 @@ class Job:
         return Report(
             path,
             self.request.report_pairs,
-            (lambda decoded: map_of(decoded, self.metrics, self.settings)) if mapped else None,
+            partial(map_of, metrics=self.metrics, settings=self.settings) if mapped else None,
             lambda pairs: decode(pairs, self.settings, self.reader),
             self.pairing.pairs,
             self.signatures,
@@ -309,9 +302,9 @@ class Job:
             self.problems.add,
         )
 
-    def _table(self) -> Table:
+    def _row_format(self) -> RowFormat:
         carried = tuple(self.pairing.pairs[0].columns) if self.pairing.pairs else ()
-        return Table("csv" if self.request.table_format == "csv" else "jsonl", self.signatures, carried)
+        return RowFormat("csv" if self.request.rows_format == "csv" else "jsonl", self.signatures, carried)
 
     def _kept(self, heatmaps: Heatmaps | None) -> dict[int, Row]:
         """Return the rows of an earlier run that hold, by position."""
@@ -322,7 +315,7 @@ class Job:
             return heatmaps is None or heatmaps.has(pair, content)
 
         return kept_rows(
-            self.request.output, self._table(), self.pairing.pairs, self.reader, self.settings, is_complete
+            self.request.output, self._row_format(), self.pairing.pairs, self.reader, self.settings, is_complete
         )
 
     def _measured(self, kept: Mapping[int, Row], local: Sequence[Sink]) -> Iterator[Row]:

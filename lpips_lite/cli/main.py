@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,8 @@ class Program(click.Group):
         """Run the command and leave with its exit status."""
         arguments = list(sys.argv[1:] if args is None else args)
         prepare_streams()
-        status = self._guarded(
-            lambda: super(Program, self).main(arguments, prog_name, standalone_mode=False), arguments
-        )
+        run = partial(super().main, arguments, prog_name, standalone_mode=False)
+        status = self._guarded(run, arguments)
         sys.exit(self._guarded(close_streams, arguments) or status)
 
     @staticmethod

@@ -58,7 +58,7 @@ def compare(
 
     Returns:
         One row per pair, in order: `reference`, `image`, other columns of the list or pattern, one number per metric
-        (see `METRICS` for range and direction), `identical`, `content` (16 digits that stand for both files' bytes), and
+        (see `METRICS` for range and direction), `identical`, `content` (16 digits that stand for both files' bytes) and
         `error`, the reason why there is no number. `attrs["signatures"]` says what made them, `attrs["notes"]` what
         was handled on the way.
 

@@ -1,8 +1,8 @@
 """Files read ahead of the metrics: pairs of paths in; pairs of pictures, or the reason why not, out, in order.
 
-After `pairs.py`, before `measuring.py`. Threads do the work, since Pillow lets go of the interpreter while it decodes: no
-start-up, nothing to copy between processes, and an interrupt finds nobody else to stop. What they hold is bounded by
-bytes, not by the number of pairs.
+After `pairs.py`, before `measuring.py`. Threads do the work, since Pillow lets go of the interpreter while it decodes:
+no start-up, nothing to copy between processes, and an interrupt finds nobody else to stop. What they hold is bounded
+by bytes, not by the number of pairs.
 """
 
 from __future__ import annotations
@@ -189,17 +189,15 @@ class Budget:
     def take(self, turn: int, wanted: int) -> None:
         """Wait until every earlier turn has been granted its bytes and there is room for `wanted` more."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or turn < self._next or (turn == self._next and self._fits(wanted))
-            )
+            self._changed.wait_for(lambda: self._closed or turn < self._next or self._may_take(turn, wanted))
             if turn == self._next:
                 self._held[turn] = wanted
                 self._next += 1
                 self._changed.notify_all()
 
-    def _fits(self, wanted: int) -> bool:
+    def _may_take(self, turn: int, wanted: int) -> bool:
         held = sum(self._held.values())
-        return held == 0 or held + wanted <= self.limit
+        return turn == self._next and (held == 0 or held + wanted <= self.limit)
 
     def settle(self, turn: int, held: int) -> None:
         """Say how much a turn goes on to hold."""

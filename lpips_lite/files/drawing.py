@@ -71,7 +71,7 @@ def bounded(size: tuple[int, int], longest: int) -> tuple[int, int]:
 
 
 def to_picture(image: Tensor, size: tuple[int, int]) -> Image.Image:
-    """Turn an image (3, H, W), uint8 or in [0, 1], into a picture of another width and height, one channel at a time."""
+    """Turn an image (3, H, W), uint8 or in [0, 1], into a picture of a width and height, one channel at a time."""
     return Image.merge("RGB", [_channel(plane, size) for plane in image.detach()])
 
 

@@ -1,8 +1,8 @@
 """Heatmaps as files: measured pairs in; one picture for each out, which tells what it was made of.
 
 The sink of `--heatmap`; `drawing.py` makes the pictures. A PNG carries text chunks: the program, the signatures of the
-metrics, the content of the pair and whether the map lies over the image. By these a later run knows what it need not draw
-again, and what it must not replace.
+metrics, the content of the pair, and whether the map lies over the image. By these a later run knows what it need not
+draw again, and what it must not replace.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.drawing import heatmap
-from lpips_lite.files.names import printable
+from lpips_lite.files.names import MADE_SUFFIX, printable
 from lpips_lite.files.outputs import is_special
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.results import Row
@@ -28,7 +28,7 @@ from lpips_lite.files.results import Row
 DrawMap = Callable[[Decoded], tuple[str, Tensor]]  # the metric's name, and its map (H, W) on the CPU
 
 SOFTWARE = "lpips_lite"
-LONGEST_NAME = 200  # bytes of a file's name without its ending; file systems allow 255 with everything
+PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
 def is_picture_file(text: str) -> bool:
@@ -125,10 +125,10 @@ class Heatmaps:
             return False
         try:
             with PngImageFile(path) as picture:
-                picture.verify()  # every checksum up to the end of the file
+                picture.verify()  # every checksum but the last one
+            return path.read_bytes().endswith(PNG_END)
         except (OSError, SyntaxError, ValueError):
             return False
-        return True
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
         """Draw a pair that was measured.
@@ -152,9 +152,7 @@ class Heatmaps:
         """Nothing is left to do: each heatmap was written when its pair came."""
 
     def _path(self, pair: Pair) -> Path:
-        if not self.is_folder:
-            return self.target
-        return self.target / ("/".join(map(_short, pair.name.split("/"))) + ".png")
+        return self.target / f"{pair.name}{MADE_SUFFIX}" if self.is_folder else self.target
 
     def _chunks(self, content: str) -> dict[str, str]:
         return {
@@ -173,20 +171,11 @@ class Heatmaps:
         return file.getvalue()
 
 
-def _short(part: str) -> str:
-    """Return a part of a name that file systems accept; a cut one ends in a fingerprint of the whole."""
-    data = os.fsencode(part)
-    if len(data) <= LONGEST_NAME:
-        return part
-    fingerprint = hashlib.sha256(data).hexdigest()[:16]
-    return f"{data[: LONGEST_NAME - 17].decode('utf-8', 'ignore')}~{fingerprint}"
-
-
 def _text_chunks(path: Path) -> dict[str, str]:
     """Return the texts at the start of a PNG; nothing if it is none."""
     try:
         with PngImageFile(path) as picture:  # not Image.open, which warns of large pictures
-            return {key: text for key, text in picture.info.items() if isinstance(text, str)}
+            return {key: text for key, text in picture.info.items() if isinstance(key, str) and isinstance(text, str)}
     except (OSError, SyntaxError, ValueError):
         return {}
 

@@ -19,6 +19,7 @@ from lpips_lite.files.names import RESULT_COLUMNS, path_text, printable
 PATHS = ("reference", "image")
 EXPECTED = "the columns reference and image"
 STANDARD_INPUT = Path("-")
+NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 START = 4096  # bytes that show whether a file is text
 NAMED_COLUMNS = 20  # of those found; more are counted
 
@@ -71,7 +72,8 @@ def _lines(rows: Iterator[tuple[int, list[str]]], header: list[str], table: Path
             if cell not in paths:
                 paths[cell] = _path(cell, base, table, f"{name}, line {number}")
         columns = {column: path_text(cells[place].strip()) for column, place in carried}
-        yield Line(paths[cells[reference]], paths[cells[image]], MappingProxyType(columns))
+        both = paths[cells[reference]], paths[cells[image]]
+        yield Line(*both, MappingProxyType(columns) if columns else NO_COLUMNS)
 
 
 def _said(table: Path) -> str:
@@ -178,7 +180,7 @@ def _check_header(header: list[str], name: str) -> None:
 def _path(cell: str, base: str, table: Path, where: str) -> Path:
     """Return the file that a cell names. Spaces after it do not count, unless there is a file that ends with them."""
     text = cell.rstrip()
-    if text in ("", str(STANDARD_INPUT)):
+    if text in ("", "-"):
         got = "; '-' stands for standard input, which a list cannot name" if text else ""
         raise ValueError(f"{where}: expected a reference and an image{got}")
     if text != cell and os.path.lexists(os.path.join(base, cell)):  # noqa: PTH118

@@ -14,12 +14,14 @@ MADE_SUFFIX = ".png"  # of the files that are made under unique names
 _ESCAPED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of characters, line separators
 _REORDERING = {*"\u200e\u200f\u061c", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x2070))}
 _HALVES = re.compile("[\ud800-\udfff]")  # with which Python stands for bytes of a name that are no text
+_PLAIN = re.compile(r"[0-9A-Za-z_-]{1,200}")  # most names, which nothing is wrong with
 _LONGEST = 230  # bytes of a last part; file systems allow 255, and a number and a suffix are added
 
 
 def path_text(path: Path | str) -> str:
     r"""Return a path as text for files of results; bytes in its name that are no text become `\xff`."""
-    return _HALVES.sub(_escape_byte, str(path))
+    text = str(path)
+    return text if text.isascii() else _HALVES.sub(_escape_byte, text)
 
 
 def _escape_byte(half: re.Match[str]) -> str:
@@ -74,6 +76,8 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 def _inside(name: str) -> str:
     """Return a name as the path of something inside a folder: not absolute, no `..`, not empty, not too long."""
+    if _PLAIN.fullmatch(name):
+        return name
     *folders, last = [part for part in path_text(name).split("/") if part not in ("", ".", "..")] or ["unnamed"]
     if len(last) > _LONGEST // 4:  # only then it may have so many bytes
         last = last.encode()[:_LONGEST].decode(errors="ignore")

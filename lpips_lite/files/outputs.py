@@ -1,4 +1,4 @@
-"""Outputs never destroy inputs: what will be written is checked against what will be read, before anything is computed."""
+"""Outputs never destroy inputs: what will be written is checked against what will be read, before any computing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ def check_outputs(outputs: Iterable[tuple[str, Path]], inputs: Iterable[tuple[st
 
     Raises:
         ValueError: If two of them are the same file.
-        FileNotFoundError: If an output's folder does not exist.
-        IsADirectoryError: If an output is a folder.
     """
     taken: dict[object, str] = {}
     for what, path in inputs:

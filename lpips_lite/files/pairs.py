@@ -14,13 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lpips_lite.files.folders import find_images, split_suffix
-from lpips_lite.files.lists import STANDARD_INPUT, read_list
+from lpips_lite.files.lists import NO_COLUMNS, STANDARD_INPUT, read_list
 from lpips_lite.files.names import path_text, printable, unique_names
 from lpips_lite.files.patterns import match, read_pattern, without_partner
 from lpips_lite.files.proposals import propose_patterns
 from lpips_lite.files.settings import Spelling, python_spelling
-
-NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +131,8 @@ def read_pairs(table: Path) -> Pairing:
         ValueError: If it is no such list, a cell is missing, or there is no row.
     """
     lines, notes = read_list(table)
-    files = [(line.reference, line.image) for line in lines]
-    pairs = _named(files, [line.image.stem for line in lines], [line.columns for line in lines])
+    names = unique_names([line.image.stem for line in lines])
+    pairs = [Pair(line.reference, line.image, name, line.columns) for line, name in zip(lines, names, strict=True)]
     source = Path("/dev/stdin") if table == STANDARD_INPUT else table
     return Pairing(pairs, notes=notes, sources=[source])
 

@@ -11,13 +11,14 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from lpips_lite.files.folders import is_image, is_resource_fork, split_suffix, walk_folder
+from lpips_lite.files.folders import is_image, is_resource_fork, walk_folder
 from lpips_lite.files.names import RESULT_COLUMNS, printable, same_name
 
 FOLDERS, SUFFIX = "**/", ".*"
 # What is not literal: any folders, a field, the last suffix, any characters, one character.
 _SPECIAL = re.compile(r"((?:(?<=/)|^)\*\*/|\{[^{}/]*\}|\.\*$|\*+|\?)")
 
+_LAST_SUFFIX = re.compile(r"\.[^./]+\Z")
 
 Fields = dict[str, str]
 
@@ -171,7 +172,7 @@ def _ends(token: str, name: str, start: int) -> Collection[int]:
             ends.append(ends[-1] + len(folder) + 1)
         return ends
     if token == SUFFIX:
-        return [len(name)] if start and start == len(split_suffix(name)[0]) < len(name) else []
+        return [len(name)] if _LAST_SUFFIX.match(name, start) and name[start - 1 : start] not in ("", "/") else []
     if token[0] == "*":
         return [] if hidden else range(start, _part_end(name, start) + 1)
     if token == "?":

@@ -1,8 +1,8 @@
 """Results in files: rows out to CSV, JSON lines or JSON, and in again, to go on where a run was interrupted.
 
 A row has `reference` and `image`, the columns carried from a list or pattern, one number per metric, `identical`,
-`content` (16 hexadecimal digits that stand for both files' bytes) and `error`. A metric that refuses a pair has no number,
-and `error` says why; the others keep theirs. CSV and JSON lines add `signature`, what made the numbers.
+`content` (16 hexadecimal digits that stand for both files' bytes) and `error`. A metric that refuses a pair has no
+number, and `error` says why; the others keep theirs. CSV and JSON lines add `signature`, what made the numbers.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def to_json(rows: Sequence[Row], signatures: Mapping[str, str], summary: Mapping
 
 
 @dataclass(frozen=True)
-class Table:
+class RowFormat:
     """How rows are written as lines of a file, and read again.
 
     Attributes:
@@ -174,15 +174,15 @@ class ResultsFile:
 
     Args:
         target: A path, written through if it is a link, a pipe or a device; or an open text stream.
-        table: How rows are written.
+        row_format: How rows are written.
         kept: Rows of an earlier run that this one keeps, as the sink will be given them again.
     """
 
-    def __init__(self, target: Path | IO[str], table: Table, kept: Sequence[Row] = ()) -> None:
-        self.table, self.target = table, target
+    def __init__(self, target: Path | IO[str], row_format: RowFormat, kept: Sequence[Row] = ()) -> None:
+        self.row_format, self.target = row_format, target
         self._kept = {id(row) for row in kept}
         self._order: list[bool] = []  # of each row taken: whether it was kept
-        start = table.header() + "".join(map(table.line, kept))
+        start = row_format.header() + "".join(map(row_format.line, kept))
         if not isinstance(target, Path):
             self._file = target
             self._file.write(start)
@@ -198,7 +198,7 @@ class ResultsFile:
         """Write one row and hand it to the operating system."""
         self._order.append(id(row) in self._kept)
         if not self._order[-1]:
-            self._file.write(self.table.line(row))
+            self._file.write(self.row_format.line(row))
             self._file.flush()
 
     def finish(self) -> None:
@@ -207,10 +207,10 @@ class ResultsFile:
             return
         self._file.close()
         if self._order != sorted(self._order, reverse=True):  # kept rows, which lie first, were to be among new ones
-            rows = list(self.table.read(self.target))
+            rows = list(self.row_format.read(self.target))
             kept, new = iter(rows[: len(self._kept)]), iter(rows[len(self._kept) :])
             in_order = [next(kept if was_kept else new) for was_kept in self._order]
-            _put_back(self.target, self.table.header() + "".join(map(self.table.line, [*in_order, *kept])))
+            _put_back(self.target, self.row_format.header() + "".join(map(self.row_format.line, [*in_order, *kept])))
 
 
 def write_text(target: Path | None, text: str) -> None:

@@ -12,13 +12,13 @@ from lpips_lite.files.names import path_text, printable
 from lpips_lite.files.outputs import is_special
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.reading import Reader
-from lpips_lite.files.results import Row, Table
+from lpips_lite.files.results import Row, RowFormat
 from lpips_lite.files.settings import Settings
 
 
 def kept_rows(
     path: Path,
-    table: Table,
+    row_format: RowFormat,
     pairs: Sequence[Pair],
     reader: Reader,
     settings: Settings,
@@ -31,7 +31,7 @@ def kept_rows(
 
     Args:
         path: What the earlier run has written; there may be nothing.
-        table: How rows are written.
+        row_format: How rows are written.
         pairs: Of this run.
         reader: Reads the files.
         settings: How many threads read.
@@ -45,7 +45,7 @@ def kept_rows(
     if not path.exists():
         return {}
     try:
-        known = _by_pair(row for row in table.read(path) if not row["error"])
+        known = _by_pair(row for row in row_format.read(path) if not row["error"])
     except ValueError as error:
         problem = f"{printable(path)} is no output of these metrics and settings to go on with: {error}"
         raise ValueError(f"{problem}; use another output") from error

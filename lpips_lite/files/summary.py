@@ -1,107 +1,99 @@
-"""What many rows come to: count, mean, median, p5, p95, extremes, the worst pairs, and the rules they must keep."""
+"""What many rows come to: count, mean, median, p5, p95, extremes, by metric and by folder, and the worst pairs.
+
+Infinity is a value of some metrics, the best one, as of the PSNR of equal images. Means leave it out, unless there is
+nothing else; median, percentiles and extremes count it. JSON has no infinity: it is null there.
+"""
 
 from __future__ import annotations
 
 import heapq
 import math
-import operator
-import re
 import statistics
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lpips_lite.catalog import METRICS
+from lpips_lite.catalog import entry_of
 from lpips_lite.files.results import Row
 
-COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+if TYPE_CHECKING:
+    from lpips_lite.files.decoding import Decoded
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the value that `percent` of them lie below, interpolated linearly."""
-    import numpy as np  # not needed for --help
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of those that are finite, or infinity if none is."""
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.fmean(finite) if finite else values[0]
 
-    return float(np.percentile(values, percent))
+
+def percentile(ordered: Sequence[float], percent: int) -> float:
+    """Return the value that `percent` of them lie below, interpolated linearly as NumPy does, but never NaN."""
+    whole, rest = divmod((len(ordered) - 1) * percent, 100)
+    lower = ordered[whole]
+    if not rest or ordered[whole + 1] == lower or math.isinf(lower):
+        return lower
+    return lower + (ordered[whole + 1] - lower) * (rest / 100)
 
 
-STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
-    "mean": statistics.fmean,
-    "median": statistics.median,
+STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {  # of values in ascending order
+    "mean": mean,
+    "median": partial(percentile, percent=50),
     "p5": partial(percentile, percent=5),  # the bad end where higher is closer
     "p95": partial(percentile, percent=95),
-    "min": min,
-    "max": max,
+    "min": lambda ordered: ordered[0],
+    "max": lambda ordered: ordered[-1],
 }
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A bound like "lite>0.2", on every pair, or "p95(lite)>0.1", on all of them together."""
-
-    metric: str
-    comparison: str
-    threshold: float
-    statistic: str | None = None
-
-    def __str__(self) -> str:
-        name = f"{self.statistic}({self.metric})" if self.statistic else self.metric
-        return f"{name} {self.comparison} {self.threshold:g}"
-
-    def crossed_by(self, value: float) -> bool:
-        return bool(COMPARISONS[self.comparison](value, self.threshold))
-
-
-def parse_rule(text: str) -> Rule:
-    """Parse METRIC>NUMBER or STATISTIC(METRIC)>NUMBER.
-
-    Raises:
-        ValueError: If it is neither, or names no metric or statistic.
-    """
-    match = re.fullmatch(r"\s*(?:(\w+)\(\s*([\w-]+)\s*\)|([\w-]+))\s*(>=|<=|>|<)\s*(\S+)\s*", text)
-    try:
-        if not match or (match[1] and match[1] not in STATISTICS) or (match[2] or match[3]) not in METRICS:
-            raise ValueError
-        return Rule(match[2] or match[3], match[4], float(match[5]), match[1])
-    except ValueError:
-        raise ValueError(
-            f"{text!r}; expected METRIC>NUMBER or METRIC<NUMBER, like lite>0.2, or of "
-            f"{', '.join(STATISTICS)} like p95(lite)>0.1"
-        ) from None
-
-
 class Summary:
-    """Rows added one by one; holds one number each for a metric, and the worst rows.
+    """The sink that holds one number of each row and metric, and the worst rows.
 
-    Infinite values, the PSNR of equal images, are left out of means and counted.
+    Args:
+        metrics: Their texts in the catalog's spelling; folders and worst rows go by the first.
+        keep: How many rows `worst` can return at most.
+
+    Attributes:
+        values: Of each metric, the finite numbers.
+        folders: Of each folder of images, the numbers of the first metric.
+        pairs: How many rows there were.
+        errors: How many of them have an error, though other metrics may have a number.
     """
 
     def __init__(self, metrics: Sequence[str], keep: int = 10) -> None:
         self.metrics, self.keep = list(metrics), keep
         self.values: Mapping[str, array[float]] = {name: array("d") for name in metrics}
         self.folders: dict[str, array[float]] = defaultdict(lambda: array("d"))
-        self.pairs = self.errors = self.infinite = 0
+        self.pairs = self.errors = 0
+        self._infinite: Mapping[str, array[float]] = {name: array("d") for name in metrics}
+        self._lower_is_closer = entry_of(self.metrics[0]).direction == "lower"
         self._worst: list[tuple[float, int, Row]] = []
 
-    def add(self, row: Row) -> None:
-        """Take one row into account."""
+    @property
+    def infinite(self) -> int:
+        """How many numbers are infinite, of all metrics."""
+        return sum(map(len, self._infinite.values()))
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Take a row into account, and each number that it has."""
         self.pairs += 1
-        if row["error"]:
-            self.errors += 1
-            return
+        self.errors += bool(row["error"])
         for name in self.metrics:
-            if math.isfinite(row[name]):
-                self.values[name].append(row[name])
-            else:
-                self.infinite += 1
-        first = self.metrics[0]
-        badness = row[first] if METRICS[first].direction == "lower" else -row[first]
-        if math.isfinite(badness):
-            self.folders[PurePath(row["image"]).parent.as_posix()].append(row[first])
-        entry = (badness, -self.pairs, row)  # among equals the earlier one
+            value = row[name]
+            if has_number(row, name):
+                (self.values if math.isfinite(value) else self._infinite)[name].append(value)
+        if has_number(row, self.metrics[0]):
+            self.folders[PurePath(row["image"]).parent.as_posix()].append(row[self.metrics[0]])
+            self._keep_worst(row)
+
+    def finish(self) -> None:
+        """Do nothing: what is asked for is computed then."""
+
+    def _keep_worst(self, row: Row) -> None:
+        value = row[self.metrics[0]]
+        entry = (value if self._lower_is_closer else -value, -self.pairs, row)  # among equals the earlier one
         if len(self._worst) < self.keep:
             heapq.heappush(self._worst, entry)
         elif self._worst:
@@ -112,34 +104,46 @@ class Summary:
         return [row for _, _, row in sorted(self._worst, key=lambda entry: entry[:2], reverse=True)][:count]
 
     def statistics(self) -> dict[str, dict[str, float]]:
-        """Return count, mean, median, p5, p95, min and max of each metric that has a finite value."""
-        return {
-            name: {"count": len(values), **{key: float(f"{f(values):.7g}") for key, f in STATISTICS.items()}}
-            for name, values in self.values.items()
-            if values
-        }
+        """Return `count`, how many are `infinite`, and `STATISTICS`, of each metric that has a number."""
+        found = {}
+        for name in self.metrics:
+            ordered = sorted([*self.values[name], *self._infinite[name]])
+            if ordered:
+                counts = {"count": len(ordered), "infinite": len(self._infinite[name])}
+                found[name] = {**counts, **{key: _digits(of(ordered)) for key, of in STATISTICS.items()}}
+        return found
 
     def by_folder(self) -> dict[str, dict[str, float]]:
-        """Return count, mean and worst value of the first metric for each folder of images."""
-        extreme = max if METRICS[self.metrics[0]].direction == "lower" else min
+        """Return `count`, `mean` and `worst` value of the first metric for each folder of images."""
+        extreme = max if self._lower_is_closer else min
         return {
-            folder: {"count": len(values), "mean": float(f"{statistics.fmean(values):.7g}"), "worst": extreme(values)}
+            folder: {"count": len(values), "mean": _digits(mean(values)), "worst": _digits(extreme(values))}
             for folder, values in sorted(self.folders.items())
         }
 
-    def crossed(self, rules: Sequence[Rule]) -> list[str]:
-        """Return what to say of rules on statistics that are crossed."""
-        found = self.statistics()
-        together = [rule for rule in rules if rule.statistic and rule.metric in found]
-        values = {rule: found[rule.metric][rule.statistic or ""] for rule in together}
-        return [f"failed: {rule}: it is {value:.6g}" for rule, value in values.items() if rule.crossed_by(value)]
-
     def as_json(self) -> dict[str, Any]:
-        """Return everything for a program."""
+        """Return everything for a program; infinity is `None`."""
         return {
             "pairs": self.pairs,
             "errors": self.errors,
             "infinite": self.infinite,
-            "statistics": self.statistics(),
-            "folders": self.by_folder(),
+            "statistics": _without_infinity(self.statistics()),
+            "folders": _without_infinity(self.by_folder()),
         }
+
+
+def has_number(row: Row, metric: str) -> bool:
+    """Return whether a row has a number of a metric; NaN is none."""
+    return row[metric] is not None and not math.isnan(row[metric])
+
+
+def _digits(value: float) -> float:
+    """Return a value with the digits that float32 has, as results have them."""
+    return float(f"{value:.7g}")
+
+
+def _without_infinity(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    return {
+        name: {key: value if math.isfinite(value) else None for key, value in values.items()}
+        for name, values in found.items()
+    }

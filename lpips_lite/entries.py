@@ -1,0 +1,184 @@
+"""Rows of the catalog: what is known of a metric, what may follow its name, how it is loaded. No torch until then."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lpips_lite.encoding import Encoding
+    from lpips_lite.towers import FeatureTower
+
+Direction = Literal["lower", "higher"]
+Arguments = Mapping[str, Any]
+Parts = Mapping[str, str]  # of a signature, each by the argument that replaces it
+
+
+class LoadedMetric(NamedTuple):
+    """A metric ready for use.
+
+    Attributes:
+        compute: Two batches (N, 3, H, W) in [0, 1] -> one number per pair, (N,).
+        signature: What made the numbers.
+        distance_map: The same two batches -> (N, 1, H, W), for metrics that can say where; else `None`.
+        encode: A batch -> what `distance` compares, for metrics that can keep a reference; else `None`.
+        distance: Two encodings -> (N,).
+    """
+
+    compute: Callable[[Tensor, Tensor], Tensor]
+    signature: str
+    distance_map: Callable[[Tensor, Tensor], Tensor] | None = None
+    encode: Callable[[Tensor], Encoding] | None = None
+    distance: Callable[[Encoding, Encoding], Tensor] | None = None
+
+
+Load = Callable[[str, Arguments], LoadedMetric]  # onto a device, with the arguments that options set
+
+
+class Option(NamedTuple):
+    """What may follow a metric's name.
+
+    Attributes:
+        argument: What it sets.
+        flag: To what, without a value; `None`: there is one, after `=`.
+        read: The value from its text; raises a ValueError that says what was expected.
+        words: Pattern of the values that are no paths, where others are; `None`: none is a path.
+        changes: Fields of the metric's entry that it changes.
+    """
+
+    argument: str
+    flag: str | bool | None = None
+    read: Callable[[str], object] = str
+    words: str | None = None
+    changes: Arguments = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class MetricEntry:
+    """One row of the catalog.
+
+    Attributes:
+        title: Full name.
+        load: Device and arguments -> `LoadedMetric`.
+        range: Of its values; "∞]" if infinity is one of them.
+        direction: Which values mean closer.
+        year: Of publication.
+        paper: Where it is defined.
+        decimals: Worth printing.
+        options: By name.
+        arguments: What is loaded if no option says otherwise.
+    """
+
+    title: str
+    load: Load
+    range: str
+    direction: Direction
+    year: int
+    paper: str
+    decimals: int = 4
+    options: Mapping[str, Option] = field(default_factory=dict)
+    arguments: Arguments = field(default_factory=dict)
+
+
+# -- how metrics are loaded --------------------------------------------------------------------------------------------
+
+
+def function(path: str, parts: Parts) -> Load:
+    """Return how to load a function that needs no weights, at a path in the package like "baselines.pixel.l1"."""
+    module, _, name = path.rpartition(".")
+
+    def load(device: str, arguments: Arguments) -> LoadedMetric:
+        return _loaded(name, getattr(import_module(f"lpips_lite.{module}"), name), parts, arguments)
+
+    return load
+
+
+def gram(net: str) -> Load:
+    """Return how to load the style distance on a tower."""
+
+    def load(device: str, arguments: Arguments) -> LoadedMetric:
+        from lpips_lite.baselines.style import JOHNSON_TAPS, gram_distance
+        from lpips_lite.towers import FeatureTower
+
+        taps = JOHNSON_TAPS if net == "vgg" else None
+        tower = FeatureTower(net, taps=taps, weights=arguments.get("tower_weights")).to(device)
+        read = ",".join(tap.name for tap in tower.taps)
+        parts = {"normalization": "normalization=johnson", "net": f"net={net} taps={read}"}
+        return _on_tower("gram", gram_distance, tower, parts, arguments)
+
+    return load
+
+
+def content(device: str, arguments: Arguments) -> LoadedMetric:
+    """Load the content distance."""
+    from lpips_lite.baselines.content import content_distance
+    from lpips_lite.towers import FeatureTower
+
+    tower = FeatureTower("vgg", taps=["relu3_3"], weights=arguments.get("tower_weights")).to(device)
+    return _on_tower("content", content_distance, tower, {"net": "net=vgg taps=relu3_3"}, arguments)
+
+
+def crn(device: str, arguments: Arguments) -> LoadedMetric:
+    """Load the loss of cascaded refinement networks."""
+    from lpips_lite.baselines.content import crn_distance, crn_tower
+
+    tower = crn_tower(arguments.get("tower_weights")).to(device)
+    parts = {"net": "net=vgg19", "resolution": "resolution=256p"}
+    return _on_tower("crn", crn_distance, tower, parts, arguments)
+
+
+def dists(device: str, arguments: Arguments) -> LoadedMetric:
+    """Load DISTS, with the weights of a file or equal ones."""
+    from lpips_lite.baselines import texture
+    from lpips_lite.weights import content_hash
+
+    tower = texture.dists_tower(arguments.get("tower_weights")).to(device)
+    weights, label = None, "uniform"
+    if "weights" in arguments:
+        weights = texture.read_dists_weights(arguments["weights"], tower)
+        label = content_hash({"alpha": weights[0], "beta": weights[1]})
+    parts = {"net": "net=vgg pooling=l2", "weights": f"weights={label}"}
+    return _on_tower("dists", partial(texture.dists, weights=weights), tower, parts, {})
+
+
+def _on_tower(
+    name: str, compute: Callable[..., Tensor], tower: FeatureTower, parts: Parts, arguments: Arguments
+) -> LoadedMetric:
+    others = {key: value for key, value in arguments.items() if key != "tower_weights"}
+    return _loaded(name, partial(compute, tower=tower), {**parts, "tower": f"tower={tower.fingerprint}"}, others)
+
+
+def _loaded(name: str, compute: Callable[..., Tensor], parts: Parts, arguments: Arguments) -> LoadedMetric:
+    """Return a function with arguments; they replace the parts of its signature that go by their names, or add some."""
+    from lpips_lite.metric import DEFINITION
+
+    changed = {key: key if value is True else f"{key}={value}" for key, value in arguments.items()}
+    signature = " ".join([DEFINITION, name, *{**parts, **changed}.values()])
+    return LoadedMetric(partial(compute, **arguments), signature)
+
+
+# -- how options are read ----------------------------------------------------------------------------------------------
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return how to read a value that is one of a few words."""
+
+    def read(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"expected {', '.join(choices)}{did_you_mean(value, choices)}")
+        return value
+
+    return read
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean X?" if a word is nearly one that is known, else nothing."""
+    near = difflib.get_close_matches(word.lower(), list(known))
+    return f"; did you mean {', '.join(near)}?" if near else ""
