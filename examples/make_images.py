@@ -14,7 +14,7 @@ from PIL import Image
 
 from calibration.distort import distort
 from lpips_lite import LPIPS
-from lpips_lite.files.heatmap import heatmap
+from lpips_lite.files.drawing import heatmap
 
 FOLDER = Path(__file__).parent / "images"
 SIDE, SAMPLES = 256, 3  # pixels, and rays a pixel along each axis

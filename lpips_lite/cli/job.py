@@ -7,7 +7,7 @@ results, summary, rules, problems, heatmaps, report, table. A sink has `take(row
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -80,7 +80,7 @@ class Request:
         if self.pairs is not None:
             return read_pairs(self.pairs)
         if self.all_pairs is not None:
-            return find_all_pairs(self.all_pairs)
+            return find_all_pairs(self.all_pairs, spell=spell)
         return find_pairs(self.ref or Path(), self.images, spell=spell)
 
     @property
@@ -248,8 +248,8 @@ class Job:
         self.reader, self.processes = reader, processes
         self.signatures = {name: metric.signature for name, metric in metrics.items()}
         self.problems = Problems()
-        self.rules = Rules(request.rules, say)
         self.summary = Summary(list(metrics), max(request.worst, request.report_pairs if request.report else 0))
+        self.rules = Rules(request.rules, say, self.summary)
 
     def run(self, heatmaps: Heatmaps | None) -> int:
         """Measure the pairs, write what was asked for, and return the exit status: the one place that decides it."""
@@ -282,7 +282,7 @@ class Job:
             output = JsonOutput(request.output, self.signatures, self.summary)
         else:
             output = TableOutput(request.output, self.signatures, self.summary, request.worst)
-        sinks = [self.summary, self.rules, Announced(output, request.output)]
+        sinks: list[Sink] = [self.summary, self.rules, Announced(output, request.output)]
         if request.report is not None:
             sinks.append(Announced(self._report(request.report), request.report))
         return [*sinks, self.problems]
@@ -318,7 +318,7 @@ class Job:
             self.request.output, self._row_format(), self.pairing.pairs, self.reader, self.settings, is_complete
         )
 
-    def _measured(self, kept: Mapping[int, Row], local: Sequence[Sink]) -> Iterator[Row]:
+    def _measured(self, kept: Mapping[int, Row], local: Sequence[Sink]) -> Generator[Row, None, None]:
         """Measure this process's share of what is left, and yield its rows."""
         todo = [pair for position, pair in enumerate(self.pairing.pairs) if position not in kept]
         for decoded, row in measure_pairs(self.processes.own(todo), self.metrics, self.settings, self.reader):
@@ -326,7 +326,7 @@ class Job:
                 sink.take(row, decoded)
             yield row
 
-    def _merged(self, kept: Mapping[int, Row], measured: Iterator[Row]) -> Iterator[Row]:
+    def _merged(self, kept: Mapping[int, Row], measured: Generator[Row, None, None]) -> Generator[Row, None, None]:
         """Yield kept and measured rows in the order of the pairs."""
         with closing(measured):
             for position in range(len(self.pairing.pairs)):
@@ -335,7 +335,7 @@ class Job:
                     yield row
             yield from measured
 
-    def _pass_on(self, rows: Iterator[Row], sinks: Sequence[Sink]) -> None:
+    def _pass_on(self, rows: Iterable[Row], sinks: Sequence[Sink]) -> None:
         """Give each row to every sink."""
         for row in progress(rows, "comparing", len(self.pairing.pairs)):
             for sink in sinks:

@@ -65,10 +65,10 @@ class Program(click.Group):
         sys.exit(self._guarded(close_streams, arguments) or status)
 
     @staticmethod
-    def _guarded(work: Callable[[], object], arguments: Sequence[str]) -> int:
+    def _guarded(work: Callable[[], int | None], arguments: Sequence[str]) -> int:
         """Do something and return its exit status, or what an exception means."""
         try:
-            return int(work() or 0)
+            return work() or 0
         except (Exception, KeyboardInterrupt) as error:
             status, message = status_and_message(error)
             if "--debug" in arguments:

@@ -50,7 +50,8 @@ def test_every_statistic_can_be_a_rule(name):
     assert parse_rule(f"{name}(lite)>0.1").statistic == name
 
 
-NO_NUMBERS = ["nan", "NaN", "-nan", "inf", "-Infinity", "1_0", "0x10", "٣", "1e999", "-1e999", "1,5", "", "1e", ".", "0.2%", "0.2 0.3", "=0.2", "1٫5", "２"]  # fmt: skip
+NO_NUMBERS = ["nan", "NaN", "-nan", "inf", "-Infinity", "1e999", "-1e999", "1_0", "0x10", "1,5", "", "1e", "."]
+NO_NUMBERS += ["0.2%", "0.2 0.3", "--1", "٣", "1٫5", "２"]
 
 
 @pytest.mark.parametrize("number", NO_NUMBERS)

@@ -1,0 +1,70 @@
+"""How many pixels a picture may have, in the place of Pillow's own limit while a file is read; used by `reading.py`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
+
+class _Thread(threading.local):
+    max_pixels: int | None = None  # None: this thread is not reading
+
+
+_thread = _Thread()
+
+
+class _LimitOfThread(int):
+    """Stands in `Image.MAX_IMAGE_PIXELS`, with which Pillow compares the pixels of every picture, inner ones too.
+
+    Pillow raises an error above twice its limit and warns above it. Here a thread that reads a file has its own limit,
+    above which there is always the error; for all other threads this is the number that was there before.
+    """
+
+    def __rmul__(self, factor: int) -> int:
+        return factor * int(self) if _thread.max_pixels is None else self
+
+    def __lt__(self, pixels: int) -> bool:
+        return pixels > (int(self) if _thread.max_pixels is None else _thread.max_pixels)
+
+
+class _Replacement:
+    """Puts `_LimitOfThread` in its place when the first thread begins to read, and takes it away after the last."""
+
+    def __init__(self) -> None:
+        self._lock, self._readers = threading.Lock(), 0
+        self._before: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._readers == 0:
+                self._before = Image.MAX_IMAGE_PIXELS
+                Image.MAX_IMAGE_PIXELS = _LimitOfThread(sys.maxsize if self._before is None else self._before)
+            self._readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._readers == 0:
+                Image.MAX_IMAGE_PIXELS = self._before
+
+
+_replacement = _Replacement()
+
+
+@contextmanager
+def size_limit(max_pixels: int) -> Iterator[None]:
+    """Let Pillow refuse, in this thread, pictures of more than `max_pixels`, and no others.
+
+    Raises:
+        Image.DecompressionBombError: From Pillow, inside the block.
+    """
+    with _replacement:
+        _thread.max_pixels = max_pixels
+        try:
+            yield
+        finally:
+            _thread.max_pixels = None
