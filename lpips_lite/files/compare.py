@@ -109,7 +109,11 @@ def _find(
     listed = [images] if isinstance(images, (str, os.PathLike)) else list(images or [])
     paths = [Path(image) for image in listed]
     if ref_pattern is not None and image_pattern is not None:
-        folders: list[Path | None] = [None if reference is None else Path(reference), *(paths or [None])]
+        folders: list[Path | None] = [
+            None if reference is None else Path(reference),
+            *paths,
+            *([] if paths else [None]),
+        ]
         if len(folders) != 2 or (folders[0] is None) != (folders[1] is None):
             raise ValueError(f"images={images!r}: expected with patterns two folders, or neither")
         return match_patterns(ref_pattern, image_pattern, folders[0], folders[1])

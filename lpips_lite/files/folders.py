@@ -80,7 +80,7 @@ def find_images(folder: Path, *, spell: Spelling = python_spelling) -> Images:
         if is_image(name):
             found[same_name(split_suffix(name)[0])].append(name)
     if not found:
-        raise ValueError(f"{printable(folder)}: no image files in this folder")
+        raise ValueError("; ".join([f"{printable(folder)}: no image files in this folder", *walk.notes()]))
     for stem, names in found.items():
         if len(names) > 1:
             several, pattern = ", ".join(map(_with_form, names)), spell("ref_pattern", "{name}.png")
@@ -103,12 +103,11 @@ def walk_folder(folder: Path, depth: int | None = None) -> Walk:
     """
     files: list[str] = []
     left_out: dict[str, str] = {}
-    todo = [
-        (folder, "", _identity(folder), frozenset[object]())
-    ]  # path, its name with "/", who it is, who its parents are
+    # For each folder: its path, the start of names in it, and what tells it and those around it from all others.
+    todo = [(folder, "", _identity(folder), frozenset[object]())]
     while todo:
-        path, prefix, identity, parents = todo.pop()
-        if identity in parents:
+        path, prefix, identity, around = todo.pop()
+        if identity in around:
             left_out[prefix.rstrip("/")] = LOOPS
             continue
         with os.scandir(path) as entries:
@@ -117,7 +116,7 @@ def walk_folder(folder: Path, depth: int | None = None) -> Walk:
                 if kind == "folder":
                     if depth is None or prefix.count("/") + 1 < depth:
                         inside = path / entry.name
-                        todo.append((inside, f"{prefix}{entry.name}/", _identity(inside), parents | {identity}))
+                        todo.append((inside, f"{prefix}{entry.name}/", _identity(inside), around | {identity}))
                 elif kind == "file" or (kind == NOWHERE and is_image(entry.name)):
                     files.append(prefix + entry.name)
                 else:

@@ -111,7 +111,7 @@ def _decode(file: IO[bytes], name: str) -> str:
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}: starts like UTF-16, but is not ({error.reason}); expected UTF-8 or UTF-16") from None
     if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
+        line = max(text.count(end, 0, text.index("\0")) for end in "\n\r") + 1
         raise ValueError(f"{name}, line {line}: a NUL character; expected a text file")
     return text.lstrip("\ufeff")
 
@@ -122,9 +122,8 @@ def _decode(file: IO[bytes], name: str) -> str:
 def _rows(text: str, delimiter: str, name: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each row's last line, and its cells; rows that hold nothing are skipped."""
     lines = io.StringIO(text, newline="")
-    reader = csv.reader(
-        lines, delimiter=delimiter, skipinitialspace=True, strict=True
-    )  # else an open quote ends nowhere
+    # Strict, since a quote that is not closed would swallow the rest of the list.
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
             if any(map(str.strip, cells)):

@@ -1,6 +1,7 @@
 """Which files are compared with which: paths in, pairs out.
 
-First room of `files/`, with `folders.py`, `lists.py` and `patterns.py` at its side; `decoding.py` reads the pairs.
+First room of `files/`; the work is done in `folders.py`, `lists.py`, `patterns.py` and `matching.py`, and `decoding.py`
+reads the pairs.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from types import MappingProxyType
 
 from lpips_lite.files.folders import find_images, split_suffix
 from lpips_lite.files.lists import NO_COLUMNS, STANDARD_INPUT, read_list
+from lpips_lite.files.matching import match, without_partner
 from lpips_lite.files.names import path_text, printable, unique_names
-from lpips_lite.files.patterns import match, read_pattern, without_partner
+from lpips_lite.files.patterns import read_pattern
 from lpips_lite.files.proposals import propose_patterns
 from lpips_lite.files.settings import Spelling, python_spelling
 

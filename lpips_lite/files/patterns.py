@@ -1,15 +1,13 @@
-"""Patterns like "out/{method}/{name}x4.*": which files fit, what their fields hold, and which belong together."""
+"""Patterns like "out/{method}/{name}x4.*": which files fit, and what their fields hold."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
 
 from lpips_lite.files.folders import is_image, is_resource_fork, walk_folder
 from lpips_lite.files.names import RESULT_COLUMNS, printable, same_name
@@ -17,7 +15,6 @@ from lpips_lite.files.names import RESULT_COLUMNS, printable, same_name
 FOLDERS, SUFFIX = "**/", ".*"
 # What is not literal: any folders, a field, the last suffix, any characters, one character.
 _SPECIAL = re.compile(r"((?:(?<=/)|^)\*\*/|\{[^{}/]*\}|\.\*$|\*+|\?)")
-
 _LAST_SUFFIX = re.compile(r"\.[^./]+\Z")
 
 Fields = dict[str, str]
@@ -102,7 +99,7 @@ class Pattern:
 
     def readings(self, name: str) -> Iterator[Fields]:
         """Yield what the fields may hold for a relative name, longest first; nothing if it does not fit."""
-        return _readings(self.tokens, same_name(name), 0, {})
+        return _readings(self.tokens, same_name(name), 0, {}, set())
 
 
 def read_pattern(text: str, folder: Path | None, said: str) -> Pattern:
@@ -145,22 +142,37 @@ def _check_tokens(tokens: tuple[str, ...], said: str) -> None:
             raise ValueError(f"{said}: {token}{following}: expected something between two fields")
 
 
-def _readings(tokens: tuple[str, ...], name: str, start: int, known: Fields) -> Iterator[Fields]:
-    """Yield what the fields may hold if `tokens` are to fit `name` from `start` on."""
+def _readings(
+    tokens: tuple[str, ...], name: str, start: int, known: Fields, seen: set[tuple[object, ...]]
+) -> Iterator[Fields]:
+    """Yield what the fields may hold if `tokens` are to fit `name` from `start` on, each way once."""
+    state = (len(tokens), start, *known.values())
+    if state in seen:  # many wildcards meet here again and again
+        return
+    seen.add(state)
     if not tokens:
         if start == len(name):
             yield known
         return
     token, rest = tokens[0], tokens[1:]
-    if token[0] != "{":
-        for end in _ends(token, name, start):
-            yield from _readings(rest, name, end, known)
-    elif (field := token[1:-1]) in known:
-        if name.startswith(known[field], start):
-            yield from _readings(rest, name, start + len(known[field]), known)
-    else:
-        for end in range(_part_end(name, start), start, -1):
-            yield from _readings(rest, name, end, {**known, field: name[start:end]})
+    field = token[1:-1] if token[0] == "{" else None
+    for end in _ends(token, name, start) if field is None else _field_ends(known.get(field), name, start):
+        if _may_begin(rest, name, end):
+            now = known if field is None else {**known, field: name[start:end]}
+            yield from _readings(rest, name, end, now, seen)
+
+
+def _may_begin(tokens: tuple[str, ...], name: str, start: int) -> bool:
+    """Say whether the next token may begin at `start`, before it is tried at length."""
+    literal = "." if tokens[:1] == (SUFFIX,) else "" if not tokens or tokens[0][0] in "{*?" else tokens[0]
+    return name.startswith(literal, start)
+
+
+def _field_ends(value: str | None, name: str, start: int) -> Collection[int]:
+    """Return where a field that begins at `start` may end, the longest first."""
+    if value is None:
+        return range(_part_end(name, start), start, -1)
+    return [start + len(value)] if name.startswith(value, start) else []
 
 
 def _ends(token: str, name: str, start: int) -> Collection[int]:
@@ -183,63 +195,3 @@ def _ends(token: str, name: str, start: int) -> Collection[int]:
 def _part_end(name: str, start: int) -> int:
     stop = name.find("/", start)
     return len(name) if stop < 0 else stop
-
-
-# -- which of two sides belong together ------------------------------------------------------------------------------
-
-
-class Match(NamedTuple):
-    """A reference and an image whose shared fields are equal."""
-
-    reference: str
-    image: str
-    fields: Fields
-
-
-def match(references: Fitting, images: Fitting, shared: Sequence[str]) -> list[Match]:
-    """Match files whose shared fields are equal, in order of references; never a file with itself.
-
-    Raises:
-        ValueError: If two references have the same shared fields, or an image belongs to several references.
-    """
-    _check_one_each(references, shared)
-    by_key: dict[tuple[str, ...], dict[str, Fields]] = defaultdict(dict)
-    for reference, readings in references.files.items():
-        for fields in readings:
-            by_key[tuple(fields[name] for name in shared)].setdefault(reference, fields)
-    matches = []
-    for image, readings in images.files.items():
-        hits: dict[str, Fields] = {}
-        for fields in readings:
-            for reference, others in by_key.get(tuple(fields[name] for name in shared), {}).items():
-                if references.place(reference) != images.place(image):
-                    hits.setdefault(reference, {**others, **fields})
-        if len(hits) > 1:
-            several = " and ".join(printable(references.root / reference) for reference in sorted(hits)[:2])
-            raise ValueError(
-                f"{images.said}: {printable(images.root / image)} could belong to {several}; "
-                f"expected patterns that leave no choice"
-            )
-        matches += [Match(reference, image, fields) for reference, fields in hits.items()]
-    return sorted(matches, key=lambda match: match[:2])
-
-
-def _check_one_each(references: Fitting, shared: Sequence[str]) -> None:
-    first: dict[tuple[str, ...], str] = {}
-    for reference, (fields, *_) in references.files.items():
-        other = first.setdefault(tuple(fields[name] for name in shared), reference)
-        if other != reference:
-            values = ", ".join(f"{name}={printable(fields[name])}" for name in shared)
-            both = " and ".join(printable(references.root / name) for name in (other, reference))
-            raise ValueError(f"{both} are both the reference of {values}; expected one")
-
-
-def without_partner(references: Fitting, images: Fitting, matches: Iterable[Match]) -> list[Path]:
-    """Return the files of both sides that are in no match, by relative name.
-
-    If both sides lie in one folder, a file that is matched on one side needs no partner on the other.
-    """
-    matched = {place for found in matches for place in (references.place(found.reference), images.place(found.image))}
-    both = [(name, side) for side in (references, images) for name in side.files]
-    alone = {side.place(name): side.root / name for name, side in sorted(both, key=lambda item: item[0])}
-    return [path for place, path in alone.items() if place not in matched]

@@ -127,9 +127,8 @@ class Processes:
             stopping = False
             raise
         finally:
-            if stopping and self.first:  # closed early: the others learn it in their next round
-                if not self._all(True):
-                    dist.all_gather_object([([], None, False)] * self.count, ([], None, True))
+            if stopping and self.first and not self._all(True):  # closed early: the others learn it in their next round
+                dist.all_gather_object([([], None, False)] * self.count, ([], None, True))
 
     def _all(self, done: bool) -> bool:
         answers: list[bool] = [False] * self.count

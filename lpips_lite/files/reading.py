@@ -1,58 +1,57 @@
 """One image file -> its pixels as (3, H, W) in [0, 1], or the reason why not.
 
-First room of `files/`; `decoding.py` reads ahead with it. A file's bytes are read once, hashed and decoded from memory.
+First room of `files/`; `decoding.py` reads ahead with it.
 
-The policy for files: EXIF orientation is applied; grayscale, palette and CMYK become RGB; 16-bit grayscale keeps its
-precision; an embedded colour profile is converted to sRGB; transparency is composited on a background (white) and an
-animation gives its first frame, both with a note. What would lose information silently is refused with the reason.
+The policy for files: EXIF orientation is applied; grayscale, palette and CMYK become RGB; grayscale of up to 16 bits
+keeps its precision; an embedded colour profile is converted to sRGB; transparency is composited on white or another
+background, and an animation gives its first frame, both with a warning. What would lose information silently is
+refused with the reason. Whatever a decoder throws becomes a `ValueError` that names the file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
+import re
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from lpips_lite.files.colour import notes_on_tags, to_srgb
-from lpips_lite.files.depth import refuse_silent_loss
-from lpips_lite.files.names import first_line, printable
-from lpips_lite.files.settings import MAX_PIXELS, Spelling, python_spelling, red_green_blue
+from lpips_lite.files.colour import srgb_conversion
+from lpips_lite.files.contents import Contents
+from lpips_lite.files.depth import RefusedError, samples_of, unread_depth
+from lpips_lite.files.names import printable
+from lpips_lite.files.picture import STRIP_PIXELS, Picture, picture_of
+from lpips_lite.files.settings import MAX_PIXELS, Settings, Spelling, python_spelling
+from lpips_lite.files.size_limit import size_limit
 from lpips_lite.images import to_float
 
-PEAK_BYTES = 10  # for each pixel while it is decoded: Pillow's four, an array's three, the tensor's three
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or Pillow's complaints would go to standard error
+
+_DECODED_WHEN_OPENED = (b"\0\0\1\0", b"GIF8")  # icons and GIF: Pillow has to check their size itself
+_DECODER_BYTES: dict[str, int] = {}  # for each pixel, beside the picture
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageWarning(UserWarning):
     """Something about an image file that was handled, and that the numbers depend on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded file.
-
-    Attributes:
-        pixels: (3, H, W), uint8, or float32 in [0, 1] for 16-bit grayscale.
-        notes: On what was handled on the way.
-        alpha: Stands for the transparency of all pixels; `None` if they are opaque.
-        rgba: Stands for colours and transparency, before compositing; `None` if they are opaque.
-    """
-
-    pixels: Tensor
-    notes: tuple[str, ...] = ()
-    alpha: bytes | None = None
-    rgba: bytes | None = None
 
 
 def read_image(path: str | os.PathLike[str], *, background: str = "white", max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -61,182 +60,178 @@ def read_image(path: str | os.PathLike[str], *, background: str = "white", max_p
     Args:
         path: Any format that Pillow reads.
         background: What transparent pixels are put on: a colour name or "#rrggbb".
-        max_pixels: A larger image is an error.
+        max_pixels: Of the image, at most.
 
     Returns:
         (3, H, W), float32 in [0, 1].
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read as an image, or only with a silent loss (16-bit colour, floating point).
+        OSError: If the file cannot be read.
+        ValueError: If it cannot be read as an image, or only with a silent loss (16-bit colour, floating point), or if
+            it is too large; if `background` is no colour.
 
     Example:
         >>> tuple(read_image("examples/images/scene.png").shape)
         (3, 256, 256)
     """
-    picture = Reader(background, max_pixels).open(Path(path)).decode()
+    settings = Settings(background=background, max_pixels=max_pixels)
+    picture = Reader(settings.background, settings.max_pixels).open(Path(path)).decode()
     for note in picture.notes:
         warnings.warn(note, ImageWarning, stacklevel=2)
     return to_float(picture.pixels)
 
 
 class Reader:
-    """Opens image files; remembers what came through a pipe or standard input, which can be read only once.
+    """Opens image files, and remembers what it has read from pipes; threads may share it.
 
     Args:
-        background: What transparent pixels are put on.
-        max_pixels: A larger image is an error.
-        spell: How messages name arguments.
+        background: What transparent pixels are put on: a colour name or "#rrggbb".
+        max_pixels: Of one image, at most.
+        spell: Argument and value -> how messages name them.
     """
 
     def __init__(
         self, background: str = "white", max_pixels: int = MAX_PIXELS, spell: Spelling = python_spelling
     ) -> None:
         self.background, self.max_pixels, self.spell = background, max_pixels, spell
-        self._piped: dict[str, bytes] = {}
-        self._lock = threading.Lock()
+        self._contents = Contents()
 
     def open(self, path: Path) -> ImageFile:
-        """Read a file's bytes and its header.
+        """Read the bytes of a file and look at its header.
 
         Raises:
-            OSError, ValueError: As `read_image`.
+            FileNotFoundError: If there is no such file.
+            OSError: If the file cannot be read.
+            ValueError: If its header says that it is no image, or one that `read_image` refuses.
         """
-        return ImageFile(path, self._bytes_of(path), self)
+        data = self._contents.read(path)
+        with self._errors_named(path, data), self._opened(data) as image:
+            samples_of(image, data)
+            width, height = image.size
+            peak = len(data) + width * height * _bytes_per_pixel(image) + 32 * STRIP_PIXELS
+            return ImageFile(path, data, hashlib.sha256(data).digest(), (int(width), int(height)), peak, self)
 
-    def _bytes_of(self, path: Path) -> bytes:
-        if path.is_file():
-            with _named_errors(path):
-                return path.read_bytes()
-        is_stdin = path in (Path("-"), Path("/dev/stdin")) and not path.is_dir()
-        if path.is_dir() or not (is_stdin or path.exists()):
-            raise FileNotFoundError(
-                f"{printable(path)}: {'is a folder, not an image' if path.is_dir() else 'no such file'}"
-            )
-        with self._lock, _named_errors(path):
-            key = "-" if is_stdin else str(path)
-            if key not in self._piped:
-                if is_stdin and sys.stdin is None:
-                    raise ValueError("standard input is closed")
-                self._piped[key] = sys.stdin.buffer.read() if is_stdin else path.read_bytes()
-            return self._piped[key]
-
-
-class ImageFile:
-    """A file's bytes in memory, and what its header says.
-
-    Attributes:
-        path: Where it was.
-        digest: SHA-256 of its bytes.
-        size: Width and height.
-        peak_bytes: Estimate of the memory that decoding takes at its peak.
-    """
-
-    def __init__(self, path: Path, data: bytes, reader: Reader) -> None:
-        self.path, self._data, self._reader = path, data, reader
-        self.digest = hashlib.sha256(data).digest()
-        with self._opened() as image:
-            self.size = image.size
-        pixels = self.size[0] * self.size[1]
-        if pixels > reader.max_pixels:
-            allowed = reader.spell("max_pixels", reader.max_pixels)
-            sizes = f"{self.size[0]}×{self.size[1]} are {pixels} pixels"
-            raise ValueError(f"{printable(path)}: {sizes}; expected at most {allowed}")
-        self.peak_bytes = PEAK_BYTES * pixels
-
-    def decode(self) -> Picture:
-        """Decode the pixels.
-
-        Raises:
-            ValueError: If they cannot be decoded, or only with a silent loss.
-        """
-        name = printable(self.path)
-        notes: list[str] = []
-        with self._opened() as image:
-            refuse_silent_loss(image, self._data, name)
-            if getattr(image, "n_frames", 1) > 1:
-                notes.append(f"{name}: animated; only the first frame is used")
-            notes += notes_on_tags(image, self._data, name)
+    def decode(self, file: ImageFile) -> Picture:
+        """Do what `ImageFile.decode` says."""
+        name, notes = printable(file.path), []
+        with self._errors_named(file.path, file.data), self._opened(file.data) as image:
+            samples = samples_of(image, file.data)
+            if image.format != "PSD" and getattr(image, "is_animated", False):  # "frames" of PSD are layers
+                notes.append("animated; only the first frame is used")
             image.load()
-            return self._to_picture(ImageOps.exif_transpose(image), notes)
+            self._check_size(image)
+            transform, found = srgb_conversion(image, file.data)
+            upright, problem = _upright(image)
+            picture = picture_of(upright, samples, transform, self.background)
+            notes += [*found, *problem]
+            if picture.alpha is not None:
+                notes.append(f"transparent; composited on {self.background}")
+            return replace(picture, notes=tuple(f"{name}: {note}" for note in notes))
 
     @contextmanager
-    def _opened(self) -> Iterator[Image.Image]:
-        with _named_errors(self.path), _pillow_without_limit():
+    def _opened(self, data: bytes) -> Iterator[Image.Image]:
+        with size_limit(self.max_pixels if data.startswith(_DECODED_WHEN_OPENED) else sys.maxsize):
+            image = Image.open(io.BytesIO(data))
+        with image, size_limit(self.max_pixels):
+            self._check_size(image)
+            yield image
+
+    @contextmanager
+    def _errors_named(self, path: Path, data: bytes) -> Iterator[None]:
+        """Turn whatever goes wrong while a file is opened or decoded into a `ValueError` that names it."""
+        try:
+            yield
+        except Image.DecompressionBombError as error:
+            pixels, allowed = re.findall(r"\d+", f"{error} 0")[0], self.spell("max_pixels", self.max_pixels)
+            reason = f"{printable(path)}: holds a picture of {pixels} pixels; expected no more than {allowed}"
+            raise ValueError(reason) from error
+        except Exception as error:
+            raise ValueError(f"{printable(path)}: {_reason(error, data)}") from error
+
+    def _check_size(self, image: Image.Image) -> None:
+        width, height = image.size
+        if width * height > self.max_pixels:
+            allowed = self.spell("max_pixels", self.max_pixels)
+            raise RefusedError(f"{width} × {height} = {width * height} pixels; expected no more than {allowed}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFile:
+    """A file in memory that has been found to be an image.
+
+    Attributes:
+        path: Where it was read.
+        data: Its bytes.
+        digest: Their SHA-256.
+        size: Width and height, before a turn by EXIF.
+        peak_bytes: Estimate of the memory that is taken at most while it is decoded, its own bytes included.
+    """
+
+    path: Path
+    data: bytes = field(repr=False)
+    digest: bytes
+    size: tuple[int, int]
+    peak_bytes: int
+    _reader: Reader = field(repr=False)
+
+    def decode(self) -> Picture:
+        """Decode the pixels; it can be done again.
+
+        Raises:
+            ValueError: If the data are corrupt, or need more memory than there is.
+        """
+        return self._reader.decode(self)
+
+
+def _bytes_per_pixel(image: Image.Image) -> int:
+    deep = image.mode.startswith("I")
+    stored = 2 if deep else 1 if image.mode in ("1", "L", "P") else 4  # in Pillow's picture
+    result = 12 if deep else 3
+    decoder: int = _DECODER_BYTES.get(image.format or "", 4)
+    return stored + max(stored, result) + decoder
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Return a picture turned as its EXIF data say, and a note if they cannot be read."""
+    try:
+        method = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception as error:  # whatever broken EXIF data lead to
+        return image, [f"EXIF data ignored, picture taken as upright ({_text(error)})"]
+    if method is None:
+        return image, []
+    turned = image.transpose(method)
+    image.close()  # gives its memory back
+    return turned, []
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    if isinstance(error, RefusedError):
+        return str(error)
+    if isinstance(error, UnidentifiedImageError):
+        start = f"it starts with {data[:12]!r}{_plugin_reason(data)}" if data else "it is empty"
+        return f"not an image file that Pillow can read ({unread_depth(data) or start})"
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    return f"cannot be decoded ({_text(error)})"
+
+
+def _plugin_reason(data: bytes) -> str:
+    """Return what the reader of the format has to say that the file begins like."""
+    for name in Image.ID:
+        factory, accept = Image.OPEN[name]
+        if accept and accept(data[:16]) is True:
             try:
-                image = Image.open(io.BytesIO(self._data))
-            except UnidentifiedImageError as error:
-                what = f"it starts with {self._data[:12]!r}" if self._data else "it is empty"
-                raise ValueError(f"{self.path}: not an image file that Pillow can read ({what})") from error
-            with image:
-                yield image
-
-    def _to_picture(self, image: Image.Image, notes: list[str]) -> Picture:
-        name = printable(self.path)
-        if image.mode.startswith("I;16"):
-            gray = np.asarray(image).astype(np.float32) / 65535
-            if image.info.get("icc_profile"):
-                notes.append(f"{name}: colour profile of 16-bit grayscale ignored, pixels taken as sRGB")
-            return Picture(torch.from_numpy(gray).expand(3, -1, -1).contiguous(), tuple(notes))
-        alpha = rgba = None
-        if image.has_transparency_data:
-            image, alpha, rgba = self._composite(image, notes)
-        array = np.array(to_srgb(image, name, notes).convert("RGB"))
-        return Picture(torch.from_numpy(array).permute(2, 0, 1).contiguous(), tuple(notes), alpha, rgba)
-
-    def _composite(self, image: Image.Image, notes: list[str]) -> tuple[Image.Image, bytes | None, bytes | None]:
-        icc = image.info.get("icc_profile")
-        full = image.convert("RGBA")
-        color = red_green_blue(self._reader.background)
-        flat = Image.alpha_composite(Image.new("RGBA", full.size, (*color, 255)), full).convert("RGB")
-        flat.info["icc_profile"] = icc
-        plane = full.getchannel("A")
-        if plane.getextrema()[0] == 255:
-            return flat, None, None  # opaque everywhere
-        notes.append(f"{printable(self.path)}: transparent; composited on {self._reader.background}")
-        size = repr(full.size).encode()
-        return flat, _digest(size, plane.tobytes()), _digest(size, full.tobytes())
+                with size_limit(MAX_PIXELS):
+                    factory(io.BytesIO(data), "")
+            except Exception as error:
+                return f"; as {name}: {_text(error)}"
+    return ""
 
 
-def _digest(*parts: bytes) -> bytes:
-    return hashlib.sha256(b"".join(parts)).digest()
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder throws into an error that names the file."""
-    name = printable(path)
-    try:
-        yield
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{name}: no such file") from None
-    except ValueError as error:
-        if type(error) is ValueError and name in str(error):
-            raise
-        raise ValueError(f"{name}: cannot be decoded ({first_line(error)})") from error
-    except MemoryError as error:
-        raise ValueError(f"{name}: needs more memory than there is") from error
-    except Exception as error:  # decoders throw anything
-        raise ValueError(f"{name}: cannot be decoded ({first_line(error)})") from error
-
-
-_limit_lock = threading.Lock()
-_limit_users = 0
-_limit: int | None = None
-
-
-@contextmanager
-def _pillow_without_limit() -> Iterator[None]:
-    """Take back Pillow's own limit of pixels while a file is read: `max_pixels` is ours."""
-    global _limit_users, _limit
-    with _limit_lock:
-        if _limit_users == 0:
-            _limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        _limit_users += 1
-    try:
-        yield
-    finally:
-        with _limit_lock:
-            _limit_users -= 1
-            if _limit_users == 0:
-                Image.MAX_IMAGE_PIXELS = _limit
+def _text(error: Exception) -> str:
+    """Return what an error says on one line, after its kind if that says more than that something is wrong."""
+    text = printable(" ".join(str(error).split()))[:200]
+    if text and isinstance(error, OSError | SyntaxError | ValueError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 from lpips_lite import LPIPS, compare, read_image
-from lpips_lite.files.summary import Summary, parse_rule
 from tests.command import ENVIRONMENT, PROGRAM, noise, run
 from tests.conftest import ROOT
 
@@ -234,29 +233,6 @@ def test_torchrun_gives_the_same_file_as_one_process(folders):
 # -- what many rows come to ----------------------------------------------------------------------------------------
 
 
-def test_summary_against_numpy():
-    values = np.random.default_rng(0).random(500)
-    summary = Summary(["lite", "psnr"], keep=3)
-    for n, value in enumerate(values):
-        psnr = np.inf if n == 7 else 10 * value
-        summary.add({"reference": "r", "image": f"f{n % 2}/{n}", "lite": value, "psnr": psnr, "error": None})
-    summary.add({"reference": "r", "image": "x", "lite": None, "psnr": None, "error": "broken"})
-    assert (summary.pairs, summary.errors, summary.infinite) == (501, 1, 1)
-    found = summary.statistics()
-    percentiles = np.percentile(values, [5, 95])
-    expected = [500, values.mean(), np.median(values), *percentiles, values.min(), values.max()]
-    assert list(found["lite"].values()) == pytest.approx(expected)
-    assert found["psnr"]["count"] == 499
-    assert [row["lite"] for row in summary.worst(3)] == sorted(values)[:-4:-1]
-    assert summary.by_folder()["f1"]["mean"] == pytest.approx(values[1::2].mean())
-    rules = "p95(lite)>0.1", "mean(lite)>0.9", "p5(psnr)<9", "min(psnr)<1"
-    assert summary.crossed([parse_rule(rule) for rule in rules]) == [
-        f"failed: p95(lite) > 0.1: it is {percentiles[1]:.6g}",
-        f"failed: p5(psnr) < 9: it is {10 * np.percentile(np.delete(values, 7), 5):.6g}",
-        f"failed: min(psnr) < 1: it is {10 * values.min():.6g}",
-    ]
-
-
 def test_rules_on_statistics_set_the_exit_status(folders):
     (folders / "b/part0/04.png").unlink()
     (folders / "a/part0/04.png").unlink()
@@ -418,14 +394,14 @@ def test_bad_lists(tmp_path, monkeypatch, content, message):
 def test_a_file_replaced_while_running_is_one_error(folders, monkeypatch):
     from lpips_lite.files import decoding
 
-    original = decoding.read_pixels
+    original = decoding.Reader.open
 
-    def replaced(path):
+    def replaced(self, path):
         if path.name == "11.png" and path.parts[0] == "b":
             noise(folders / path, (33, 33))
-        return original(path)
+        return original(self, path)
 
-    monkeypatch.setattr(decoding, "read_pixels", replaced)
+    monkeypatch.setattr(decoding.Reader, "open", replaced)
     status, out, err = run("a", "b", "--format", "csv")
     assert status == 2
     assert "b/part1/11.png: sizes differ, 33×33" in err

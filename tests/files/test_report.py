@@ -34,9 +34,9 @@ SCENE = read(ROOT / "examples/images/scene.png")
 
 
 def decode(pairs):
-    """Give each pair the scene, the image dimmed by the first number in its name, and its names as content."""
+    """Give each pair the scene, the image dimmed by the last number in its name, and its names as content."""
     for pair in pairs:
-        factor = float(re.search(r"\d+", pair.name)[0]) / 100
+        factor = float(re.findall(r"\d+", pair.name)[-1]) / 100
         yield Decoded(pair, (SCENE * factor).byte(), SCENE, content=content_of(pair))
 
 
@@ -231,7 +231,7 @@ def test_pairs_that_have_changed_or_gone_are_told_and_not_shown(tmp_path):
         f"b/3.jpg or a/3.png: has changed since it was measured{ends}",
         f"b/4.jpg or a/4.png: has changed since it was measured{ends}",
     ]
-    assert "pictures of the 1 worst pairs" in page.text
+    assert "pictures of the worst 1 by lite" in page.text
 
 
 def test_a_pair_that_is_listed_twice_is_shown_twice(tmp_path):

@@ -1,0 +1,132 @@
+"""From a picture that Pillow has decoded to pixels: sRGB, composited, (3, H, W); used by `reading.py`.
+
+All of it strip by strip: beside Pillow's own picture and the result, little memory is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms
+from torch import Tensor
+
+from lpips_lite.files.depth import Samples
+from lpips_lite.files.settings import red_green_blue
+
+STRIP_PIXELS = 2**18
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """The pixels of a file.
+
+    Attributes:
+        pixels: (3, H, W), uint8, or float32 in [0, 1] for gray of more than 8 bits.
+        notes: On what was handled while reading, each with the name of the file.
+        alpha: Digest of size and transparency; None if everything is opaque.
+        rgba: Digest of size, colours and transparency before they were composited; None if everything is opaque.
+    """
+
+    pixels: Tensor
+    notes: tuple[str, ...] = ()
+    alpha: bytes | None = None
+    rgba: bytes | None = None
+
+
+def picture_of(
+    image: Image.Image, samples: Samples, transform: ImageCms.ImageCmsTransform | None, background: str
+) -> Picture:
+    """Turn a decoded picture into pixels.
+
+    Args:
+        image: Upright.
+        samples: What its numbers mean.
+        transform: Applied to its colours, so that they are sRGB.
+        background: Colour that transparent pixels are put on.
+    """
+    if image.mode.startswith("I"):
+        return _from_deep_gray(image, samples, background)
+    if "transparency" in image.info and samples.step > 1:
+        image.info["transparency"] = image.info["transparency"] % (255 // samples.step + 1) * samples.step
+    transparent = _is_transparent(image)
+    if not transparent:
+        image.info.pop("transparency", None)  # or Pillow would carry it along, and warn
+    pixels = np.empty((3, image.height, image.width), np.uint8)
+    digests = _Digests(image.size)
+    for rows, strip in _strips(image):
+        if transparent:
+            layer = _with_alpha(strip, transform)
+            digests.update(np.asarray(layer))
+            ground = Image.new("RGBA", strip.size, red_green_blue(background))
+            flat = Image.alpha_composite(ground, layer).convert("RGB")
+        else:
+            flat = _in_mode(strip, "RGB") if transform is None else _apply(transform, strip)
+        pixels[:, rows] = np.asarray(flat).transpose(2, 0, 1)
+    return digests.picture(pixels) if transparent else Picture(torch.from_numpy(pixels))
+
+
+def _from_deep_gray(image: Image.Image, samples: Samples, background: str) -> Picture:
+    pixels = np.empty((3, image.height, image.width), np.float32)
+    clear = image.info.get("transparency")  # one number, where a PNG has one
+    ground = np.array(red_green_blue(background), np.float32)[:, None, None] / 255
+    digests, transparent = _Digests(image.size), False
+    for rows, strip in _strips(image):
+        stored = np.asarray(strip).astype(np.float64)
+        numbers = np.rint(stored * (samples.white / samples.stored_white))
+        gray = (samples.white - numbers if samples.inverted else numbers) / samples.white
+        opaque = stored != (-1 if clear is None else clear)
+        pixels[:, rows] = np.where(opaque, gray, ground)
+        digests.update(np.stack([gray * 65535, opaque * 255.0], axis=-1))
+        transparent = transparent or not opaque.all()
+    return digests.picture(pixels) if transparent else Picture(torch.from_numpy(pixels))
+
+
+class _Digests:
+    """Of the transparency of a picture, and of all of it, strip by strip."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._alpha, self._rgba = hashlib.sha256(repr(size).encode()), hashlib.sha256(repr(size).encode())
+
+    def update(self, strip: np.ndarray) -> None:
+        """Take (H, W, C), the last channel transparency in [0, 255]."""
+        self._alpha.update(strip[..., -1].astype(np.uint8).tobytes())
+        self._rgba.update(strip.tobytes())
+
+    def picture(self, pixels: np.ndarray) -> Picture:
+        return Picture(torch.from_numpy(pixels), alpha=self._alpha.digest(), rgba=self._rgba.digest())
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    height = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, height):
+        bottom = min(top + height, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return image.has_transparency_data and any(
+        np.asarray(_in_mode(strip, "RGBA"))[..., 3].min() < 255 for _, strip in _strips(image)
+    )
+
+
+def _in_mode(strip: Image.Image, mode: str) -> Image.Image:
+    if strip.mode == "La":  # Pillow knows no other way from premultiplied gray
+        strip = strip.convert("LA")
+    return strip if strip.mode == mode else strip.convert(mode)
+
+
+def _apply(transform: ImageCms.ImageCmsTransform, strip: Image.Image) -> Image.Image:
+    return transform.apply(_in_mode(strip, transform.input_mode))
+
+
+def _with_alpha(strip: Image.Image, transform: ImageCms.ImageCmsTransform | None) -> Image.Image:
+    layer = _in_mode(strip, "RGBA")
+    if transform is None:
+        return layer
+    colors = _apply(transform, layer)
+    colors.putalpha(layer.getchannel("A"))
+    return colors
