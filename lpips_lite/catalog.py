@@ -204,6 +204,12 @@ def entry_of(text: str) -> MetricEntry:
     return entry
 
 
+def value_range(text: str) -> tuple[float, float]:
+    """Return the least and the largest value of a metric; infinity also where it is only approached."""
+    least, _, most = entry_of(text).range.strip("[()]").replace("∞", "inf").partition(", ")
+    return float(least), float(most)
+
+
 def may_be_infinite(text: str) -> bool:
     """Return whether infinity is a value of a metric, as it is of the PSNR of equal images."""
     return entry_of(text).range.endswith("∞]")

@@ -7,140 +7,30 @@ results, summary, rules, problems, heatmaps, report, table. A sink has `take(row
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-from lpips_lite.catalog import MetricSpec
+from lpips_lite.cli.messages import Announced, Notes, Problems, Sink
+from lpips_lite.cli.request import Request, check
 from lpips_lite.cli.tables import JsonOutput, TableOutput
 from lpips_lite.cli.terminal import CROSSED, FAILED, INTERRUPTED, interrupts_raise
-from lpips_lite.files.decoding import Decoded, decode
+from lpips_lite.files.decoding import decode
 from lpips_lite.files.heatmap import Heatmaps, is_picture_file
 from lpips_lite.files.measuring import Metrics, load_metrics, map_of, measure_pairs
-from lpips_lite.files.names import printable
-from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
-from lpips_lite.files.pairs import Pair, Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs
+from lpips_lite.files.names import first_line, printable
+from lpips_lite.files.pairs import Pair, Pairing
 from lpips_lite.files.processes import Processes
 from lpips_lite.files.reading import Reader
-from lpips_lite.files.report import Report, is_page_file
-from lpips_lite.files.results import ResultsFile, Row, RowFormat, check_columns
+from lpips_lite.files.report import Report
+from lpips_lite.files.results import ResultsFile, Row, RowFormat
 from lpips_lite.files.resume import kept_rows
-from lpips_lite.files.rules import Rule, Rules
+from lpips_lite.files.rules import Rules
 from lpips_lite.files.settings import Settings
 from lpips_lite.files.summary import Summary
 from lpips_lite.terminal import progress, say
-
-SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".txt": "table", "": "table"}
-MENTIONED = 20  # problems or notes told one by one; the rest are counted
-
-
-class Sink(Protocol):
-    """Where rows go."""
-
-    def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Take the next row, with the pair's pictures if it was measured in this process."""
-
-    def finish(self) -> None:
-        """Do what needs all rows."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """The options of the command, as `compare-images --help` describes them."""
-
-    ref: Path | None
-    images: tuple[Path, ...]
-    pairs: Path | None
-    all_pairs: Path | None
-    ref_pattern: str | None
-    image_pattern: str | None
-    metrics: list[MetricSpec]
-    format: str | None
-    output: Path | None
-    resume: bool
-    heatmap: str | None
-    overlay: bool
-    report: Path | None
-    report_pairs: int
-    rules: list[Rule]
-    worst: int
-    settings: Settings
-    allow_unmatched: bool
-    strict: bool
-
-    def find(self) -> Pairing:
-        """Return the pairs that were asked for."""
-        spell = self.settings.spell
-        if self.ref_pattern is not None and self.image_pattern is not None:
-            folders = (self.ref, self.images[0]) if self.ref else (None, None)
-            return match_patterns(self.ref_pattern, self.image_pattern, *folders, spell=spell)
-        if self.pairs is not None:
-            return read_pairs(self.pairs)
-        if self.all_pairs is not None:
-            return find_all_pairs(self.all_pairs, spell=spell)
-        return find_pairs(self.ref or Path(), self.images, spell=spell)
-
-    @property
-    def output_format(self) -> str:
-        """The format of the output, by its suffix if it is not given.
-
-        Raises:
-            ValueError: If the suffix belongs to no format, or to another one; ".txt" does for any.
-        """
-        suffix = self.output.suffix.lower() if self.output else ""
-        expected = f"expected {', '.join(filter(None, SUFFIXES))}" + (f", or as {self.format}" if self.format else "")
-        if suffix not in SUFFIXES:
-            raise ValueError(f"--output {printable(self.output or '')}: {expected}")
-        if self.format and suffix not in ("", ".txt") and SUFFIXES[suffix] != self.format:
-            raise ValueError(f"--output {printable(self.output or '')}: --format {self.format} says otherwise")
-        return self.format or SUFFIXES[suffix]
-
-    @property
-    def rows_format(self) -> str | None:
-        return self.output_format if self.output_format in ("csv", "jsonl") else None
-
-
-def check(request: Request, pairing: Pairing, heatmaps: Heatmaps | None) -> None:
-    """Check options against each other, and what will be written against what will be read.
-
-    Raises:
-        ValueError, FileNotFoundError, IsADirectoryError: If they do not go together.
-    """
-    texts = [spec.text for spec in request.metrics]
-    for rule in request.rules:
-        if rule.metric not in texts:
-            raise ValueError(f"--fail names {rule.metric}, which is not measured: add it to --metric {','.join(texts)}")
-    if request.overlay and request.heatmap is None:
-        raise ValueError("--overlay: expected --heatmap with it")
-    if request.resume and (request.output is None or request.rows_format is None):
-        raise ValueError("--resume: expected --output FILE.csv or FILE.jsonl with it")
-    if request.output is None and not sys.stdout.writable():
-        raise OSError("standard output is closed; expected --output FILE")
-    if request.report is not None and not is_page_file(request.report):
-        raise ValueError(f"--report {printable(request.report)}: expected a file like page.html")
-    check_columns(pairing.pairs[0].columns if pairing.pairs else (), texts)
-    outputs = [(option, path) for option, path in (("--output", request.output), ("--report", request.report)) if path]
-    for option, path in outputs:
-        check_folder(option, path)
-    if heatmaps is not None:
-        if heatmaps.is_folder:
-            check_outside("--heatmap", heatmaps.target, pairing.folders)
-        outputs += [("--heatmap", path) for path in heatmaps.paths(pairing.pairs)]
-    check_outputs(outputs, _inputs(request, pairing))
-    if heatmaps is not None:
-        heatmaps.check(pairing.pairs)
-
-
-def _inputs(request: Request, pairing: Pairing) -> Iterator[tuple[str, Path]]:
-    for pair in pairing.pairs:
-        yield "a compared image", pair.reference
-        yield "a compared image", pair.image
-    yield from (("a compared image", path) for path in pairing.unmatched)
-    yield from (("the list of pairs", path) for path in pairing.sources)
-    yield from (("a weight file", path) for spec in request.metrics for path in spec.files())
 
 
 def run(request: Request) -> int:
@@ -173,63 +63,6 @@ def _say_first(notes: Sequence[str], ignored: Sequence[Path]) -> None:
         say(f"note: {note}")
     if ignored:
         say(f"note: left out {len(ignored)} files that are not images, like {printable(ignored[0])}")
-
-
-class Notes:
-    """The sink that says what was handled while reading, each thing once."""
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-
-    def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Say what is new."""
-        for note in decoded.notes if decoded else ():
-            if note not in self._said:
-                self._said.add(note)
-                if len(self._said) <= MENTIONED:
-                    say(f"note: {note}")
-
-    def finish(self) -> None:
-        """Say how many there were in all."""
-        if len(self._said) > MENTIONED:
-            say(f"… and {len(self._said) - MENTIONED} more notes")
-
-
-class Problems:
-    """The sink that says why pairs have no numbers, or not all."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Say what is wrong with a row."""
-        if row["error"]:
-            self.add(row["error"])
-
-    def add(self, problem: str) -> None:
-        """Say one more thing that is wrong."""
-        self.count += 1
-        if self.count <= MENTIONED:
-            say(f"error: {printable(problem)}")
-
-    def finish(self) -> None:
-        """Say how many there were in all."""
-        if self.count > MENTIONED:
-            say(f"… and {self.count - MENTIONED} more errors")
-
-
-class Announced:
-    """A sink that says which file it has written."""
-
-    def __init__(self, sink: Sink, path: Path | None) -> None:
-        self.sink, self.path = sink, path
-        self.take = sink.take
-
-    def finish(self) -> None:
-        """Finish, and say so."""
-        self.sink.finish()
-        if self.path is not None:
-            say(f"wrote {printable(self.path)}")
 
 
 class Job:
@@ -270,7 +103,11 @@ class Job:
             self.problems.add(f"{printable(path)}: no image of this name in the other folder")
         for sink in (*local, *sinks):
             sink.finish()
-        return INTERRUPTED if interrupted else FAILED if self.problems.count else CROSSED if self.rules.crossed else 0
+        if interrupted:
+            return INTERRUPTED
+        if self.problems.count or self.rules.unjudged:
+            return FAILED
+        return CROSSED if self.rules.crossed else 0
 
     def _sinks(self, kept: Sequence[Row]) -> list[Sink]:
         """Return where rows go, in the order in which each is finished."""
@@ -303,7 +140,7 @@ class Job:
         )
 
     def _row_format(self) -> RowFormat:
-        carried = tuple(self.pairing.pairs[0].columns) if self.pairing.pairs else ()
+        carried = tuple(self.pairing.pairs[0].columns)
         return RowFormat("csv" if self.request.rows_format == "csv" else "jsonl", self.signatures, carried)
 
     def _kept(self, heatmaps: Heatmaps | None) -> dict[int, Row]:
@@ -322,8 +159,11 @@ class Job:
         """Measure this process's share of what is left, and yield its rows."""
         todo = [pair for position, pair in enumerate(self.pairing.pairs) if position not in kept]
         for decoded, row in measure_pairs(self.processes.own(todo), self.metrics, self.settings, self.reader):
-            for sink in local:  # before the row is written: what comes with a row is there when the row is
-                sink.take(row, decoded)
+            try:
+                for sink in local:  # before the row is written: what comes with a row is there when the row is
+                    sink.take(row, decoded)
+            except (ValueError, RuntimeError, MemoryError) as error:  # no memory for a map, say
+                row["error"] = f"{printable(decoded.pair.image)}: no heatmap ({first_line(error)})"
             yield row
 
     def _merged(self, kept: Mapping[int, Row], measured: Generator[Row, None, None]) -> Generator[Row, None, None]:

@@ -54,8 +54,8 @@ def spell_option(argument: str, value: object) -> str:
     """Spell an argument as the command's user does, for messages: `--resize ref`."""
     if isinstance(value, tuple):
         value = "x".join(map(str, reversed(value)))  # a size, (height, width)
-    text = str(value)
-    return f"--{argument.replace('_', '-')} {repr(text) if set(text) & set(' *?{}') else text}"
+    option, text = f"--{argument.replace('_', '-')}", str(value)
+    return option if value is True else f"{option} {repr(text) if set(text) & set(' *?{}') else text}"
 
 
 def close_streams() -> None:

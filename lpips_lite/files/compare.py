@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from lpips_lite.catalog import parse_metrics
 from lpips_lite.files.measuring import load_metrics, measure_pairs
-from lpips_lite.files.names import printable
-from lpips_lite.files.pairs import Pairing, find_pairs, match_patterns, read_pairs
+from lpips_lite.files.pairs import Pairing, find_pairs, match_patterns, read_pairs, require_pairs
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.results import MADE, PATHS, check_columns
 from lpips_lite.files.settings import MAX_PIXELS, Precision, Resize, Settings
@@ -83,10 +82,8 @@ def compare(
     specs = parse_metrics(metrics)
     settings = Settings(resize, background, max_pixels, device, precision, batch_size, workers)
     pairing = _find(reference, images, ref_pattern, image_pattern)
-    if pairing.unmatched and not allow_unmatched:
-        first = f"{len(pairing.unmatched)} images have no partner, like {printable(pairing.unmatched[0])}"
-        raise ValueError("; ".join([first, *pairing.notes, "or allow_unmatched=True"]))
-    carried = list(pairing.pairs[0].columns) if pairing.pairs else []
+    require_pairs(pairing, allow_unmatched)
+    carried = list(pairing.pairs[0].columns)
     check_columns(carried, [spec.text for spec in specs])
     loaded = load_metrics(specs, settings)
     rows, notes = [], dict.fromkeys(pairing.notes)

@@ -22,7 +22,8 @@ from torch.nn.functional import interpolate
 
 from lpips_lite.files.names import first_line, printable
 from lpips_lite.files.pairs import Pair
-from lpips_lite.files.reading import ImageFile, Picture, Reader
+from lpips_lite.files.picture import Picture
+from lpips_lite.files.reading import ImageFile, Reader
 from lpips_lite.files.settings import Settings
 from lpips_lite.images import to_float
 

@@ -24,6 +24,7 @@ from lpips_lite.files.names import MADE_SUFFIX, printable
 from lpips_lite.files.outputs import is_special
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.results import Row
+from lpips_lite.files.settings import Spelling, python_spelling
 
 DrawMap = Callable[[Decoded], tuple[str, Tensor]]  # the metric's name, and its map (H, W) on the CPU
 
@@ -92,7 +93,7 @@ class Heatmaps:
         """Return the path that is written for each pair."""
         return [self._path(pair) for pair in pairs]
 
-    def check(self, pairs: Sequence[Pair]) -> None:
+    def check(self, pairs: Sequence[Pair], *, spell: Spelling = python_spelling) -> None:
         """Check that the pictures can be written, and replace nothing but older heatmaps.
 
         Raises:
@@ -100,21 +101,21 @@ class Heatmaps:
             NotADirectoryError: If a file lies where a folder is needed.
             FileExistsError: If something else lies where a heatmap is to go in a folder.
         """
-        target = printable(self.target)
+        said = spell("heatmap", printable(self.target))
         if not self.is_folder and len(pairs) > 1:
-            raise ValueError(f"heatmap {target}: there are {len(pairs)} pairs; expected a folder, not a file")
+            raise ValueError(f"{said}: there are {len(pairs)} pairs; expected a folder, not a file")
         paths = self.paths(pairs)
         for folder in {path.parent for path in paths}:
             nearest = next(ancestor for ancestor in (folder, *folder.absolute().parents) if ancestor.exists())
             if not nearest.is_dir():
                 raise NotADirectoryError(
-                    f"heatmap {target}: {printable(nearest)} is a file; expected a folder, or a picture like heat.png"
+                    f"{said}: {printable(nearest)} is a file; expected a folder, or a picture like heat.png"
                 )
         others = foreign(paths) if self.is_folder else []
         if others:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             raise FileExistsError(
-                f"heatmap {target}: {printable(others[0])}{more} would be replaced and is no heatmap of this program; "
+                f"{said}: {printable(others[0])}{more} would be replaced and is no heatmap of this program; "
                 f"expected another folder"
             )
 

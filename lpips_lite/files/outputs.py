@@ -27,7 +27,7 @@ def check_outputs(outputs: Iterable[tuple[str, Path]], inputs: Iterable[tuple[st
         keys = _keys(path)
         for key in keys:
             if key in taken:
-                raise ValueError(f"{option}: {printable(path)} would replace {taken[key]}; expected another path")
+                raise ValueError(f"{option} {printable(path)}: would replace {taken[key]}; expected another path")
         taken.update(dict.fromkeys(keys, f"what {option} writes"))
 
 
@@ -38,9 +38,9 @@ def check_folder(option: str, path: Path) -> None:
         FileNotFoundError, IsADirectoryError: If not.
     """
     if path.is_dir():
-        raise IsADirectoryError(f"{option}: {printable(path)} is a folder; expected a file")
+        raise IsADirectoryError(f"{option} {printable(path)}: is a folder; expected a file")
     if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{option}: no such folder: {printable(path.parent)}")
+        raise FileNotFoundError(f"{option} {printable(path)}: no such folder: {printable(path.parent)}")
 
 
 def check_outside(option: str, target: Path, folders: Iterable[Path]) -> None:
@@ -53,7 +53,7 @@ def check_outside(option: str, target: Path, folders: Iterable[Path]) -> None:
     for folder in folders:
         if resolved.is_relative_to(folder.resolve()):
             raise ValueError(
-                f"{option}: {printable(target)} lies in {printable(folder)}, whose images are compared; "
+                f"{option} {printable(target)}: lies in {printable(folder)}, whose images are compared; "
                 f"expected a folder outside"
             )
 

@@ -184,6 +184,24 @@ def match_patterns(
     )
 
 
+def require_pairs(pairing: Pairing, unmatched_allowed: bool, *, spell: Spelling = python_spelling) -> None:
+    """Check that there is something to compare, and, unless that is allowed, that nothing has no partner.
+
+    Raises:
+        ValueError: If not; it says what the notes say, which may be how to pair the rest.
+    """
+    alone = pairing.unmatched
+    example = f", like {printable(alone[0])}" if alone else ""
+    if not pairing.pairs:
+        problem = f"nothing to compare: no image has a partner in the other folder{example}"
+    elif alone and not unmatched_allowed:
+        left_out = spell("allow_unmatched", True)
+        problem = f"{len(alone)} images have no partner in the other folder{example}; {left_out} leaves them out"
+    else:
+        return
+    raise ValueError("; ".join([problem, *pairing.notes]))
+
+
 def _pair_folders(left: Path, right: Path, spell: Spelling) -> Pairing:
     references, images = find_images(left, spell=spell), find_images(right, spell=spell)
     a, b = references.by_name, images.by_name

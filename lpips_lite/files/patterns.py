@@ -116,9 +116,9 @@ def read_pattern(text: str, folder: Path | None, said: str) -> Pattern:
     """
     if folder is not None and text.startswith("/"):
         raise ValueError(f"{said}: expected a pattern relative to {printable(folder)}")
-    if not text or text.endswith("/"):
-        raise ValueError(f"{said}: expected a pattern of files, like {{name}}.png")
     parts = [part for part in text.split("/") if part not in ("", ".")]
+    if not parts or text.endswith(("/", "/.")):
+        raise ValueError(f"{said}: expected a pattern of files, like {{name}}.png")
     if parts[-1:] == ["**"]:
         parts.append("*")
     fixed = list(takewhile(lambda part: not re.search(r"[{}*?]", part), parts[:-1]))

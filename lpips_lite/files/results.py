@@ -107,15 +107,15 @@ class RowFormat:
             ValueError: If the file is not of this form, or was made by other metrics or settings.
         """
         whole = path.read_bytes()
-        whole = whole[: whole.rfind(b"\n") + 1]
-        records = self._csv_records if self.format == "csv" else _json_records
-        for number, record in records(whole.decode("utf-8")):
+        text = whole[: whole.rfind(b"\n") + 1].decode("utf-8")
+        for number, record in self._csv_records(text) if self.format == "csv" else _json_records(text):
             try:
-                yield self._row(record)
+                yield self._row(self._from_text(record) if self.format == "csv" else record)
             except (ValueError, TypeError, KeyError) as error:
                 raise ValueError(f"line {number}: {error}") from error
 
     def _csv_records(self, text: str) -> Iterator[tuple[int, Row]]:
+        """Yield line number and cells by column; a last row whose quotes are not closed was cut off."""
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         try:
             header = next(reader, self.columns)
@@ -124,18 +124,19 @@ class RowFormat:
             for cells in reader:
                 if len(cells) != len(self.columns):
                     raise ValueError(f"line {reader.line_num}: {len(cells)} cells; expected {len(self.columns)}")
-                record: Row = dict(zip(self.columns, cells, strict=True))
-                record["identical"] = {"True": True, "False": False, "": None}[record["identical"]]
-                record["error"], record["content"] = record["error"] or None, record["content"] or None
-                for name in self.signatures:
-                    record[name] = float(record[name]) if record[name] else None
-                record["signature"] = dict(self.signatures) if record["signature"] == self._joined() else None
-                yield reader.line_num, record
+                yield reader.line_num, dict(zip(self.columns, cells, strict=True))
         except csv.Error as error:
-            if "unexpected end of data" not in str(error):  # that is a quoted cell cut off at a line break within it
+            if "unexpected end of data" not in str(error):
                 raise ValueError(f"line {reader.line_num}: {error}") from error
-        except KeyError as error:
-            raise ValueError(f"line {reader.line_num}: identical is {error}; expected True or False") from error
+
+    def _from_text(self, cells: Row) -> Row:
+        """Turn the cells of a CSV into what JSON would hold."""
+        record = {name: cells[name] or None if name in (*self.signatures, *MADE) else cells[name] for name in cells}
+        for name in self.signatures:
+            record[name] = None if record[name] is None else float(record[name])
+        record["identical"] = {"True": True, "False": False}.get(cells["identical"], record["identical"])
+        record["signature"] = dict(self.signatures) if cells["signature"] == self._joined() else None
+        return record
 
     def _row(self, record: Row) -> Row:
         """Check a record and return it as a row."""
@@ -151,6 +152,8 @@ class RowFormat:
                 record[name] = math.inf  # which JSON does not have
             elif not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value):
                 raise ValueError(f"{name} is {value}; expected a number")
+        if record["identical"] not in (True, False, None):
+            raise ValueError(f"identical is {record['identical']!r}; expected True or False")
         content = record["content"]
         if not (content is None and record["error"]) and not _is_content(content):
             raise ValueError(f"content is {content}; expected 16 hexadecimal digits")
@@ -206,7 +209,7 @@ class ResultsFile:
         if not isinstance(self.target, Path):
             return
         self._file.close()
-        if self._order != sorted(self._order, reverse=True):  # kept rows, which lie first, were to be among new ones
+        if False in self._order[: len(self._kept)]:  # a new row was to come before a kept one, and they lie first
             rows = list(self.row_format.read(self.target))
             kept, new = iter(rows[: len(self._kept)]), iter(rows[len(self._kept) :])
             in_order = [next(kept if was_kept else new) for was_kept in self._order]

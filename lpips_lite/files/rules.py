@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lpips_lite.catalog import parse_metric
+from lpips_lite.catalog import entry_of, parse_metric, value_range
 from lpips_lite.entries import did_you_mean
 from lpips_lite.files.names import printable
 from lpips_lite.files.results import Row
@@ -56,7 +56,7 @@ def parse_rule(text: str) -> Rule:
     """Parse METRIC>NUMBER or STATISTIC(METRIC)>NUMBER, with > >= < or <=.
 
     Raises:
-        ValueError: If it is neither, or names no metric or statistic, or no finite decimal number.
+        ValueError: If it is neither, or names no metric or statistic, or no finite decimal number, or no value can cross it.
     """
     parts = re.fullmatch(r"(.*)(>=|<=|>|<)([^<>]*)", text, re.DOTALL)  # the last comparison: paths may hold others
     if not parts:
@@ -73,7 +73,11 @@ def parse_rule(text: str) -> Rule:
         raise ValueError(f"{text!r}: {error}") from None
     if not _NUMBER.fullmatch(number) or not math.isfinite(float(number)):
         raise ValueError(f"{text!r}: {number!r} is no finite decimal number; expected one like 0.2, 30 or 1e-3")
-    return Rule(metric, comparison, float(number), statistic)
+    rule = Rule(metric, comparison, float(number), statistic)
+    least, most = value_range(metric)
+    if not rule.crossed_by(most if comparison.startswith(">") else least):
+        raise ValueError(f"{text!r}: can never be crossed; values of {metric} lie in {entry_of(metric).range}")
+    return rule
 
 
 class Rules:

@@ -34,11 +34,13 @@ SCHEMA = {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["reference", "image", "identical"],
+                "required": ["reference", "image", "identical", "content"],
                 "properties": {
                     "reference": {"type": "string"},
                     "image": {"type": "string"},
                     "identical": {"type": "boolean"},
+                    "content": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+                    "error": {"type": "string"},
                 },
                 "additionalProperties": {"type": ["number", "null"]},
             },
@@ -91,7 +93,7 @@ def test_json_follows_its_schema(folder):
 def test_csv_and_jsonl_carry_the_signature(folder):
     arguments = ("scene.png", "scene.png", "scene_blur.png", "-m", "lite", "-m", "psnr")
     table = pd.read_csv(io.StringIO(run(*arguments, "--format", "csv")[1]))
-    assert list(table) == ["reference", "image", "lite", "psnr", "identical", "error", "signature"]
+    assert list(table) == ["reference", "image", "lite", "psnr", "identical", "content", "error", "signature"]
     assert table.dtypes[["lite", "psnr", "identical"]].tolist() == [np.float64, np.float64, np.bool_]
     assert table.psnr.tolist()[0] == np.inf
     assert LPIPS().signature in table.signature[0]
@@ -111,7 +113,7 @@ def test_output_file_chooses_its_format(folder):
 
 
 def test_every_metric_of_the_catalog_that_needs_no_download(folder):
-    names = [name for name in METRICS if name not in ("alex", "vgg", "squeeze", "gram", "content", "crn")]
+    names = [name for name in METRICS if name not in ("alex", "vgg", "squeeze", "gram", "content", "crn", "dists")]
     data = json.loads(run("scene.png", "scene_noise.png", "--metric", ",".join(names), "--format", "json")[1])
     assert list(data["signatures"]) == names
     for name in names:
@@ -197,7 +199,7 @@ def test_fail_rules_set_the_exit_status(folder):
     assert status == 1
     assert re.fullmatch(r"failed: scene_blur.png: lite = 0\.\d+ > 0\.01\n", err)
     assert "scene_blur.png" in out
-    assert run("scene.png", "scene_blur.png", "--fail", "lite>0.99", "--fail", "lite<0")[0] == 0
+    assert run("scene.png", "scene_blur.png", "--fail", "lite>0.99", "--fail", "lite<0.001")[0] == 0
     assert run("scene.png", "scene_blur.png", "-m", "lite,psnr", "--fail", "psnr<99")[0] == 1
     assert run("scene.png", "scene_blur.png", "nowhere.png", "--fail", "lite>0.01")[0] == 2
 
@@ -212,8 +214,12 @@ WRONG = {
     ),
     "mixed": (["scene.png", "."], "error: . is a folder; expected either files only, or exactly two folders"),
     "no images": (["empty", "empty"], "error: empty: no image files in this folder"),
-    "metric": (["scene.png", "scene.png", "-m", "lipps"], "lipps; expected names among lite, alex, vgg"),
-    "rule": (["scene.png", "scene.png", "--fail", "lite=1"], "'lite=1'; expected METRIC>NUMBER or METRIC<NUMBER"),
+    "metric": (["scene.png", "scene.png", "-m", "lipps"], "unknown metric 'lipps'; expected one of lite, alex, vgg"),
+    "blind rule": (
+        ["scene.png", "scene.png", "-m", "ssim", "--fail", "ssim>1"],
+        "can never be crossed; values of ssim",
+    ),
+    "rule": (["scene.png", "scene.png", "--fail", "lite=1"], "'lite=1': expected METRIC>NUMBER or METRIC<NUMBER"),
     "stray rule": (["scene.png", "scene.png", "--fail", "ssim<1"], "--fail names ssim, which is not measured"),
     "resize": (["scene.png", "scene.png", "--resize", "9"], "'9'; expected no, ref or WIDTHxHEIGHT, like 256x256"),
     "no map": (["scene.png", "scene.png", "-m", "ssim", "--heatmap", "h.png"], "--heatmap: ssim has no map"),
@@ -222,7 +228,7 @@ WRONG = {
     "device": (["scene.png", "scene.png", "--device", "xpu:7"], "--device xpu:7: not usable on this machine"),
     "nonsense device": (["scene.png", "scene.png", "--device", "toaster"], "--device toaster: not usable"),
     "tiny": (["tiny.png", "tiny.png"], "error: tiny.png: lite: x is 8×8; expected at least 16×16"),
-    "twice": (["twice", "twice"], "error: twice: 'scene' stands for several files: scene.bmp, scene.png"),
+    "twice": (["twice", "twice"], "error: twice: scene stands for several files: scene.bmp, scene.png"),
     "output": (["scene.png", "scene.png", "-o", "none/out.csv"], "error: --output none/out.csv: no such folder: none"),
     "nothing": (["scene.png"], "Missing argument 'IMAGE'"),
 }
@@ -279,8 +285,10 @@ def test_notes_about_files_go_to_stderr(folder):
 
 
 def test_debug_shows_the_traceback(folder):
-    result = CliRunner().invoke(main, ["scene.png", "nowhere.png", "--debug"])
-    assert isinstance(result.exception, FileNotFoundError)
+    status, _, err = run("scene.png", "nowhere.png", "--debug")
+    assert status == 2
+    assert err.startswith("Traceback (most recent call last):")
+    assert err.endswith("\nerror: no such file or folder: nowhere.png\n")
 
 
 # -- help, version, completion -------------------------------------------------------------------------------------

@@ -424,7 +424,7 @@ def test_files_in_the_place_of_folders(tmp_path):
 
 
 def test_one_file_for_several_pairs(tmp_path):
-    with pytest.raises(ValueError, match=r"heat\.png: there are 2 pairs; expected a folder, not a file"):
+    with pytest.raises(ValueError, match=r"heat\.png': there are 2 pairs; expected a folder, not a file"):
         sink(tmp_path / "heat.png", is_folder=False).check([decoded_pair(name).pair for name in "ab"])
 
 

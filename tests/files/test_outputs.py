@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("read", ["in/a.png", "link.png", "linked/a.png", "hard.png"])
 @pytest.mark.parametrize("written", ["in/a.png", "in/../in/a.png", "link.png", "linked/a.png", "hard.png"])
 def test_an_output_that_is_an_input_is_refused(folder, read, written):
-    with pytest.raises(ValueError, match="--output: .* would replace a compared image, .*; expected another path"):
+    with pytest.raises(ValueError, match="--output .*: would replace a compared image, .*; expected another path"):
         check_outputs([("--output", Path(written))], [("a compared image", Path(read))])
     with pytest.raises(ValueError, match="would replace"):
         check_outputs([("--output", Path(written).absolute())], [("a compared image", Path(read))])
@@ -35,7 +35,7 @@ def test_a_missing_input_must_not_be_made_either(folder):
 
 
 def test_outputs_must_differ_from_each_other(folder):
-    with pytest.raises(ValueError, match="--report: r.html would replace what --output writes"):
+    with pytest.raises(ValueError, match="--report r.html: would replace what --output writes"):
         check_outputs([("--output", Path("r.html")), ("--report", Path("r.html"))], [])
     check_outputs([("--output", Path("r.csv")), ("--report", Path("r.html"))], [("an image", Path("in/a.png"))])
 
@@ -47,7 +47,7 @@ def test_devices_are_nobodys_file():
 
 def test_a_folder_to_be_filled_lies_outside_the_compared_ones(folder):
     for target in ("in", "in/maps", "linked/maps/deeper"):
-        with pytest.raises(ValueError, match="--heatmap: .* lies in .*, whose images are compared"):
+        with pytest.raises(ValueError, match="--heatmap .*: lies in .*, whose images are compared"):
             check_outside("--heatmap", Path(target), [Path("in")])
     check_outside("--heatmap", Path("maps"), [Path("in")])
     check_outside("--heatmap", Path("in2"), [Path("in")])
@@ -55,7 +55,7 @@ def test_a_folder_to_be_filled_lies_outside_the_compared_ones(folder):
 
 def test_where_a_file_can_be_written(folder):
     check_folder("--output", Path("r.csv"))
-    with pytest.raises(FileNotFoundError, match="--output: no such folder: none"):
+    with pytest.raises(FileNotFoundError, match="--output none/r.csv: no such folder: none"):
         check_folder("--output", Path("none/r.csv"))
-    with pytest.raises(IsADirectoryError, match="--output: in is a folder; expected a file"):
+    with pytest.raises(IsADirectoryError, match="--output in: is a folder; expected a file"):
         check_folder("--output", Path("in"))

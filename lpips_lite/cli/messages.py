@@ -1,0 +1,80 @@
+"""Sinks that talk: what was handled while reading, what went wrong, which files were written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from lpips_lite.files.decoding import Decoded
+from lpips_lite.files.names import printable
+from lpips_lite.files.results import Row
+from lpips_lite.terminal import say
+
+MENTIONED = 20  # problems or notes told one by one; the rest are counted
+
+
+class Sink(Protocol):
+    """Where rows go."""
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Take the next row, with the pair's pictures if it was measured in this process."""
+
+    def finish(self) -> None:
+        """Do what needs all rows."""
+
+
+class Notes:
+    """The sink that says what was handled while reading, each thing once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Say what is new."""
+        for note in decoded.notes if decoded else ():
+            if note not in self._said:
+                self._said.add(note)
+                if len(self._said) <= MENTIONED:
+                    say(f"note: {note}")
+
+    def finish(self) -> None:
+        """Say how many there were in all."""
+        if len(self._said) > MENTIONED:
+            say(f"… and {len(self._said) - MENTIONED} more notes")
+
+
+class Problems:
+    """The sink that says why pairs have no numbers, or not all."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Say what is wrong with a row."""
+        if row["error"]:
+            self.add(row["error"])
+
+    def add(self, problem: str) -> None:
+        """Say one more thing that is wrong."""
+        self.count += 1
+        if self.count <= MENTIONED:
+            say(f"error: {printable(problem)}")
+
+    def finish(self) -> None:
+        """Say how many there were in all."""
+        if self.count > MENTIONED:
+            say(f"… and {self.count - MENTIONED} more errors")
+
+
+class Announced:
+    """A sink that says which file it has written."""
+
+    def __init__(self, sink: Sink, path: Path | None) -> None:
+        self.sink, self.path = sink, path
+        self.take = sink.take
+
+    def finish(self) -> None:
+        """Finish, and say so."""
+        self.sink.finish()
+        if self.path is not None:
+            say(f"wrote {printable(self.path)}")

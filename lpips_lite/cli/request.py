@@ -1,0 +1,116 @@
+"""What one call of `compare-images` was asked for, and whether it goes together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lpips_lite.catalog import MetricSpec
+from lpips_lite.files.heatmap import Heatmaps
+from lpips_lite.files.names import printable
+from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
+from lpips_lite.files.pairs import Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs, require_pairs
+from lpips_lite.files.report import is_page_file
+from lpips_lite.files.results import check_columns
+from lpips_lite.files.rules import Rule
+from lpips_lite.files.settings import Settings
+
+SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".txt": "table", "": "table"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of the command, as `compare-images --help` describes them."""
+
+    ref: Path | None
+    images: tuple[Path, ...]
+    pairs: Path | None
+    all_pairs: Path | None
+    ref_pattern: str | None
+    image_pattern: str | None
+    metrics: list[MetricSpec]
+    format: str | None
+    output: Path | None
+    resume: bool
+    heatmap: str | None
+    overlay: bool
+    report: Path | None
+    report_pairs: int
+    rules: list[Rule]
+    worst: int
+    settings: Settings
+    allow_unmatched: bool
+    strict: bool
+
+    def find(self) -> Pairing:
+        """Return the pairs that were asked for."""
+        spell = self.settings.spell
+        if self.ref_pattern is not None and self.image_pattern is not None:
+            folders = (self.ref, self.images[0]) if self.ref else (None, None)
+            return match_patterns(self.ref_pattern, self.image_pattern, *folders, spell=spell)
+        if self.pairs is not None:
+            return read_pairs(self.pairs)
+        if self.all_pairs is not None:
+            return find_all_pairs(self.all_pairs, spell=spell)
+        return find_pairs(self.ref or Path(), self.images, spell=spell)
+
+    @property
+    def output_format(self) -> str:
+        """The format of the output, by its suffix if it is not given.
+
+        Raises:
+            ValueError: If the suffix belongs to no format, or to another one; ".txt" does for any.
+        """
+        suffix = self.output.suffix.lower() if self.output else ""
+        expected = f"expected {', '.join(filter(None, SUFFIXES))}" + (f", or as {self.format}" if self.format else "")
+        if suffix not in SUFFIXES:
+            raise ValueError(f"--output {printable(self.output or '')}: {expected}")
+        if self.format and suffix not in ("", ".txt") and SUFFIXES[suffix] != self.format:
+            raise ValueError(f"--output {printable(self.output or '')}: --format {self.format} says otherwise")
+        return self.format or SUFFIXES[suffix]
+
+    @property
+    def rows_format(self) -> str | None:
+        return self.output_format if self.output_format in ("csv", "jsonl") else None
+
+
+def check(request: Request, pairing: Pairing, heatmaps: Heatmaps | None) -> None:
+    """Check options against each other, and what will be written against what will be read.
+
+    Raises:
+        ValueError, FileNotFoundError, IsADirectoryError: If they do not go together.
+    """
+    spell = request.settings.spell
+    require_pairs(pairing, request.allow_unmatched or not request.strict, spell=spell)
+    texts = [spec.text for spec in request.metrics]
+    for rule in request.rules:
+        if rule.metric not in texts:
+            raise ValueError(f"--fail names {rule.metric}, which is not measured: add it to --metric {','.join(texts)}")
+    if request.overlay and request.heatmap is None:
+        raise ValueError("--overlay: expected --heatmap with it")
+    if request.resume and (request.output is None or request.rows_format is None):
+        raise ValueError("--resume: expected --output FILE.csv or FILE.jsonl with it")
+    if request.output is None and not sys.stdout.writable():
+        raise OSError("standard output is closed; expected --output FILE")
+    if request.report is not None and not is_page_file(request.report):
+        raise ValueError(f"--report {printable(request.report)}: expected a file like page.html")
+    check_columns(pairing.pairs[0].columns, texts)
+    outputs = [(option, path) for option, path in (("--output", request.output), ("--report", request.report)) if path]
+    for option, path in outputs:
+        check_folder(option, path)
+    if heatmaps is not None:
+        heatmaps.check(pairing.pairs, spell=spell)
+        check_outside("--heatmap", heatmaps.target, pairing.folders)
+        outputs += [("--heatmap", path) for path in heatmaps.paths(pairing.pairs)]
+    check_outputs(outputs, _inputs(request, pairing))
+
+
+def _inputs(request: Request, pairing: Pairing) -> Iterator[tuple[str, Path]]:
+    for pair in pairing.pairs:
+        yield "a compared image", pair.reference
+        yield "a compared image", pair.image
+    yield from (("a compared image", path) for path in pairing.unmatched)
+    yield from (("the list of pairs", path) for path in pairing.sources)
+    yield from (("a weight file", path) for spec in request.metrics for path in spec.files())
