@@ -191,7 +191,8 @@ WORKERS = min(8, os.cpu_count() or 1)
 def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **options: Any) -> None:
     """Say how far each IMAGE is from REF as people see it, or compare two folders by file name."""
     _check_what_to_compare(options)
-    from lpips_lite.cli.job import Request, run
+    from lpips_lite.cli.job import run
+    from lpips_lite.cli.request import Request
     from lpips_lite.files.rules import parse_rule
     from lpips_lite.files.settings import Settings
 

@@ -133,7 +133,7 @@ class RowFormat:
         """Turn the cells of a CSV into what JSON would hold."""
         record = {name: cells[name] or None if name in (*self.signatures, *MADE) else cells[name] for name in cells}
         for name in self.signatures:
-            record[name] = None if record[name] is None else float(record[name])
+            record[name] = float(cells[name]) if cells[name] else None
         record["identical"] = {"True": True, "False": False}.get(cells["identical"], record["identical"])
         record["signature"] = dict(self.signatures) if cells["signature"] == self._joined() else None
         return record

@@ -56,7 +56,7 @@ def parse_rule(text: str) -> Rule:
     """Parse METRIC>NUMBER or STATISTIC(METRIC)>NUMBER, with > >= < or <=.
 
     Raises:
-        ValueError: If it is neither, or names no metric or statistic, or no finite decimal number, or no value can cross it.
+        ValueError: If it is neither, names no metric, statistic or finite decimal number, or can never be crossed.
     """
     parts = re.fullmatch(r"(.*)(>=|<=|>|<)([^<>]*)", text, re.DOTALL)  # the last comparison: paths may hold others
     if not parts:
