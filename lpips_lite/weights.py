@@ -228,7 +228,7 @@ def read_tensors(path: Path) -> Tensors:
         size = path.stat().st_size
         raise ValueError(
             f"weights: {path} ({size} bytes) cannot be read as weights; it may be truncated "
-            f"({type(error).__name__}: {error})"
+            f"({type(error).__name__}: {' '.join(str(error).splitlines()[:1])})"
         ) from error
     if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ValueError(f"weights: {path} does not hold a mapping of names to tensors")

@@ -18,7 +18,7 @@ from lpips_lite.cli.request import Request, check
 from lpips_lite.cli.tables import JsonOutput, TableOutput
 from lpips_lite.cli.terminal import CROSSED, FAILED, INTERRUPTED, interrupts_raise
 from lpips_lite.files.decoding import decode
-from lpips_lite.files.heatmap import Heatmaps, is_picture_file
+from lpips_lite.files.heatmap import Heatmaps
 from lpips_lite.files.measuring import Metrics, load_metrics, map_of, measure_pairs
 from lpips_lite.files.names import first_line, printable
 from lpips_lite.files.pairs import Pair, Pairing
@@ -36,26 +36,15 @@ from lpips_lite.terminal import progress, say
 def run(request: Request) -> int:
     """Compare what was asked for and return the exit status."""
     pairing = request.find()
+    check(request, pairing)
     with Processes.join() as processes:
+        if processes.first:
+            _say_first([*filter(None, [processes.note]), *pairing.notes], pairing.ignored)
         settings = replace(request.settings, device=processes.device(request.settings.device))
         metrics = load_metrics(request.metrics, settings)
         reader = Reader(settings.background, settings.max_pixels, settings.spell)
-        heatmaps = _heatmaps(request, metrics, settings)
-        check(request, pairing, heatmaps)
-        if processes.first:
-            _say_first([*filter(None, [processes.note]), *pairing.notes], pairing.ignored)
         job = Job(request, pairing, settings, metrics, reader, processes)
-        return processes.share(job.run(heatmaps))
-
-
-def _heatmaps(request: Request, metrics: Metrics, settings: Settings) -> Heatmaps | None:
-    if request.heatmap is None:
-        return None
-    if not any(metric.distance_map for metric in metrics.values()):
-        raise ValueError(f"--heatmap: {','.join(metrics)} has no map; add lite, alex, vgg or squeeze to --metric")
-    signatures = {name: metric.signature for name, metric in metrics.items()}
-    target, is_folder = Path(request.heatmap), not is_picture_file(request.heatmap)
-    return Heatmaps(target, is_folder, partial(map_of, metrics=metrics, settings=settings), request.overlay, signatures)
+        return processes.share(job.run())
 
 
 def _say_first(notes: Sequence[str], ignored: Sequence[Path]) -> None:
@@ -83,12 +72,15 @@ class Job:
         self.problems = Problems()
         self.summary = Summary(list(metrics), max(request.worst, request.report_pairs if request.report else 0))
         self.rules = Rules(request.rules, say, self.summary)
+        mapped = any(metric.distance_map for metric in metrics.values())
+        self.draw = partial(map_of, metrics=metrics, settings=settings) if mapped else None
+        self.heatmaps = self._heatmaps()
 
-    def run(self, heatmaps: Heatmaps | None) -> int:
+    def run(self) -> int:
         """Measure the pairs, write what was asked for, and return the exit status: the one place that decides it."""
         first, pairs = self.processes.first, self.pairing.pairs
-        kept = self.processes.share(self._kept(heatmaps) if first else {})
-        local: list[Sink] = [Notes(), *([heatmaps] if heatmaps else [])]  # where the pictures are
+        kept = self.processes.share(self._kept() if first else {})
+        local: list[Sink] = [Notes(), *([self.heatmaps] if self.heatmaps else [])]  # where the pictures are
         sinks = self._sinks(list(kept.values())) if first else []
         interrupts_raise()
         interrupted = False
@@ -124,12 +116,21 @@ class Job:
             sinks.append(Announced(self._report(request.report), request.report))
         return [*sinks, self.problems]
 
+    def _heatmaps(self) -> Heatmaps | None:
+        files = self.request.heatmap_files
+        if files is None:
+            return None
+        if self.draw is None:
+            raise ValueError(
+                f"--heatmap: {','.join(self.metrics)} has no map; add lite, alex, vgg or squeeze to --metric"
+            )
+        return Heatmaps(files, self.draw, self.request.overlay, self.signatures)
+
     def _report(self, path: Path) -> Report:
-        mapped = any(metric.distance_map for metric in self.metrics.values())
         return Report(
             path,
             self.request.report_pairs,
-            partial(map_of, metrics=self.metrics, settings=self.settings) if mapped else None,
+            self.draw,
             lambda pairs: decode(pairs, self.settings, self.reader),
             self.pairing.pairs,
             self.signatures,
@@ -143,13 +144,13 @@ class Job:
         carried = tuple(self.pairing.pairs[0].columns)
         return RowFormat("csv" if self.request.rows_format == "csv" else "jsonl", self.signatures, carried)
 
-    def _kept(self, heatmaps: Heatmaps | None) -> dict[int, Row]:
+    def _kept(self) -> dict[int, Row]:
         """Return the rows of an earlier run that hold, by position."""
         if not (self.request.resume and self.request.output):
             return {}
 
         def is_complete(pair: Pair, content: str) -> bool:
-            return heatmaps is None or heatmaps.has(pair, content)
+            return self.heatmaps is None or self.heatmaps.has(pair, content)
 
         return kept_rows(
             self.request.output, self._row_format(), self.pairing.pairs, self.reader, self.settings, is_complete

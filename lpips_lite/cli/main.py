@@ -19,7 +19,14 @@ import click
 
 from lpips_lite import __version__
 from lpips_lite.catalog import METRICS, MetricSpec, parse_metrics
-from lpips_lite.cli.terminal import close_streams, prepare_streams, spell_option, status_and_message, to_stdout_text
+from lpips_lite.cli.terminal import (
+    close_streams,
+    closed_stdout_named,
+    prepare_streams,
+    spell_option,
+    status_and_message,
+    to_stdout_text,
+)
 from lpips_lite.cli.weights import weights
 from lpips_lite.terminal import say
 
@@ -63,6 +70,14 @@ class Program(click.Group):
         run = partial(super().main, arguments, prog_name, standalone_mode=False)
         status = self._guarded(run, arguments)
         sys.exit(self._guarded(close_streams, arguments) or status)
+
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        with closed_stdout_named():  # by --help and --version
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with closed_stdout_named():
+            return super().invoke(ctx)
 
     @staticmethod
     def _guarded(work: Callable[[], int | None], arguments: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lpips_lite.catalog import MetricSpec
-from lpips_lite.files.heatmap import Heatmaps
+from lpips_lite.files.heatmap import HeatmapFiles
 from lpips_lite.files.names import printable
 from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
 from lpips_lite.files.pairs import Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs, require_pairs
@@ -72,11 +72,16 @@ class Request:
         return self.format or SUFFIXES[suffix]
 
     @property
+    def heatmap_files(self) -> HeatmapFiles | None:
+        """Where heatmaps go, if there are to be any."""
+        return None if self.heatmap is None else HeatmapFiles(self.heatmap)
+
+    @property
     def rows_format(self) -> str | None:
         return self.output_format if self.output_format in ("csv", "jsonl") else None
 
 
-def check(request: Request, pairing: Pairing, heatmaps: Heatmaps | None) -> None:
+def check(request: Request, pairing: Pairing) -> None:
     """Check options against each other, and what will be written against what will be read.
 
     Raises:
@@ -100,10 +105,10 @@ def check(request: Request, pairing: Pairing, heatmaps: Heatmaps | None) -> None
     outputs = [(option, path) for option, path in (("--output", request.output), ("--report", request.report)) if path]
     for option, path in outputs:
         check_folder(option, path)
-    if heatmaps is not None:
-        heatmaps.check(pairing.pairs, spell=spell)
-        check_outside("--heatmap", heatmaps.target, pairing.folders)
-        outputs += [("--heatmap", path) for path in heatmaps.paths(pairing.pairs)]
+    if request.heatmap_files is not None:
+        request.heatmap_files.check(pairing.pairs, spell=spell)
+        check_outside("--heatmap", request.heatmap_files.target, pairing.folders)
+        outputs += [("--heatmap", request.heatmap_files.path(pair)) for pair in pairing.pairs]
     check_outputs(outputs, _inputs(request, pairing))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import TextIO
 
 import click
@@ -58,6 +60,15 @@ def spell_option(argument: str, value: object) -> str:
     return option if value is True else f"{option} {repr(text) if set(text) & set(' *?{}') else text}"
 
 
+@contextlib.contextmanager
+def closed_stdout_named() -> Iterator[None]:
+    """Turn a stdout that nobody reads any more, or never did, into an error that says so; click would exit with 1."""
+    try:
+        yield
+    except (BrokenPipeError, io.UnsupportedOperation) as error:
+        raise OSError("standard output was closed before everything was written") from error
+
+
 def close_streams() -> None:
     """Flush stdout, and leave nothing in it for the interpreter to complain of.
 
@@ -65,8 +76,9 @@ def close_streams() -> None:
         OSError: If something could not be written.
     """
     try:
-        if sys.stdout is not None and sys.stdout.writable():
-            sys.stdout.flush()
+        with closed_stdout_named():
+            if sys.stdout is not None and sys.stdout.writable():
+                sys.stdout.flush()
     except OSError:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,8 +103,6 @@ def status_and_message(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.ClickException):
         return FAILED, f"error: {error.format_message()}"
     text = str(error).strip()
-    if isinstance(error, BrokenPipeError):
-        return FAILED, "error: standard output was closed before everything was written"
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return FAILED, f"error: out of memory: {text or 'the images need more than there is'}"
     if isinstance(error, (OSError, ValueError, ImportError)):

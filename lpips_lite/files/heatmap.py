@@ -72,26 +72,19 @@ def draw_measured(draw: DrawMap, row: Row, decoded: Decoded) -> tuple[str, Tenso
     return None if row[name] is None else (name, values)
 
 
-class Heatmaps:
-    """The sink that draws one heatmap for each measured pair.
+class HeatmapFiles:
+    """Where heatmaps go.
 
     Args:
-        target: A folder, in which each pair's name is that of its picture; or the file for a single pair.
-        is_folder: Which of them; `is_picture_file` tells.
-        draw: Decoded pair -> a metric's name and its map.
-        overlay: Draw the map over the image in gray.
-        signatures: What makes the numbers of each metric.
+        target: As it was typed: a folder, in which each pair's name is that of its picture; or the file for one pair.
     """
 
-    def __init__(
-        self, target: Path, is_folder: bool, draw: DrawMap, overlay: bool, signatures: Mapping[str, str]
-    ) -> None:
-        self.target, self.is_folder, self.draw, self.overlay = target, is_folder, draw, overlay
-        self._made_by = printable("; ".join(f"{name}: {signature}" for name, signature in signatures.items()))
+    def __init__(self, target: str) -> None:
+        self.target, self.is_folder = Path(target), not is_picture_file(target)
 
-    def paths(self, pairs: Sequence[Pair]) -> list[Path]:
-        """Return the path that is written for each pair."""
-        return [self._path(pair) for pair in pairs]
+    def path(self, pair: Pair) -> Path:
+        """Return the path that is written for a pair."""
+        return self.target / f"{pair.name}{MADE_SUFFIX}" if self.is_folder else self.target
 
     def check(self, pairs: Sequence[Pair], *, spell: Spelling = python_spelling) -> None:
         """Check that the pictures can be written, and replace nothing but older heatmaps.
@@ -104,7 +97,7 @@ class Heatmaps:
         said = spell("heatmap", printable(self.target))
         if not self.is_folder and len(pairs) > 1:
             raise ValueError(f"{said}: there are {len(pairs)} pairs; expected a folder, not a file")
-        paths = self.paths(pairs)
+        paths = [self.path(pair) for pair in pairs]
         for folder in {path.parent for path in paths}:
             nearest = next(ancestor for ancestor in (folder, *folder.absolute().parents) if ancestor.exists())
             if not nearest.is_dir():
@@ -119,9 +112,24 @@ class Heatmaps:
                 f"expected another folder"
             )
 
+
+class Heatmaps:
+    """The sink that draws one heatmap for each measured pair.
+
+    Args:
+        files: Where they go.
+        draw: Decoded pair -> a metric's name and its map.
+        overlay: Draw the map over the image in gray.
+        signatures: What makes the numbers of each metric.
+    """
+
+    def __init__(self, files: HeatmapFiles, draw: DrawMap, overlay: bool, signatures: Mapping[str, str]) -> None:
+        self.files, self.draw, self.overlay = files, draw, overlay
+        self._made_by = printable("; ".join(f"{name}: {signature}" for name, signature in signatures.items()))
+
     def has(self, pair: Pair, content: str | None) -> bool:
         """Say whether a pair's heatmap is there, whole, and made of this content in this way."""
-        path = self._path(pair)
+        path = self.files.path(pair)
         if content is None or not self._chunks(content).items() <= _text_chunks(path).items():
             return False
         try:
@@ -145,15 +153,12 @@ class Heatmaps:
         name, values = drawn
         caption = f"{printable(decoded.pair.image.name)}   {name} {row[name]:.4f}"
         picture = heatmap(values, decoded.image, caption, overlay=self.overlay)
-        path = self._path(decoded.pair)
+        path = self.files.path(decoded.pair)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, self._encode(picture, path.suffix, row["content"]))
 
     def finish(self) -> None:
         """Nothing is left to do: each heatmap was written when its pair came."""
-
-    def _path(self, pair: Pair) -> Path:
-        return self.target / f"{pair.name}{MADE_SUFFIX}" if self.is_folder else self.target
 
     def _chunks(self, content: str) -> dict[str, str]:
         return {

@@ -117,6 +117,8 @@ class Measurer:
 
     def _values(self, name: str, metric: LoadedMetric, batch: Sequence[Decoded], repeats: bool) -> list[float | str]:
         """Return a number for each pair, or the reason why there is none."""
+        if len(batch) > 1 and metric.encode is None and self.settings.device == "cpu":  # there only towers gain by it
+            return self._one_by_one(name, metric, batch)
         try:
             with torch.inference_mode(), _cast(self.settings):
                 values = self._distances(name, metric, batch, repeats).tolist()
@@ -127,8 +129,11 @@ class Measurer:
         else:
             return [_number(name, value) for value in values]
         if len(batch) > 1:  # alone a pair may find room
-            return [value for decoded in batch for value in self._values(name, metric, [decoded], repeats)]
+            return self._one_by_one(name, metric, batch)
         return [f"cannot be computed here ({reason})"]
+
+    def _one_by_one(self, name: str, metric: LoadedMetric, batch: Iterable[Decoded]) -> list[float | str]:
+        return [value for decoded in batch for value in self._values(name, metric, [decoded], False)]
 
     def _distances(self, name: str, metric: LoadedMetric, batch: Sequence[Decoded], repeats: bool) -> Tensor:
         """Compare a batch, with as few references encoded as there are.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, TextIO
 
 from lpips_lite.files.names import printable
+
+READER_SECONDS = 60  # to wait for somebody who reads from a pipe that is to be written
 
 
 def check_outputs(outputs: Iterable[tuple[str, Path]], inputs: Iterable[tuple[str, Path]]) -> None:
@@ -56,6 +61,33 @@ def check_outside(option: str, target: Path, folders: Iterable[Path]) -> None:
                 f"{option} {printable(target)}: lies in {printable(folder)}, whose images are compared; "
                 f"expected a folder outside"
             )
+
+
+def open_output(path: Path, mode: Literal["w", "a"] = "w") -> TextIO:
+    """Open a path to write text to, through a link, a pipe or a device; a pipe must have a reader within a minute.
+
+    Raises:
+        OSError: If it cannot be opened, or nobody reads from the pipe.
+    """
+    if path.is_fifo():
+        return open(_open_pipe(path), "w", encoding="utf-8", newline="")  # noqa: PTH123 - a descriptor, not a path
+    return path.open(mode, encoding="utf-8", newline="")
+
+
+def _open_pipe(path: Path) -> int:
+    """Return a descriptor of a named pipe as soon as somebody reads from it."""
+    end = time.monotonic() + READER_SECONDS
+    while time.monotonic() < end:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # which is that there is no reader
+                raise
+            time.sleep(0.05)
+        else:
+            os.set_blocking(descriptor, True)
+            return descriptor
+    raise TimeoutError(f"{printable(path)}: nobody reads from this pipe; expected a reader within {READER_SECONDS} s")
 
 
 def is_special(path: Path) -> bool:

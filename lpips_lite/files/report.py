@@ -26,7 +26,7 @@ from lpips_lite.files.drawing import bounded, colorize, to_picture
 from lpips_lite.files.heatmap import DrawMap, draw_measured
 from lpips_lite.files.names import path_text, printable
 from lpips_lite.files.pairs import Pair
-from lpips_lite.files.results import Row
+from lpips_lite.files.results import Row, write_text
 from lpips_lite.files.summary import Summary
 
 BUDGET = 34_000_000  # bytes of pictures on a page, a third more in the page
@@ -97,7 +97,7 @@ class Report:
                 else:
                     self.tell(f"{problem}; it is left out of {printable(self.path)}")
         try:
-            self.path.write_text(self._page(gallery), encoding="utf-8", newline="")
+            write_text(self.path, self._page(gallery))
         except OSError as error:  # of a full disk, say, which does not tell the path
             raise OSError(error.errno, error.strerror, printable(self.path)) from error
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from lpips_lite.catalog import may_be_infinite
+from lpips_lite.files.outputs import open_output
 
 if TYPE_CHECKING:
     from lpips_lite.files.decoding import Decoded
@@ -191,9 +192,9 @@ class ResultsFile:
             self._file.write(start)
         elif kept:
             _put_back(target, start)
-            self._file = target.open("a", encoding="utf-8", newline="")
+            self._file = open_output(target, "a")
         else:
-            self._file = target.open("w", encoding="utf-8", newline="")
+            self._file = open_output(target)
             self._file.write(start)
         self._file.flush()
 
@@ -221,7 +222,8 @@ def write_text(target: Path | None, text: str) -> None:
     if target is None:
         sys.stdout.write(text)
     else:
-        target.write_text(text, encoding="utf-8", newline="")
+        with open_output(target) as file:
+            file.write(text)
 
 
 def _put_back(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from lpips_lite.files import heatmap as heatmaps
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.drawing import LONGEST_SIDE, MOST_PIXELS, bounded, colorize, heatmap, to_picture
-from lpips_lite.files.heatmap import Heatmaps, foreign, is_picture_file
+from lpips_lite.files.heatmap import HeatmapFiles, Heatmaps, foreign, is_picture_file
 from lpips_lite.files.pairs import Pair
 from tests.conftest import ROOT
 
@@ -246,8 +246,8 @@ def draw_zeros(decoded):
     return METRIC, torch.zeros(decoded.image.shape[1:])
 
 
-def sink(target, *, is_folder=True, draw=draw_zeros, overlay=False, signatures=SIGNATURES):
-    return Heatmaps(target, is_folder, draw, overlay, signatures)
+def sink(target, *, draw=draw_zeros, overlay=False, signatures=SIGNATURES):
+    return Heatmaps(HeatmapFiles(str(target)), draw, overlay, signatures)
 
 
 def take(heatmap_sink, decoded):
@@ -262,15 +262,15 @@ def test_one_picture_for_each_pair(tmp_path):
         take(maps, decoded)
     found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
     assert found == ["maps.v2/a.png", "maps.v2/part/a.png", "maps.v2/part/b.old.png"]
-    assert sorted(maps.paths([decoded.pair for decoded in pairs])) == sorted(tmp_path.rglob("*.png"))
+    assert sorted(maps.files.path(decoded.pair) for decoded in pairs) == sorted(tmp_path.rglob("*.png"))
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".png"]
 
 
 @pytest.mark.parametrize("suffix", ["png", "PNG", "jpg", "webp", "bmp", "tiff", "gif", "ppm"])
 def test_exactly_the_file(tmp_path, suffix):
     target = tmp_path / "new" / f"heat.{suffix}"
-    maps, decoded = sink(target, is_folder=False), decoded_pair()
-    assert maps.paths([decoded.pair]) == [target]
+    maps, decoded = sink(target), decoded_pair()
+    assert maps.files.path(decoded.pair) == target
     take(maps, decoded)
     assert list(tmp_path.rglob("*.*")) == [target]
     with Image.open(target) as picture:
@@ -384,12 +384,12 @@ def test_other_pictures_in_the_folder_are_not_replaced(tmp_path, data):
     (tmp_path / "part").mkdir()
     (tmp_path / "part/a.png").write_bytes(data)
     maps, pair = sink(tmp_path), decoded_pair().pair
-    assert foreign(maps.paths([pair])) == [tmp_path / "part/a.png"]
+    assert foreign([maps.files.path(pair)]) == [tmp_path / "part/a.png"]
     assert not maps.has(pair, CONTENT)
     with pytest.raises(FileExistsError, match=r"part/a\.png would be replaced and is no heatmap of this program"):
-        maps.check([pair, decoded_pair("b").pair])
-    maps.check([decoded_pair("b").pair])
-    sink(tmp_path / "part/a.png", is_folder=False).check([pair])  # asked for by name
+        maps.files.check([pair, decoded_pair("b").pair])
+    maps.files.check([decoded_pair("b").pair])
+    HeatmapFiles(str(tmp_path / "part/a.png")).check([pair])  # asked for by name
 
 
 def test_a_folder_or_link_in_the_place_of_a_picture_is_not_replaced(tmp_path):
@@ -398,16 +398,16 @@ def test_a_folder_or_link_in_the_place_of_a_picture_is_not_replaced(tmp_path):
     (tmp_path / "maps/b.png").symlink_to(tmp_path / "mine.png")
     for name in "ab":
         with pytest.raises(FileExistsError, match=f"maps/{name}.png would be replaced"):
-            sink(tmp_path / "maps").check([decoded_pair(name).pair])
+            HeatmapFiles(str(tmp_path / "maps")).check([decoded_pair(name).pair])
     with pytest.raises(FileExistsError, match=r"maps/a\.png and 1 more would be replaced"):
-        sink(tmp_path / "maps").check([decoded_pair(name).pair for name in "abc"])
+        HeatmapFiles(str(tmp_path / "maps")).check([decoded_pair(name).pair for name in "abc"])
 
 
 def test_older_heatmaps_are_replaced(tmp_path):
     decoded = decoded_pair()
     take(sink(tmp_path), decoded)
     later = sink(tmp_path, overlay=True, signatures={METRIC: "newer"})
-    later.check([decoded.pair])
+    later.files.check([decoded.pair])
     take(later, decoded)
     assert later.has(decoded.pair, CONTENT)
     assert foreign([tmp_path / "part/a.png", tmp_path / "nothing.png"]) == []
@@ -419,23 +419,23 @@ def test_files_in_the_place_of_folders(tmp_path):
     (tmp_path / "other/part").write_text("a file")
     for target in ("maps", "maps/deeper", "other"):
         with pytest.raises(NotADirectoryError, match=r"(maps|part) is a file; expected a folder"):
-            sink(tmp_path / target).check([decoded_pair().pair])
-    sink(tmp_path / "other").check([decoded_pair("elsewhere/a").pair])
+            HeatmapFiles(str(tmp_path / target)).check([decoded_pair().pair])
+    HeatmapFiles(str(tmp_path / "other")).check([decoded_pair("elsewhere/a").pair])
 
 
 def test_one_file_for_several_pairs(tmp_path):
     with pytest.raises(ValueError, match=r"heat\.png': there are 2 pairs; expected a folder, not a file"):
-        sink(tmp_path / "heat.png", is_folder=False).check([decoded_pair(name).pair for name in "ab"])
+        HeatmapFiles(str(tmp_path / "heat.png")).check([decoded_pair(name).pair for name in "ab"])
 
 
 def test_links_are_written_through(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "heat.png").symlink_to(tmp_path / "there/real.png")
-    take(sink(tmp_path / "heat.png", is_folder=False), decoded_pair())
+    take(sink(tmp_path / "heat.png"), decoded_pair())
     assert (tmp_path / "heat.png").is_symlink()
     with Image.open(tmp_path / "there/real.png") as picture:
         assert picture.format == "PNG"
     (tmp_path / "null.png").symlink_to("/dev/null")
-    take(sink(tmp_path / "null.png", is_folder=False), decoded_pair())
+    take(sink(tmp_path / "null.png"), decoded_pair())
     assert (tmp_path / "null.png").is_symlink()
     assert not os.path.isfile("/dev/null")  # noqa: PTH113 - a device as before
