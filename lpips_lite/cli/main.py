@@ -21,7 +21,7 @@ from lpips_lite import __version__
 from lpips_lite.catalog import METRICS, MetricSpec, parse_metrics
 from lpips_lite.cli.terminal import (
     close_streams,
-    closed_stdout_named,
+    closed_pipes_named,
     prepare_streams,
     spell_option,
     status_and_message,
@@ -72,11 +72,11 @@ class Program(click.Group):
         sys.exit(self._guarded(close_streams, arguments) or status)
 
     def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
-        with closed_stdout_named():  # by --help and --version
+        with closed_pipes_named():  # by --help and --version
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with closed_stdout_named():
+        with closed_pipes_named():
             return super().invoke(ctx)
 
     @staticmethod

@@ -52,6 +52,11 @@ def to_stdout_text(text: str) -> str:
     return text.encode(sys.stdout.encoding or "ascii", "lpips_lite.ascii").decode(sys.stdout.encoding or "ascii")
 
 
+def show(line: object) -> None:
+    """Write a line to stdout, whose encoding click.echo would not mind."""
+    sys.stdout.write(f"{line}\n")
+
+
 def spell_option(argument: str, value: object) -> str:
     """Spell an argument as the command's user does, for messages: `--resize ref`."""
     if isinstance(value, tuple):
@@ -61,12 +66,13 @@ def spell_option(argument: str, value: object) -> str:
 
 
 @contextlib.contextmanager
-def closed_stdout_named() -> Iterator[None]:
-    """Turn a stdout that nobody reads any more, or never did, into an error that says so; click would exit with 1."""
+def closed_pipes_named() -> Iterator[None]:
+    """Turn a stdout or pipe that nobody reads any more into an error that says so; click would exit with status 1."""
     try:
         yield
     except (BrokenPipeError, io.UnsupportedOperation) as error:
-        raise OSError("standard output was closed before everything was written") from error
+        where = getattr(error, "filename", None) or "standard output"
+        raise OSError(f"{where} was closed before everything was written") from error
 
 
 def close_streams() -> None:
@@ -76,7 +82,7 @@ def close_streams() -> None:
         OSError: If something could not be written.
     """
     try:
-        with closed_stdout_named():
+        with closed_pipes_named():
             if sys.stdout is not None and sys.stdout.writable():
                 sys.stdout.flush()
     except OSError:

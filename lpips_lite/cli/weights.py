@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from lpips_lite.cli.terminal import show
+
 NETS = ("alex", "vgg", "vgg19", "squeeze")
 
 
@@ -33,7 +35,7 @@ def list_files() -> None:
     places += [(entry, manifest.find_channel_file(entry)) for entry in manifest.CHANNEL_FILES.values()]
     for entry, place in places:
         table.add_row(entry.name, f"{entry.megabytes:g}", str(place or "no"), entry.licence)
-    click.echo(to_text(table, f"folder: {manifest.home()}"), nl=False)
+    show(to_text(table, f"folder: {manifest.home()}").rstrip("\n"))
 
 
 @weights.command()
@@ -45,10 +47,10 @@ def fetch(nets: tuple[str, ...]) -> None:
 
     for net in nets:
         files.load_tower(net, None, TOWERS[net].shapes())
-        click.echo(manifest.tower_cache_file(net))
+        show(manifest.tower_cache_file(net))
         if (net, "v0.1") in manifest.CHANNEL_FILES:
             files.load_channel_weights(net, "v0.1", [tap.channels for tap in TOWERS[net].find_taps()])
-            click.echo(manifest.find_channel_file(manifest.CHANNEL_FILES[net, "v0.1"]))
+            show(manifest.find_channel_file(manifest.CHANNEL_FILES[net, "v0.1"]))
 
 
 @weights.command()
@@ -62,10 +64,10 @@ def verify(ctx: click.Context) -> None:
     for path, check in files.present_files({net: spec.shapes() for net, spec in TOWERS.items()}):
         try:
             check()
-            click.echo(f"good  {path}")
+            show(f"good  {path}")
         except ValueError as error:
             bad = True
-            click.echo(f"BAD   {path}: {error}")
+            show(f"BAD   {path}: {error}")
     ctx.exit(2 if bad else 0)
 
 
@@ -89,6 +91,6 @@ def convert(checkpoint: Path, output: Path | None) -> None:
         except ValueError as error:
             problems.append(f"{net}: {error}")
             continue
-        click.echo(f"{out}: the {net} tower, {out.stat().st_size / 1e6:.1f} MB; use it as tower_weights={str(out)!r}")
+        show(f"{out}: the {net} tower, {out.stat().st_size / 1e6:.1f} MB; use it as tower_weights={str(out)!r}")
         return
     raise ValueError("\n  ".join([f"{checkpoint} fits none of {', '.join(NETS)}", *(text[:200] for text in problems)]))

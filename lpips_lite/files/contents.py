@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 import threading
 from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import BinaryIO
+
+import psutil
 
 from lpips_lite.files.names import printable
 
 _STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+_PIECE = 2**20  # bytes read from a pipe at once
+_SMALL = 2**26  # bytes for which nobody asks how much memory is free
 
 
 class Contents:
@@ -27,24 +33,25 @@ class Contents:
         Raises:
             FileNotFoundError: If there is no such file, or it is a folder.
             OSError: If it cannot be read.
-            ValueError: If it is a device.
+            ValueError: If it is a device, or has more bytes than half of the free memory.
         """
         name = printable(path)
-        if "\0" in str(path):
-            raise FileNotFoundError(f"{name}: no such file")
         try:
             if str(path) in _STANDARD_INPUT:
                 return self._once("standard input", _standard_input)
-            status = path.stat()
+            status = _status(path)
             if stat.S_ISFIFO(status.st_mode):
-                return self._once((status.st_dev, status.st_ino), path.read_bytes)
+                return self._once((status.st_dev, status.st_ino), lambda: _pipe(path))
             if stat.S_ISREG(status.st_mode):
+                _check_bytes(status.st_size)
                 return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(f"{name}: no such file") from error
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise type(error)(f"{name}: cannot be read ({reason})") from error
+        except MemoryError as error:
+            raise ValueError(f"{name}: {error or 'needs more memory than there is'}") from error
         if stat.S_ISDIR(status.st_mode):
             raise FileNotFoundError(f"{name}: is a folder, not an image")
         raise ValueError(f"{name}: is a device, not an image")
@@ -58,10 +65,45 @@ class Contents:
             return self._pipes[pipe]
 
 
+def bytes_on_disk(path: Path) -> int:
+    """Return how many bytes a file has, as far as can be told before it is read: 0 for what is no regular file."""
+    try:
+        status = _status(path)
+    except OSError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except ValueError as error:  # a zero byte, or a character that no name on this system has
+        raise FileNotFoundError from error
+
+
 def _standard_input() -> bytes:
     # sys.stdin, not the descriptor 0: where standard input is closed, that is some other file
-    if sys.stdin is None or sys.stdin.closed:
+    stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)
+    if stream is None or stream.closed:
         raise OSError("standard input is closed")
-    if sys.stdin.isatty():
+    if stream.isatty():
         raise OSError("standard input is a terminal; pipe an image into it")
-    return sys.stdin.buffer.read()
+    return _to_the_end(stream)
+
+
+def _pipe(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return _to_the_end(stream)
+
+
+def _to_the_end(stream: BinaryIO) -> bytes:
+    data = bytearray()
+    while piece := stream.read(_PIECE):
+        data += piece
+        _check_bytes(len(data))
+    return bytes(data)
+
+
+def _check_bytes(count: int) -> None:
+    if count > _SMALL and count > (most := psutil.virtual_memory().available // 2):
+        raise MemoryError(f"has {count} bytes or more; half of the free memory is {most}")

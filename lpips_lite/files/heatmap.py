@@ -21,7 +21,7 @@ from torch import Tensor
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.drawing import heatmap
 from lpips_lite.files.names import MADE_SUFFIX, printable
-from lpips_lite.files.outputs import is_special
+from lpips_lite.files.outputs import errors_named, is_special
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.results import Row
 from lpips_lite.files.settings import Spelling, python_spelling
@@ -194,9 +194,8 @@ def _write(path: Path, data: bytes) -> None:
         return
     partial = real.with_name(f".{hashlib.sha256(os.fsencode(real.name)).hexdigest()[:16]}.partial")
     try:
-        partial.write_bytes(data)
-        partial.replace(real)
-    except OSError as error:  # of a full disk, say, which does not tell the path
-        raise OSError(error.errno, error.strerror, printable(path)) from error
+        with errors_named(path):
+            partial.write_bytes(data)
+            partial.replace(real)
     finally:
         partial.unlink(missing_ok=True)

@@ -6,7 +6,8 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -70,8 +71,17 @@ def open_output(path: Path, mode: Literal["w", "a"] = "w") -> TextIO:
         OSError: If it cannot be opened, or nobody reads from the pipe.
     """
     if path.is_fifo():
-        return open(_open_pipe(path), "w", encoding="utf-8", newline="")  # noqa: PTH123 - a descriptor, not a path
+        return open(_open_pipe(path), "w", encoding="utf-8", newline="")
     return path.open(mode, encoding="utf-8", newline="")
+
+
+@contextmanager
+def errors_named(path: Path) -> Iterator[None]:
+    """Let errors of the operating system, of a full disk, say, tell the path that was written to."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, printable(path)) from error
 
 
 def _open_pipe(path: Path) -> int:

@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,8 @@ from lpips_lite.images import to_float
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or Pillow's complaints would go to standard error
 
-_DECODED_WHEN_OPENED = (b"\0\0\1\0", b"GIF8")  # icons and GIF: Pillow has to check their size itself
+_COMMON = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"P5", b"P6")  # of these, opening reads no more than the header
+_plugins_lock = threading.Lock()
 _DECODER_BYTES: dict[str, int] = {}  # for each pixel, beside the picture
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -131,7 +133,9 @@ class Reader:
 
     @contextmanager
     def _opened(self, data: bytes) -> Iterator[Image.Image]:
-        with size_limit(self.max_pixels if data.startswith(_DECODED_WHEN_OPENED) else sys.maxsize):
+        common = data.startswith(_COMMON)
+        _load_plugins(everything=not common)
+        with size_limit(sys.maxsize if common else self.max_pixels):  # the error of `_check_size` says more
             image = Image.open(io.BytesIO(data))
         with image, size_limit(self.max_pixels):
             self._check_size(image)
@@ -144,7 +148,7 @@ class Reader:
             yield
         except Image.DecompressionBombError as error:
             pixels, allowed = re.findall(r"\d+", f"{error} 0")[0], self.spell("max_pixels", self.max_pixels)
-            reason = f"{printable(path)}: holds a picture of {pixels} pixels; expected no more than {allowed}"
+            reason = f"{printable(path)}: {pixels} pixels; expected no more than {allowed}"
             raise ValueError(reason) from error
         except Exception as error:
             raise ValueError(f"{printable(path)}: {_reason(error, data)}") from error
@@ -184,6 +188,14 @@ class ImageFile:
         return self._reader.decode(self)
 
 
+def _load_plugins(*, everything: bool) -> None:
+    """Load Pillow's readers of formats; left to two threads at once, it overlooks some."""
+    with _plugins_lock:
+        Image.preinit()
+        if everything:
+            Image.init()
+
+
 def _bytes_per_pixel(image: Image.Image) -> int:
     deep = image.mode.startswith("I")
     stored = 2 if deep else 1 if image.mode in ("1", "L", "P") else 4  # in Pillow's picture
@@ -220,7 +232,11 @@ def _plugin_reason(data: bytes) -> str:
     """Return what the reader of the format has to say that the file begins like."""
     for name in Image.ID:
         factory, accept = Image.OPEN[name]
-        if accept and accept(data[:16]) is True:
+        try:
+            begins_like = accept is not None and accept(data[:16]) is True
+        except Exception:  # of some formats, where the file ends too soon
+            continue
+        if begins_like:
             try:
                 with size_limit(MAX_PIXELS):
                     factory(io.BytesIO(data), "")

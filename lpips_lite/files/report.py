@@ -96,10 +96,7 @@ class Report:
                     gallery.add(row, decoded, self.draw)
                 else:
                     self.tell(f"{problem}; it is left out of {printable(self.path)}")
-        try:
-            write_text(self.path, self._page(gallery))
-        except OSError as error:  # of a full disk, say, which does not tell the path
-            raise OSError(error.errno, error.strerror, printable(self.path)) from error
+        write_text(self.path, self._page(gallery))
 
     def _page(self, gallery: Gallery) -> str:
         import jinja2

@@ -16,12 +16,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from lpips_lite.catalog import may_be_infinite
-from lpips_lite.files.outputs import open_output
+from lpips_lite.files.names import RESULT_COLUMNS
+from lpips_lite.files.outputs import errors_named, open_output
 
 if TYPE_CHECKING:
     from lpips_lite.files.decoding import Decoded
@@ -31,13 +33,12 @@ Format = Literal["csv", "jsonl"]  # which are written row by row
 
 PATHS = ("reference", "image")
 MADE = ("identical", "content", "error")  # columns after the numbers
-OWN = (*PATHS, *MADE, "signature")
 
 
 def arrange(row: Row, metrics: Iterable[str]) -> Row:
     """Return a row with all its columns in order; a metric without a number has None."""
     numbers = {name: row.get(name) for name in metrics}
-    carried = {key: value for key, value in row.items() if key not in numbers and key not in OWN}
+    carried = {key: value for key, value in row.items() if key not in numbers and key not in RESULT_COLUMNS}
     return {**{key: row[key] for key in PATHS}, **carried, **numbers, **{key: row[key] for key in MADE}}
 
 
@@ -47,7 +48,7 @@ def check_columns(carried: Iterable[str], metrics: Iterable[str]) -> None:
     Raises:
         ValueError: If one is.
     """
-    taken = {*OWN, *metrics}
+    taken = {*RESULT_COLUMNS, *metrics}
     for name in carried:
         if name in taken:
             raise ValueError(f"column {name!r} of the list is also the name of a result; expected another name")
@@ -189,21 +190,32 @@ class ResultsFile:
         start = row_format.header() + "".join(map(row_format.line, kept))
         if not isinstance(target, Path):
             self._file = target
-            self._file.write(start)
         elif kept:
             _put_back(target, start)
-            self._file = open_output(target, "a")
+            self._file, start = open_output(target, "a"), ""
         else:
             self._file = open_output(target)
-            self._file.write(start)
-        self._file.flush()
+        self._write(start)
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
         """Write one row and hand it to the operating system."""
         self._order.append(id(row) in self._kept)
         if not self._order[-1]:
-            self._file.write(self.row_format.line(row))
+            self._write(self.row_format.line(row))
+
+    def _write(self, text: str) -> None:
+        if not isinstance(self.target, Path):
+            self._file.write(text)
             self._file.flush()
+            return
+        try:
+            with errors_named(self.target):
+                self._file.write(text)
+                self._file.flush()
+        except OSError:
+            with suppress(OSError):
+                self._file.close()  # or it would complain later
+            raise
 
     def finish(self) -> None:
         """Put kept and new rows into the run's order, if they are not in it."""
@@ -222,7 +234,7 @@ def write_text(target: Path | None, text: str) -> None:
     if target is None:
         sys.stdout.write(text)
     else:
-        with open_output(target) as file:
+        with errors_named(target), open_output(target) as file:
             file.write(text)
 
 

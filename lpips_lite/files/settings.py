@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from PIL import ImageColor
-
 Resize = Literal["no", "ref"] | tuple[int, int]
 Precision = Literal["fp32", "bf16"]
 Spelling = Callable[[str, object], str]
@@ -82,6 +80,8 @@ def red_green_blue(color: str) -> tuple[int, int, int]:
     Raises:
         ValueError: If it is not an opaque colour.
     """
+    from PIL import ImageColor
+
     found = ImageColor.getrgb(color)
     if len(found) != 3:
         raise ValueError(f"{color!r} is not opaque")

@@ -1,11 +1,16 @@
-"""How many pixels a picture may have, in the place of Pillow's own limit while a file is read; used by `reading.py`."""
+"""How many pixels a picture may have, in the place of Pillow's own limit while a file is read; used by `reading.py`.
+
+While a thread reads, Pillow's warnings are kept from it, too: what matters of a file is a note or an error.
+"""
 
 from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 from PIL import Image
 
@@ -31,8 +36,18 @@ class _LimitOfThread(int):
         return pixels > (int(self) if _thread.max_pixels is None else _thread.max_pixels)
 
 
+class _PillowInThread:
+    """Stands in a warning filter for the pattern of modules: those of Pillow, in a thread that reads a file."""
+
+    def match(self, module: str) -> bool:
+        return _thread.max_pixels is not None and module.startswith("PIL.")
+
+
+_QUIET = ("ignore", None, Warning, _PillowInThread(), 0)  # `catch_warnings` would be for all threads
+
+
 class _Replacement:
-    """Puts `_LimitOfThread` in its place when the first thread begins to read, and takes it away after the last."""
+    """Puts limit and filter in place when the first thread begins to read, and takes them away after the last."""
 
     def __init__(self) -> None:
         self._lock, self._readers = threading.Lock(), 0
@@ -44,12 +59,25 @@ class _Replacement:
                 self._before = Image.MAX_IMAGE_PIXELS
                 Image.MAX_IMAGE_PIXELS = _LimitOfThread(sys.maxsize if self._before is None else self._before)
             self._readers += 1
+            if _filters()[:1] != [_QUIET]:  # somebody else may have put others in front meanwhile
+                _remove_filter()
+                _filters().insert(0, _QUIET)
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._readers -= 1
             if self._readers == 0:
                 Image.MAX_IMAGE_PIXELS = self._before
+                _remove_filter()
+
+
+def _filters() -> list[Any]:
+    return cast(list[Any], warnings.filters)
+
+
+def _remove_filter() -> None:
+    if _QUIET in _filters():
+        _filters().remove(_QUIET)
 
 
 _replacement = _Replacement()
@@ -57,14 +85,15 @@ _replacement = _Replacement()
 
 @contextmanager
 def size_limit(max_pixels: int) -> Iterator[None]:
-    """Let Pillow refuse, in this thread, pictures of more than `max_pixels`, and no others.
+    """Let Pillow refuse, in this thread, pictures of more than `max_pixels`, and no others; and not warn.
 
     Raises:
         Image.DecompressionBombError: From Pillow, inside the block.
     """
+    before = _thread.max_pixels
     with _replacement:
         _thread.max_pixels = max_pixels
         try:
             yield
         finally:
-            _thread.max_pixels = None
+            _thread.max_pixels = before

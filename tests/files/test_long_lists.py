@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -100,35 +99,6 @@ def test_lists_patterns_folders_and_all_pairs_agree(folders):
 
 
 # -- stopped and resumed -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
-def test_killed_at_any_moment_and_resumed_loses_and_repeats_nothing(folders, suffix):
-    (folders / "b/part0/04.png").unlink()
-    (folders / "a/part0/04.png").unlink()
-    whole, broken = folders / f"whole.{suffix}", folders / f"broken.{suffix}"
-    command = [*PROGRAM, "a", "b", "--metric", "lite,psnr", "--batch-size", "1"]
-    began = time.monotonic()
-    subprocess.run([*command, "--output", str(whole)], env=ENVIRONMENT, check=True, capture_output=True)
-    duration = time.monotonic() - began
-    chance = random.Random(0)
-    kills = 10
-    for _ in range(kills):
-        process = subprocess.Popen(
-            [*command, "--output", str(broken), "--resume"], env=ENVIRONMENT, stderr=subprocess.PIPE
-        )
-        time.sleep(chance.uniform(0.6, 1.0) * duration)
-        process.kill()
-        process.communicate()
-        if chance.random() < 0.5 and broken.exists():  # as if the last line had been cut off
-            data = broken.read_bytes()
-            broken.write_bytes(data[: max(data.rfind(b"\n", 0, -1) + 1, len(data) - chance.randrange(1, 30))])
-        if broken.exists() and suffix == "jsonl":
-            for line in broken.read_text().splitlines()[:-1]:
-                json.loads(line)
-    subprocess.run([*command, "--output", str(broken), "--resume"], env=ENVIRONMENT, check=True, capture_output=True)
-    assert sorted(broken.read_text().splitlines()) == sorted(whole.read_text().splitlines())
-    assert len(broken.read_text().splitlines()) == 29 + (suffix == "csv")
 
 
 def test_a_pair_listed_twice_has_two_rows_also_when_resumed(folders):
