@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lpips_lite.images import check_pair, to_common, to_float
 
@@ -35,7 +36,7 @@ def l1(x: Tensor, y: Tensor, *, space: Space = "rgb") -> Tensor:
         >>> l1(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5))
         tensor([0.5000])
     """
-    return _difference(x, y, space).abs().mean(dim=(1, 2, 3))
+    return F.l1_loss(*_in_space(x, y, space), reduction="none").mean(dim=(1, 2, 3))
 
 
 def l2(x: Tensor, y: Tensor, *, space: Space = "rgb") -> Tensor:
@@ -56,7 +57,7 @@ def l2(x: Tensor, y: Tensor, *, space: Space = "rgb") -> Tensor:
         >>> l2(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5))
         tensor([0.2500])
     """
-    return _difference(x, y, space).square().mean(dim=(1, 2, 3))
+    return F.mse_loss(*_in_space(x, y, space), reduction="none").mean(dim=(1, 2, 3))
 
 
 def psnr(x: Tensor, y: Tensor, *, space: Space = "rgb") -> Tensor:
@@ -97,15 +98,14 @@ def to_lab(images: Tensor) -> Tensor:
     return torch.stack([116 * f_y - 16, 500 * (f_x - f_y), 200 * (f_y - f_z)], dim=1)
 
 
-def _difference(x: Tensor, y: Tensor, space: Space) -> Tensor:
+def _in_space(x: Tensor, y: Tensor, space: Space) -> tuple[Tensor, Tensor]:
     if space not in PEAK:
         raise ValueError(f"space={space!r}: expected 'rgb' or 'lab'")
     check_pair(x, y)
     x, y = to_float(x), to_float(y)
     if space == "lab":
-        return to_lab(x) - to_lab(y)
-    x, y = to_common(x, y)
-    return x - y
+        return to_lab(x), to_lab(y)
+    return to_common(x, y)
 
 
 class L1Loss(nn.Module):

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from lpips_lite.files.contents import bytes_on_disk
 from lpips_lite.files.names import first_line, printable
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.picture import Picture
 from lpips_lite.files.reading import ImageFile, Reader
-from lpips_lite.files.settings import Settings
+from lpips_lite.files.settings import Settings, red_green_blue
 from lpips_lite.images import to_float
 
 AHEAD = 4  # pairs read in advance for each worker, if they are small
@@ -120,6 +121,7 @@ def _decode_pair(
     """Read one pair when its turn has come and there is memory for it."""
     content = None
     try:
+        budget.enter(turn, bytes_on_disk(pair.image) + bytes_on_disk(pair.reference))
         image_file, reference_file = reader.open(pair.image), reference.open()
         content = content_of(reference_file, image_file)
         budget.take(turn, _peak_bytes(image_file, reference_file, settings))
@@ -148,7 +150,8 @@ def _to_pair(pair: Pair, image: Picture, reference: Picture, settings: Settings)
         raise ValueError(f"{names[0]}: sizes differ, {sizes} of {names[1]}; {remedy} makes them equal")
     equal = _equal(x, y)
     if equal and image.alpha != reference.alpha:
-        hidden, other = settings.spell("background", settings.background), settings.spell("background", "black")
+        black = red_green_blue(settings.background) == (0, 0, 0)
+        hidden, other = (settings.spell("background", c) for c in (settings.background, "white" if black else "black"))
         raise ValueError(
             f"{names[0]}: differs from {names[1]} only in what is transparent, which {hidden} hides; try {other}"
         )
@@ -178,14 +181,25 @@ def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
 class Budget:
     """Bytes that may be held at once, granted in the order of the pairs, so that nobody waits for a later one.
 
-    A pair that alone needs more than there is gets it when nothing else is held.
+    A pair that alone needs more than there is gets it when nothing else is held. Before that, a quarter as much may be
+    held by files that have been read and wait for their turn.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._held: dict[int, int] = {}  # turn -> bytes
+        self._waiting: dict[int, int] = {}  # turn -> bytes of files
         self._next, self._closed = 0, False
         self._changed = threading.Condition()
+
+    def enter(self, turn: int, wanted: int) -> None:
+        """Wait until files of `wanted` bytes may be read; the next turn always may."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or turn <= self._next or self._may_enter(wanted))
+            self._waiting[turn] = wanted
+
+    def _may_enter(self, wanted: int) -> bool:
+        return sum(self._waiting.values()) + wanted <= self.limit // 4
 
     def take(self, turn: int, wanted: int) -> None:
         """Wait until every earlier turn has been granted its bytes and there is room for `wanted` more."""
@@ -193,6 +207,7 @@ class Budget:
             self._changed.wait_for(lambda: self._closed or turn < self._next or self._may_take(turn, wanted))
             if turn == self._next:
                 self._held[turn] = wanted
+                self._waiting.pop(turn, None)
                 self._next += 1
                 self._changed.notify_all()
 

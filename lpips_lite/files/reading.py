@@ -23,7 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+import psutil
+from PIL import Image, ImageFile as PillowFile, UnidentifiedImageError
 from torch import Tensor
 
 from lpips_lite.files.colour import srgb_conversion
@@ -38,8 +39,9 @@ from lpips_lite.images import to_float
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or Pillow's complaints would go to standard error
 
 _COMMON = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"P5", b"P6")  # of these, opening reads no more than the header
+_SMALL = 2**26  # bytes for which nobody asks how much memory is free
 _plugins_lock = threading.Lock()
-_DECODER_BYTES: dict[str, int] = {}  # for each pixel, beside the picture
+_DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "JPEG2000": 18}  # for each pixel, beside Pillow's picture, as measured
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -111,7 +113,7 @@ class Reader:
         with self._errors_named(path, data), self._opened(data) as image:
             samples_of(image, data)
             width, height = image.size
-            peak = len(data) + width * height * _bytes_per_pixel(image) + 32 * STRIP_PIXELS
+            peak = _peak_bytes(image, data)
             return ImageFile(path, data, hashlib.sha256(data).digest(), (int(width), int(height)), peak, self)
 
     def decode(self, file: ImageFile) -> Picture:
@@ -121,6 +123,8 @@ class Reader:
             samples = samples_of(image, file.data)
             if image.format != "PSD" and getattr(image, "is_animated", False):  # "frames" of PSD are layers
                 notes.append("animated; only the first frame is used")
+            _check_memory(file.peak_bytes)
+            image.decodermaxblock = max(image.decodermaxblock, 8 * image.width)  # Pillow is slow with parts of rows
             image.load()
             self._check_size(image)
             transform, found = srgb_conversion(image, file.data)
@@ -132,7 +136,7 @@ class Reader:
             return replace(picture, notes=tuple(f"{name}: {note}" for note in notes))
 
     @contextmanager
-    def _opened(self, data: bytes) -> Iterator[Image.Image]:
+    def _opened(self, data: bytes) -> Iterator[PillowFile.ImageFile]:
         common = data.startswith(_COMMON)
         _load_plugins(everything=not common)
         with size_limit(sys.maxsize if common else self.max_pixels):  # the error of `_check_size` says more
@@ -196,12 +200,19 @@ def _load_plugins(*, everything: bool) -> None:
             Image.init()
 
 
-def _bytes_per_pixel(image: Image.Image) -> int:
-    deep = image.mode.startswith("I")
-    stored = 2 if deep else 1 if image.mode in ("1", "L", "P") else 4  # in Pillow's picture
-    result = 12 if deep else 3
-    decoder: int = _DECODER_BYTES.get(image.format or "", 4)
-    return stored + max(stored, result) + decoder
+def _peak_bytes(image: PillowFile.ImageFile, data: bytes) -> int:
+    """Estimate the memory taken at most while a picture is decoded and made into pixels."""
+    pixels = image.width * image.height
+    stored = 2 if image.mode.startswith("I;") else 1 if image.mode in ("1", "L", "P") else 4  # in Pillow's picture
+    result = 12 if image.mode.startswith("I") else 3
+    decoder = 2 * len(image.getbands()) if "progressive" in image.info else _DECODER_BYTES.get(image.format or "", 0)
+    own = len(data) * (2 if image.format in ("WEBP", "AVIF") else 1)  # these are copied by Pillow
+    return own + pixels * (stored + max(stored, result, decoder)) + 64 * min(pixels, STRIP_PIXELS)
+
+
+def _check_memory(peak: int) -> None:
+    if peak > _SMALL and peak > (free := psutil.virtual_memory().available):
+        raise RefusedError(f"needs more memory than there is (about {peak >> 20} MiB; {free >> 20} MiB are free)")
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
