@@ -11,24 +11,25 @@ A killed run continues where it stopped. Under `torchrun` the references are sha
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.triplets import Triplet, distinct_pairs, load
 from lpips_lite import LPIPS, read_image
 from lpips_lite.distance import channel_differences, unit_normalize
+from lpips_lite.files.processes import Processes
 from lpips_lite.metric import DEFINITION, NETS
-from lpips_lite.terminal import progress
+from lpips_lite.terminal import progress, say
+
+MATRICES = "differences.npy", "done.npy"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ def fingerprint(triplets: Sequence[Triplet]) -> str:
     return digest.hexdigest()[:16]
 
 
-def extract(triplets: Sequence[Triplet], metric: LPIPS, cache: Path, batch_size: int = 8) -> Features:
+def extract(
+    triplets: Sequence[Triplet], metric: LPIPS, cache: Path, batch_size: int = 8, processes: Processes | None = None
+) -> Features:
     """Compute the features of triplets, or take up those in the cache.
 
     Each distinct image passes through the tower once for each reference it belongs to, each reference once.
@@ -79,6 +82,7 @@ def extract(triplets: Sequence[Triplet], metric: LPIPS, cache: Path, batch_size:
         metric: Its tower is used, its channel weights are not.
         cache: Folder for the matrices; each combination of data, tower and arithmetic has its own.
         batch_size: Images in the tower at a time.
+        processes: Among which references are shared out; the first one returns when all are done.
 
     Raises:
         ValueError: If an image differs in size from its reference.
@@ -89,38 +93,41 @@ def extract(triplets: Sequence[Triplet], metric: LPIPS, cache: Path, batch_size:
     channels = tuple(tap.channels for tap in metric.tower.taps)
     net, tower = metric.tower.spec.name, metric.tower.fingerprint
     folder = cache / f"{data}-{net}-{tower}-{DEFINITION.replace('/', '-')}"
-    differences, done = _open(folder, len(pairs), sum(channels))
     by_reference: dict[Path, list[int]] = defaultdict(list)
     for row, (ref, _) in enumerate(pairs):
         by_reference[ref].append(row)
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    for ref in progress(list(by_reference)[rank::world], f"features of {net}"):
-        rows = [row for row in by_reference[ref] if not done[row]]
-        for start in range(0, len(rows), batch_size):
-            batch = rows[start : start + batch_size]
-            differences[batch] = _differences(metric, ref, [pairs[row][1] for row in batch])
-            differences.flush()  # before it is marked as done
-            done[batch] = True
-            done.flush()
-    if world > 1:
-        dist.barrier()
+    processes = processes or Processes()
+    if processes.first:
+        _create(folder, len(pairs), sum(channels))
+    processes.share(None)  # the others wait for it
+    differences, done = (np.lib.format.open_memmap(folder / name, "r+") for name in MATRICES)
+
+    def fill() -> Generator[Path, None, None]:
+        for ref in processes.own(list(by_reference)):
+            rows = [row for row in by_reference[ref] if not done[row]]
+            for start in range(0, len(rows), batch_size):
+                batch = rows[start : start + batch_size]
+                differences[batch] = _differences(metric, ref, [pairs[row][1] for row in batch])
+                differences.flush()  # before it is marked as done
+                done[batch] = True
+                done.flush()
+            yield ref
+
+    for _ in progress(processes.gather(fill()), f"features of {net}", len(by_reference) if processes.first else 0):
+        pass
     return Features(differences, index, channels, net, tower, data)
 
 
-def _open(folder: Path, pairs: int, columns: int) -> tuple[np.memmap, np.memmap]:
-    """Open the matrix and the marks of finished rows, after one process has made them."""
-    first = not dist.is_initialized() or dist.get_rank() == 0
-    paths = folder / "differences.npy", folder / "done.npy"
-    if first and not paths[1].exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        np.lib.format.open_memmap(paths[0], "w+", np.float32, (pairs, columns)).flush()
-        partial = folder / "done.partial.npy"
-        np.lib.format.open_memmap(partial, "w+", np.bool_, (pairs,)).flush()
-        partial.replace(paths[1])  # only now is the folder complete
-    if dist.is_initialized():
-        dist.barrier()
-    differences, done = (np.lib.format.open_memmap(path, "r+") for path in paths)
-    return differences, done
+def _create(folder: Path, pairs: int, columns: int) -> None:
+    """Make the matrix and the marks of finished rows, unless they are there."""
+    differences, done = (folder / name for name in MATRICES)
+    if done.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    np.lib.format.open_memmap(differences, "w+", np.float32, (pairs, columns)).flush()
+    partial = folder / "done.partial.npy"
+    np.lib.format.open_memmap(partial, "w+", np.bool_, (pairs,)).flush()
+    partial.replace(done)  # only now is the folder complete
 
 
 def _differences(metric: LPIPS, ref: Path, images: Sequence[Path]) -> NDArray[np.float32]:
@@ -147,16 +154,6 @@ def channel_distances(metric: LPIPS, ref: Tensor, images: Tensor) -> NDArray[np.
     return torch.cat(layers, dim=1).cpu().numpy()
 
 
-def join_processes(device: str) -> str:
-    """Join the other processes if started by `torchrun`; return this process's device."""
-    if "RANK" in os.environ and not dist.is_initialized():
-        if device.startswith("cuda"):
-            device = f"cuda:{os.environ['LOCAL_RANK']}"
-            torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return device
-
-
 # What `features`, `fit` and `tune` are all told.
 data_argument = click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
 net_option = click.option("--net", type=click.Choice(NETS), default="lite")
@@ -174,14 +171,14 @@ def main(
     data: tuple[Path, ...], net: str, tower_weights: str | None, cache: Path, device: str, batch_size: int
 ) -> None:
     """Compute the features of human judgments, once."""
-    device = join_processes(device)
-    metric = LPIPS(net, channel_weights="uniform", tower_weights=tower_weights).to(device)
-    features = extract(load(data), metric, cache, batch_size)
-    if not dist.is_initialized() or dist.get_rank() == 0:
-        pairs, columns = features.differences.shape
-        click.echo(f"{len(features.rows)} triplets, {pairs} pairs, {columns} channels of {net} {features.tower}")
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    with Processes.join() as processes:
+        if processes.note and processes.first:
+            say(f"note: {processes.note}")
+        metric = LPIPS(net, channel_weights="uniform", tower_weights=tower_weights).to(processes.device(device))
+        features = extract(load(data), metric, cache, batch_size, processes)
+        if processes.first:
+            pairs, columns = features.differences.shape
+            click.echo(f"{len(features.rows)} triplets, {pairs} pairs, {columns} channels of {net} {features.tower}")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,10 @@ def _lpips(net: str) -> Load:
     return load
 
 
+def _ssim(channels: str) -> Load:
+    return function("baselines.structural.ssim", {"variant": "variant=wang2004", "channels": channels})
+
+
 _ZHANG = "Zhang et al., CVPR 2018, https://arxiv.org/abs/1801.03924"
 _WANG = "Wang et al., IEEE TIP 2004, https://doi.org/10.1109/TIP.2003.819861"
 _ASILOMAR = "Wang et al., Asilomar 2003, https://doi.org/10.1109/ACSSC.2003.1292216"
@@ -57,7 +61,12 @@ _TOWER = {"tower": Option("tower_weights", words=r"random:\d+")}
 _LPIPS = {"weights": Option("channel_weights", words=r"uniform|calibrated|v\d+\.\d+"), **_TOWER}
 _LAB = {"lab": Option("space", "lab", changes={"range": "[0, ∞)", "decimals": 4})}
 _PSNR = {"lab": Option("space", "lab", changes={"range": "(-∞, ∞]"})}
-_SSIM = {name: Option("variant", name) for name in ("wang2004", "matlab", "skimage", "torchmetrics")}
+_SSIM = {
+    "wang2004": Option("variant", "wang2004"),
+    "matlab": Option("variant", "matlab", changes={"load": _ssim("channels=luma")}),
+    "skimage": Option("variant", "skimage"),
+    "torchmetrics": Option("variant", "torchmetrics"),
+}
 _MS_SSIM = {"negative": Option("negative", read=one_of("relu", "raise"))}
 _CHROMATIC = {"chromatic": Option("chromatic", True)}
 _GRAM = {
@@ -68,7 +77,6 @@ _GRAM = {
 _CRN = {"resolution": Option("resolution", read=one_of("256p", "512p", "gta")), **_TOWER}
 _DISTS = {"weights": Option("weights", words=""), **_TOWER}
 
-_SSIM_PARTS = {"variant": "variant=wang2004", "channels": "channels=rgb"}
 _SCALES_PARTS = {"negative": "negative=relu", "channels": "channels=rgb"}
 
 # fmt: off
@@ -88,7 +96,7 @@ METRICS: Mapping[str, MetricEntry] = {
                        "[0, ∞)", "lower", 1809, "Gauss, Theoria motus"),
     "psnr": MetricEntry("Peak signal-to-noise ratio, dB", function("baselines.pixel.psnr", {"space": "peak=1"}),
                         "[0, ∞]", "higher", 2010, "ITU-T J.340", 2, _PSNR),
-    "ssim": MetricEntry("Structural similarity", function("baselines.structural.ssim", _SSIM_PARTS),
+    "ssim": MetricEntry("Structural similarity", _ssim("channels=rgb"),
                         "[-1, 1]", "higher", 2004, _WANG, 4, _SSIM),
     "ms-ssim": MetricEntry("Multi-scale structural similarity", function("baselines.structural.ms_ssim", _SCALES_PARTS),
                            "[0, 1]", "higher", 2003, _ASILOMAR, 4, _MS_SSIM),
@@ -133,7 +141,7 @@ class MetricSpec:
             ValueError: If a weight file is wrong.
             FileNotFoundError: If weights are neither on disk nor downloadable.
         """
-        entry = METRICS[self.name]
+        entry = entry_of(self.text)
         options = [(entry.options[name], value) for name, value in self.options]
         chosen = {option.argument: option.flag if value is None else option.read(value) for option, value in options}
         return entry.load(device, {**entry.arguments, **chosen})

@@ -97,7 +97,7 @@ def pool_mask(layer_map: Tensor, mask: Tensor) -> Tensor:
     return (layer_map * small).sum(dim=(1, 2)) / small.sum(dim=(1, 2)).clamp(min=TINY)
 
 
-def erode(mask: Tensor, size: tuple[int, int], stride: int, before: int, behind: int) -> Tensor:
+def erode(mask: Tensor, size: tuple[int, int], stride: int, before: int, after: int) -> Tensor:
     """Return the least value of a mask in each feature's receptive field; what is beyond the image does not count.
 
     Args:
@@ -105,15 +105,15 @@ def erode(mask: Tensor, size: tuple[int, int], stride: int, before: int, behind:
         size: Height and width of the layer's map.
         stride: Of the features in pixels.
         before: Pixels that a feature sees before its place, stride · j.
-        behind: Pixels that it sees behind.
+        after: Pixels that it sees after.
 
     Returns:
         (N, 1, H_l, W_l).
     """
     height, width = mask.shape[2:]
-    ends = [max(0, stride * (n - 1) + behind + 1 - side) for n, side in zip(size, (height, width), strict=True)]
+    ends = [max(0, stride * (n - 1) + after + 1 - side) for n, side in zip(size, (height, width), strict=True)]
     padded = F.pad(-mask, (before, ends[1], before, ends[0]), value=float("-inf"))
-    window = before + behind + 1
+    window = before + after + 1
     rows = F.max_pool2d(padded, (window, 1), (stride, 1))  # a minimum over a square is one of rows, then of columns
     return -F.max_pool2d(rows, (1, window), (1, stride))[:, :, : size[0], : size[1]]
 

@@ -19,7 +19,7 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution and the ReLU behind it; the ReLU is the tap and stands at `index + 1`."""
+    """A convolution and the ReLU after it; the ReLU is the tap and stands at `index + 1`."""
 
     name: str
     index: int

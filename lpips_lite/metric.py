@@ -145,7 +145,7 @@ class LPIPS(Frozen):
             return torch.stack([maths.pool_mean(m) for m in self._layer_maps(x, y)], dim=1)
         check_mask(mask, x, values=self.check_range != "never" and not torch.compiler.is_compiling())
         layers = []
-        for distances, field in zip(self._layer_maps(x, y), self.tower.spec.fields(), strict=True):
+        for distances, field in zip(self._layer_maps(x, y), self.tower.spec.receptive_fields(), strict=True):
             size = (distances.shape[1], distances.shape[2])
             small = maths.erode(mask.to(distances.dtype), size, *field) if erode else mask
             layers.append(maths.pool_mask(distances, small))

@@ -42,8 +42,8 @@ def parse_memory(text: str | int) -> int:
 
 def stride_and_reach(spec: TowerSpec) -> tuple[int, int]:
     """Return the stride of a tower's last tap, and how far its features see to either side, in whole strides."""
-    stride, before, behind = spec.fields()[-1]
-    return stride, math.ceil(max(before, behind) / stride) * stride
+    stride, before, after = spec.receptive_fields()[-1]
+    return stride, math.ceil(max(before, after) / stride) * stride
 
 
 def bytes_per_pixel(spec: TowerSpec, dtype: torch.dtype) -> float:
@@ -55,8 +55,8 @@ def bytes_per_pixel(spec: TowerSpec, dtype: torch.dtype) -> float:
             stride *= layer.stride
             if not isinstance(layer, Pool):
                 channels = layer.channels
-            behind = channels / stride**2 * (3 if isinstance(layer, Pool) else 1)  # a maximum's 8-byte index, too
-            numbers = max(numbers, before + behind)
+            after = channels / stride**2 * (3 if isinstance(layer, Pool) else 1)  # a maximum's 8-byte index, too
+            numbers = max(numbers, before + after)
     itemsize = torch.empty(0, dtype=torch.promote_types(dtype, torch.float32)).element_size()
     return 2 * numbers * itemsize * HEADROOM
 

@@ -68,18 +68,18 @@ class TowerSpec:
             raise ValueError(f"taps={names!r}: tower {self.name!r} has the taps {', '.join(known)}")
         return tuple(tap for tap in known.values() if tap.name in names)
 
-    def fields(self) -> list[tuple[int, int, int]]:
-        """Return stride, and pixels seen before and behind its place, of the features at each tap.
+    def receptive_fields(self) -> list[tuple[int, int, int]]:
+        """Return stride, and pixels seen before and after its place, of the features at each tap.
 
-        Feature j of a row sees the pixels from stride · j − before to stride · j + behind.
+        Feature j of a row sees the pixels from stride · j − before to stride · j + after.
         """
-        stride, before, behind, fields = 1, 0, 0, []
+        stride, before, after, fields = 1, 0, 0, []
         for stage in self.stages(self.find_taps()):
             for layer in stage:
                 before += layer.padding * stride
-                behind += (layer.kernel - 1 - layer.padding) * stride
+                after += (layer.kernel - 1 - layer.padding) * stride
                 stride *= layer.stride
-            fields.append((stride, before, behind))
+            fields.append((stride, before, after))
         return fields
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -87,7 +87,7 @@ class TowerSpec:
         return {key: shape for layer in self.layers for key, shape in layer.shapes().items()}
 
     def stages(self, taps: Sequence[Tap]) -> list[tuple[Layer, ...]]:
-        """Cut the layers behind each tap; those after the last one are left out."""
+        """Cut the layers after each tap; those after the last one are left out."""
         ends = {tap.name for tap in taps}
         stages: list[tuple[Layer, ...]] = []
         stage: list[Layer] = []

@@ -34,7 +34,7 @@ TEXTS = {  # what follows the definition in the signature
     "l1:lab": "l1 space=lab",
     "l2:lab": "l2 space=lab",
     "psnr:lab": "psnr space=lab",
-    "ssim:matlab": "ssim variant=matlab channels=rgb",
+    "ssim:matlab": "ssim variant=matlab channels=luma",
     "ssim:wang2004": "ssim variant=wang2004 channels=rgb",
     "ms-ssim:negative=raise": "ms_ssim negative=raise channels=rgb",
     "fsim:chromatic": "fsim chromatic",

@@ -54,12 +54,12 @@ def test_a_mask_too_small_for_deep_features_leaves_finite_numbers():
 
 def test_erosion_is_the_least_value_in_each_field():
     mask = torch.rand(1, 1, 13, 17)
-    stride, before, behind = 4, 3, 6
-    found = erode(mask, (3, 4), stride, before, behind)
+    stride, before, after = 4, 3, 6
+    found = erode(mask, (3, 4), stride, before, after)
     for row in range(3):
         for column in range(4):
-            rows = slice(max(0, stride * row - before), stride * row + behind + 1)
-            columns = slice(max(0, stride * column - before), stride * column + behind + 1)
+            rows = slice(max(0, stride * row - before), stride * row + after + 1)
+            columns = slice(max(0, stride * column - before), stride * column + after + 1)
             assert found[0, 0, row, column] == mask[0, 0, rows, columns].min()
 
 

@@ -1,4 +1,4 @@
-"""Feature losses: distances of un-normalised features at a tower's taps. Pairs in, one number a pair out."""
+"""Feature losses: distances of un-normalised features at a tower's taps. Pairs in, one number per pair out."""
 
 from __future__ import annotations
 

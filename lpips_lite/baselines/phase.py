@@ -1,4 +1,4 @@
-"""Feature similarity: phase congruency and gradients. Pairs in, one number a pair out."""
+"""Feature similarity: phase congruency and gradients. Pairs in, one number per pair out."""
 
 from __future__ import annotations
 

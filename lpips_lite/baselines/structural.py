@@ -1,4 +1,4 @@
-"""Structural similarity, at one scale and at several. Pairs in, one number a pair out."""
+"""Structural similarity, at one scale and at several. Pairs in, one number per pair out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Style distance: Gram matrices of a tower's features. Pairs in, one number a pair out."""
+"""Style distance: Gram matrices of a tower's features. Pairs in, one number per pair out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Template matching: squared differences and correlations. Pairs in, one number a pair or a response map out."""
+"""Template matching: squared differences and correlations. Pairs in, one number per pair or a response map out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DISTS: structure and texture similarity of a tower's features. Pairs in, one number a pair out."""
+"""DISTS: structure and texture similarity of a tower's features. Pairs in, one number per pair out."""
 
 from __future__ import annotations
 

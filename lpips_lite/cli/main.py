@@ -115,8 +115,8 @@ class Compare(click.Command):
         """Write the options group by group."""
         for title, names in GROUPS.items():
             with formatter.section(title):
-                shown = [p for p in self.get_params(ctx) if p.name in names]
-                records = [p.get_help_record(ctx) for p in sorted(shown, key=lambda p: names.index(p.name or ""))]
+                options = [p for p in self.get_params(ctx) if p.name in names]
+                records = [p.get_help_record(ctx) for p in sorted(options, key=lambda p: names.index(p.name or ""))]
                 formatter.write_dl([record for record in records if record])
 
     def get_help(self, ctx: click.Context) -> str:

@@ -172,8 +172,8 @@ class Heatmaps:
         file, texts = io.BytesIO(), PngInfo()
         for key, text in self._chunks(content or "").items():
             texts.add_text(key, text)
-        style = Image.registered_extensions()[suffix.lower()]
-        picture.save(file, style, **({"pnginfo": texts} if style == "PNG" else {}))
+        format_name = Image.registered_extensions()[suffix.lower()]
+        picture.save(file, format_name, **({"pnginfo": texts} if format_name == "PNG" else {}))
         return file.getvalue()
 
 

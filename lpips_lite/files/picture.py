@@ -17,7 +17,8 @@ from torch import Tensor
 from lpips_lite.files.depth import Samples
 from lpips_lite.files.settings import red_green_blue
 
-STRIP_PIXELS = 2**18
+_STRIP_PIXELS = 2**18
+_DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "JPEG2000": 18}  # for each pixel, beside Pillow's picture, as measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +70,16 @@ def picture_of(
     return digests.picture(pixels) if transparent else Picture(torch.from_numpy(pixels))
 
 
+def peak_bytes(image: Image.Image, data: bytes) -> int:
+    """Estimate the memory taken at most while a picture is decoded and made into pixels."""
+    pixels = image.width * image.height
+    stored = 2 if image.mode.startswith("I;") else 1 if image.mode in ("1", "L", "P") else 4  # in Pillow's picture
+    result = 12 if image.mode.startswith("I") else 3
+    decoder = 2 * len(image.getbands()) if "progressive" in image.info else _DECODER_BYTES.get(image.format or "", 0)
+    own = len(data) * (2 if image.format in ("WEBP", "AVIF") else 1)  # these are copied by Pillow
+    return own + pixels * (stored + max(stored, result, decoder)) + 64 * min(pixels, _STRIP_PIXELS)
+
+
 def _from_deep_gray(image: Image.Image, samples: Samples, background: str) -> Picture:
     pixels = np.empty((3, image.height, image.width), np.float32)
     clear = image.info.get("transparency")  # one number, where a PNG has one
@@ -101,7 +112,7 @@ class _Digests:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    height = max(1, STRIP_PIXELS // image.width)
+    height = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, height):
         bottom = min(top + height, image.height)
         yield slice(top, bottom), image.crop((0, top, image.width, bottom))

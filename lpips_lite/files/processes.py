@@ -8,6 +8,7 @@ every wait is a loop of short steps, which interrupts and the failures of others
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import pickle
 import secrets
@@ -15,11 +16,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from itertools import count
 from typing import Any, TypeVar
 
 import torch
@@ -31,11 +31,11 @@ T = TypeVar("T")
 PARTNER_SECONDS = 60  # to wait for the others at the start
 POLL_SECONDS = 0.02
 PIECE_BYTES = 2**22  # of a value in the store, which takes 8 MiB at most
-END, INTERRUPTED = b"", b"interrupted"  # last parts of a stream; a result is a pickle
+END, INTERRUPTED = b"", b"interrupted"  # last parts of a stream of pickles
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Processes:
     """This process's place among those that share the work, which all call `share` and `gather` in the same order.
 
@@ -51,7 +51,7 @@ class Processes:
     local: int = 0
     note: str | None = None
     _store: Any = None  # a torch.distributed.Store where there are others
-    _calls: Iterator[int] = field(default_factory=count)
+    _calls: int = 0
 
     @property
     def first(self) -> bool:
@@ -70,13 +70,16 @@ class Processes:
             KeyboardInterrupt: In the block, if another process was interrupted.
         """
         if "TORCHELASTIC_RUN_ID" not in environment:
-            yield cls(note=_ignored(environment))
+            stray = environment.get("WORLD_SIZE", "")
+            note = f"WORLD_SIZE={stray} is ignored: this process was not started by torchrun, which shares the work out"
+            yield cls(note=None if stray in ("", "1") else note)
             return
         rank, size, local, port = _numbers(environment)
         if size == 1:
             yield cls()
             return
-        processes = cls(rank, size, local, _store=_meet(environment["MASTER_ADDR"], port, rank, size, environment))
+        hosts = rank == 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        processes = cls(rank, size, local, _store=_meet(rank, size, environment["MASTER_ADDR"], port, hosts))
         try:
             yield processes
         except BaseException as error:
@@ -97,18 +100,15 @@ class Processes:
 
     def share(self, value: T) -> T:
         """Return the first process's value in all of them."""
-        if self._store is None:
+        self._calls += 1
+        if self.first:
+            data = pickle.dumps(value) if self.count > 1 else b""
+            for rank in range(1, self.count):
+                pieces = (data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
+                self._put(f"{self._calls}/{rank}", pieces)
             return value
-        topic = f"share/{next(self._calls)}"
-        if not self.first:
-            shared: T = pickle.loads(b"".join(self._stream(f"{topic}/{self.index}")))
-            return shared
-        data = pickle.dumps(value)
-        pieces = [data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES)]
-        for rank in range(1, self.count):
-            for number, piece in enumerate([*pieces, END]):
-                self._store.set(f"{topic}/{rank}/{number}", piece)
-        return value
+        shared: T = pickle.loads(b"".join(self._take(f"{self._calls}/{self.index}")))
+        return shared
 
     def gather(self, results: Generator[T, None, None]) -> Generator[T, None, None]:
         """Return all processes' results of their `own` items, in the items' order; in the first process, else nothing.
@@ -116,44 +116,46 @@ class Processes:
         When the first process closes what is returned, the others stop after the result that they are at. One that is
         interrupted stops, too, and interrupts the first.
         """
-        if self._store is None:
-            return results
-        topic = f"gather/{next(self._calls)}"
-        return self._receive(topic, results) if self.first else self._send(topic, results)
+        self._calls += 1
+        return (self._receive if self.first else self._send)(f"{self._calls}", results)
 
     def _receive(self, topic: str, results: Generator[T, None, None]) -> Generator[T, None, None]:
-        others = (map(pickle.loads, self._stream(f"{topic}/{rank}")) for rank in range(1, self.count))
-        streams, ended = [results, *others], object()
+        others = (map(pickle.loads, self._take(f"{topic}/{rank}")) for rank in range(1, self.count))
+        streams: list[Iterator[T]] = [results, *others]
         try:
             while streams:
                 for stream in tuple(streams):
-                    result = next(stream, ended)
-                    if result is ended:
+                    try:
+                        yield next(stream)
+                    except StopIteration:
                         streams.remove(stream)
-                    else:
-                        yield result
         finally:
-            self._store.set(f"{topic}/closed", "")
+            if self.count > 1:
+                self._store.set(f"{topic}/closed", "")
             results.close()
 
     def _send(self, topic: str, results: Generator[T, None, None]) -> Generator[T, None, None]:
-        number, last = 0, END
-        with closing(results):
-            try:
-                for result in results:
-                    self._raise_failure()
-                    if self._store.check([f"{topic}/closed"]):
-                        return
-                    self._store.set(f"{topic}/{self.index}/{number}", pickle.dumps(result))
-                    number += 1
-            except KeyboardInterrupt:
-                last = INTERRUPTED
-            self._store.set(f"{topic}/{self.index}/{number}", last)
+        wanted = itertools.takewhile(lambda _: not self._store.check([f"{topic}/closed"]), results)
+        with closing(results), suppress(KeyboardInterrupt):
+            self._put(f"{topic}/{self.index}", map(pickle.dumps, wanted))
         yield from ()
 
-    def _stream(self, topic: str) -> Iterator[bytes]:
-        """Yield what another process puts there until it puts an end."""
-        for number in count():
+    def _put(self, topic: str, parts: Iterable[bytes]) -> None:
+        """Put parts where another process takes them, and an end."""
+        number = 0
+        try:
+            for part in parts:
+                self._raise_failure()
+                self._store.set(f"{topic}/{number}", part)
+                number += 1
+        except KeyboardInterrupt:
+            self._store.set(f"{topic}/{number}", INTERRUPTED)
+            raise
+        self._store.set(f"{topic}/{number}", END)
+
+    def _take(self, topic: str) -> Iterator[bytes]:
+        """Yield the parts that another process puts there until it puts an end."""
+        for number in itertools.count():
             key = f"{topic}/{number}"
             while not self._store.check([key]):
                 self._raise_failure(key)
@@ -167,16 +169,14 @@ class Processes:
             yield part
 
     def _fail(self, error: BaseException) -> None:
-        """Tell the others that this process has failed, unless one has told so before."""
-        reason = (
-            "" if isinstance(error, KeyboardInterrupt) else f"process {self.index}: {error or type(error).__name__}"
-        )
+        """Tell the others what has ended this process, unless another one has told so before."""
+        interrupted, reason = isinstance(error, KeyboardInterrupt), f"process {self.index} stopped: {first_line(error)}"
         with suppress(RuntimeError):  # without a store there are no others
             if not self._store.check(["failed"]):
-                self._store.set("failed", reason)
+                self._store.set("failed", "" if interrupted else reason)
 
     def _raise_failure(self, awaited: str | None = None) -> None:
-        """Raise what another process has failed with, unless what is waited for came first."""
+        """Raise what has ended another process, unless what is waited for came before."""
         if self._store.check(["failed"]) and not (awaited and self._store.check([awaited])):
             reason = self._store.get("failed").decode()
             raise ConnectionAbortedError(reason) if reason else KeyboardInterrupt
@@ -188,16 +188,11 @@ class Processes:
             signal.signal(signal.SIGTERM, lambda *_: terminated.set())
         with suppress(RuntimeError):  # without a store there are no others
             self._store.set(f"ready/{self.index}", "")
-            while not self._store.check([f"ready/{rank}" for rank in range(self.count)]):
-                if terminated.wait(POLL_SECONDS):
-                    return
-
-
-def _ignored(environment: Mapping[str, str]) -> str | None:
-    size = environment.get("WORLD_SIZE", "")
-    if size in ("", "1"):
-        return None
-    return f"WORLD_SIZE={size} is ignored, as torchrun did not start this process; torchrun shares the work out"
+            everyone = [f"ready/{rank}" for rank in range(self.count)]
+            while not self._store.check(everyone) and not terminated.wait(POLL_SECONDS):
+                pass
+        with suppress(ValueError):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # unlike a function, this holds until the very end
 
 
 def _numbers(environment: Mapping[str, str]) -> list[int]:
@@ -216,7 +211,7 @@ def _numbers(environment: Mapping[str, str]) -> list[int]:
     return numbers
 
 
-def _meet(address: str, port: int, rank: int, size: int, environment: Mapping[str, str]) -> Any:
+def _meet(rank: int, size: int, address: str, port: int, hosts: bool) -> Any:
     """Meet the processes that were started with the same arguments; return a store for them alone.
 
     The first one names a meeting, the others come to it, and it begins when all are there. So nothing that an earlier
@@ -224,12 +219,11 @@ def _meet(address: str, port: int, rank: int, size: int, environment: Mapping[st
     """
     from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # some builds lack them
 
-    end, alone = (
-        time.monotonic() + PARTNER_SECONDS,
-        "start all with torchrun, or unset TORCHELASTIC_RUN_ID to work alone",
-    )
+    patience, end = timedelta(seconds=PARTNER_SECONDS), time.monotonic() + PARTNER_SECONDS
+    asked = hashlib.sha256(repr(sys.argv[1:]).encode()).hexdigest()[:16]
+    alone = "start all with torchrun, or unset TORCHELASTIC_RUN_ID to work alone"
 
-    def wait() -> None:
+    def pause() -> None:
         if time.monotonic() > end:
             raise TimeoutError(
                 f"RANK={rank}: not all of WORLD_SIZE={size} processes came to {address}:{port} with the same arguments "
@@ -237,25 +231,23 @@ def _meet(address: str, port: int, rank: int, size: int, environment: Mapping[st
             )
         time.sleep(POLL_SECONDS)
 
-    hosts = rank == 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    asked = hashlib.sha256(repr(sys.argv[1:]).encode()).hexdigest()[:16]
     try:
-        store = TCPStore(address, port, None, hosts, timedelta(seconds=PARTNER_SECONDS), wait_for_workers=False)
-        store = PrefixStore(f"lpips_lite/{asked}", store)
+        store = TCPStore(address, port, is_master=hosts, timeout=patience, wait_for_workers=False)
+        ours = PrefixStore(f"lpips_lite/{asked}", store)
         if rank == 0:
             meeting = secrets.token_hex(8)
-            store.set("meeting", meeting)
-            while not store.check([f"{meeting}/here/{other}" for other in range(1, size)]):
-                wait()
-            store.set("meeting", "")
-            store.set(f"{meeting}/begun", "")
+            ours.set("meeting", meeting)
+            while not ours.check([f"{meeting}/here/{other}" for other in range(1, size)]):
+                pause()
+            ours.set("meeting", "")
+            ours.set(f"{meeting}/begun", "")
         else:
             meeting = ""
-            while not (meeting and store.check([f"{meeting}/begun"])):
-                wait()
-                if store.check(["meeting"]):
-                    meeting = store.get("meeting").decode() or meeting
-                    store.set(f"{meeting}/here/{rank}", "")
+            while not (meeting and ours.check([f"{meeting}/begun"])):
+                pause()
+                if ours.check(["meeting"]):
+                    meeting = ours.get("meeting").decode() or meeting
+                    ours.set(f"{meeting}/here/{rank}", "")
     except RuntimeError as error:
         raise ConnectionError(f"MASTER_ADDR={address}, MASTER_PORT={port}: {first_line(error)}; {alone}") from error
-    return PrefixStore(meeting, store)
+    return PrefixStore(meeting, ours)

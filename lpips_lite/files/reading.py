@@ -31,7 +31,7 @@ from lpips_lite.files.colour import srgb_conversion
 from lpips_lite.files.contents import Contents
 from lpips_lite.files.depth import RefusedError, samples_of, unread_depth
 from lpips_lite.files.names import printable
-from lpips_lite.files.picture import STRIP_PIXELS, Picture, picture_of
+from lpips_lite.files.picture import Picture, peak_bytes, picture_of
 from lpips_lite.files.settings import MAX_PIXELS, Settings, Spelling, python_spelling
 from lpips_lite.files.size_limit import size_limit
 from lpips_lite.images import to_float
@@ -41,7 +41,6 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # or Pillow's compla
 _COMMON = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"P5", b"P6")  # of these, opening reads no more than the header
 _SMALL = 2**26  # bytes for which nobody asks how much memory is free
 _plugins_lock = threading.Lock()
-_DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "JPEG2000": 18}  # for each pixel, beside Pillow's picture, as measured
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -113,7 +112,7 @@ class Reader:
         with self._errors_named(path, data), self._opened(data) as image:
             samples_of(image, data)
             width, height = image.size
-            peak = _peak_bytes(image, data)
+            peak = peak_bytes(image, data)
             return ImageFile(path, data, hashlib.sha256(data).digest(), (int(width), int(height)), peak, self)
 
     def decode(self, file: ImageFile) -> Picture:
@@ -198,16 +197,6 @@ def _load_plugins(*, everything: bool) -> None:
         Image.preinit()
         if everything:
             Image.init()
-
-
-def _peak_bytes(image: PillowFile.ImageFile, data: bytes) -> int:
-    """Estimate the memory taken at most while a picture is decoded and made into pixels."""
-    pixels = image.width * image.height
-    stored = 2 if image.mode.startswith("I;") else 1 if image.mode in ("1", "L", "P") else 4  # in Pillow's picture
-    result = 12 if image.mode.startswith("I") else 3
-    decoder = 2 * len(image.getbands()) if "progressive" in image.info else _DECODER_BYTES.get(image.format or "", 0)
-    own = len(data) * (2 if image.format in ("WEBP", "AVIF") else 1)  # these are copied by Pillow
-    return own + pixels * (stored + max(stored, result, decoder)) + 64 * min(pixels, STRIP_PIXELS)
 
 
 def _check_memory(peak: int) -> None:
