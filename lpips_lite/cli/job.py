@@ -35,9 +35,9 @@ from lpips_lite.terminal import progress, say
 
 def run(request: Request) -> int:
     """Compare what was asked for and return the exit status."""
-    pairing = request.find()
-    check(request, pairing)
+    interrupts_raise()
     with Processes.join() as processes:
+        pairing = processes.once(lambda: _find(request))  # others might see a folder that has changed since
         if processes.first:
             _say_first([*filter(None, [processes.note]), *pairing.notes], pairing.ignored)
         settings = replace(request.settings, device=processes.device(request.settings.device))
@@ -45,6 +45,13 @@ def run(request: Request) -> int:
         reader = Reader(settings.background, settings.max_pixels, settings.spell)
         job = Job(request, pairing, settings, metrics, reader, processes)
         return processes.share(job.run())
+
+
+def _find(request: Request) -> Pairing:
+    """Find the pairs, and check them against what will be written."""
+    pairing = request.find()
+    check(request, pairing)
+    return pairing
 
 
 def _say_first(notes: Sequence[str], ignored: Sequence[Path]) -> None:
@@ -79,10 +86,9 @@ class Job:
     def run(self) -> int:
         """Measure the pairs, write what was asked for, and return the exit status: the one place that decides it."""
         first, pairs = self.processes.first, self.pairing.pairs
-        kept = self.processes.share(self._kept() if first else {})
+        kept = self.processes.once(self._kept)
         local: list[Sink] = [Notes(), *([self.heatmaps] if self.heatmaps else [])]  # where the pictures are
         sinks = self._sinks(list(kept.values())) if first else []
-        interrupts_raise()
         interrupted = False
         rows = self._merged(kept if first else {}, self.processes.gather(self._measured(kept, local)))
         try:
@@ -90,7 +96,8 @@ class Job:
                 self._pass_on(rows, sinks)
         except KeyboardInterrupt:
             interrupted = True
-            say(f"interrupted: {self.summary.pairs} of {len(pairs)} pairs done")
+            if first:
+                say(f"interrupted: {self.summary.pairs} of {len(pairs)} pairs done")
         for path in self.pairing.unmatched if first and not self.request.allow_unmatched else ():
             self.problems.add(f"{printable(path)}: no image of this name in the other folder")
         for sink in (*local, *sinks):
@@ -178,7 +185,8 @@ class Job:
 
     def _pass_on(self, rows: Iterable[Row], sinks: Sequence[Sink]) -> None:
         """Give each row to every sink."""
-        for row in progress(rows, "comparing", len(self.pairing.pairs)):
+        total = len(self.pairing.pairs) if self.processes.first else 0  # elsewhere there are no rows to show
+        for row in progress(rows, "comparing", total):
             for sink in sinks:
                 sink.take(row, None)
             if self.request.strict and row["error"]:

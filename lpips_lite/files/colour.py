@@ -84,6 +84,8 @@ def _transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | 
             return None, f"it describes {space}, the pixels are {'gray' if mode == 'L' else mode}"
         srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
         flags = ImageCms.Flags.NOCACHE  # threads share the transform
+        if space == "GRAY":  # else its curve is sampled so coarsely that dark grays are wrong by 10 levels
+            flags |= ImageCms.Flags.NOOPTIMIZE
         transform = ImageCms.buildTransform(source, srgb, _PROFILED_MODES[space], "RGB", flags=flags)
         return (None if _changes_nothing(transform, mode) else transform), ""
     except Exception as error:  # whatever a broken profile leads to

@@ -29,7 +29,7 @@ from lpips_lite.files.settings import Settings, red_green_blue
 from lpips_lite.images import to_float
 
 AHEAD = 4  # pairs read in advance for each worker, if they are small
-MOST_BYTES = 2**30  # that pictures read ahead may hold, or a quarter of the free memory if that is less
+MOST_BYTES = 3 * 2**28  # that pictures read ahead may hold, or a quarter of the free memory if that is less
 RESIZED_BYTES = 24  # for each pixel of a resized picture: float32 of three channels, twice while it is computed
 
 

@@ -115,7 +115,8 @@ def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
     height = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, height):
         bottom = min(top + height, image.height)
-        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+        whole = bottom - top == image.height
+        yield slice(top, bottom), image if whole else image.crop((0, top, image.width, bottom))
 
 
 def _is_transparent(image: Image.Image) -> bool:

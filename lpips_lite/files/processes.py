@@ -16,11 +16,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -66,33 +66,31 @@ class Processes:
         Raises:
             ValueError: If torchrun's variables are not complete, or do not agree.
             TimeoutError: If another process does not come within a minute.
-            ConnectionError: If torchrun's store is out of reach; in the block, if an exception has left another's.
+            ConnectionError: If torchrun's store is out of reach; in the block, if an exception has left another's, too.
             KeyboardInterrupt: In the block, if another process was interrupted.
         """
-        if "TORCHELASTIC_RUN_ID" not in environment:
-            stray = environment.get("WORLD_SIZE", "")
-            note = f"WORLD_SIZE={stray} is ignored: this process was not started by torchrun, which shares the work out"
-            yield cls(note=None if stray in ("", "1") else note)
+        world = environment.get("WORLD_SIZE", "")
+        if "TORCHELASTIC_RUN_ID" not in environment or world == "1":
+            note = f"WORLD_SIZE={world} is ignored: this process was not started by torchrun, which shares the work out"
+            yield cls(note=None if world in ("", "1") else note)
             return
         rank, size, local, port = _numbers(environment)
-        if size == 1:
-            yield cls()
-            return
         hosts = rank == 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         processes = cls(rank, size, local, _store=_meet(rank, size, environment["MASTER_ADDR"], port, hosts))
         try:
             yield processes
         except BaseException as error:
             processes._fail(error)
+            if isinstance(error, torch.distributed.DistNetworkError):
+                raise ConnectionError("torchrun has ended, and with it what its processes talk through") from error
             raise
         finally:
             processes._leave()
 
     def device(self, name: str) -> str:
         """Return this process's own device: "cuda" is another one for each on a machine."""
-        if self.count == 1 or name != "cuda":
-            return name
-        return f"cuda:{self.local % max(1, torch.cuda.device_count())}"
+        shared = self.count > 1 and name == "cuda"
+        return f"cuda:{self.local % max(1, torch.cuda.device_count())}" if shared else name
 
     def own(self, items: Sequence[T]) -> Sequence[T]:
         """Return the items that this process works on: every `count`-th from the `index`-th on."""
@@ -101,14 +99,18 @@ class Processes:
     def share(self, value: T) -> T:
         """Return the first process's value in all of them."""
         self._calls += 1
-        if self.first:
-            data = pickle.dumps(value) if self.count > 1 else b""
+        if not self.first:
+            value = pickle.loads(b"".join(self._take(f"{self._calls}/{self.index}")))
+        elif self.count > 1:
+            data = pickle.dumps(value)
+            pieces = [data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES)]
             for rank in range(1, self.count):
-                pieces = (data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
                 self._put(f"{self._calls}/{rank}", pieces)
-            return value
-        shared: T = pickle.loads(b"".join(self._take(f"{self._calls}/{self.index}")))
-        return shared
+        return value
+
+    def once(self, make: Callable[[], T]) -> T:
+        """Return in all processes what is made in the first one alone."""
+        return cast(T, self.share(make() if self.first else None))
 
     def gather(self, results: Generator[T, None, None]) -> Generator[T, None, None]:
         """Return all processes' results of their `own` items, in the items' order; in the first process, else nothing.
@@ -188,8 +190,9 @@ class Processes:
             signal.signal(signal.SIGTERM, lambda *_: terminated.set())
         with suppress(RuntimeError):  # without a store there are no others
             self._store.set(f"ready/{self.index}", "")
-            everyone = [f"ready/{rank}" for rank in range(self.count)]
-            while not self._store.check(everyone) and not terminated.wait(POLL_SECONDS):
+            while not self._store.check([f"ready/{n}" for n in range(self.count)]) and not terminated.wait(
+                POLL_SECONDS
+            ):
                 pass
         with suppress(ValueError):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # unlike a function, this holds until the very end
@@ -221,7 +224,7 @@ def _meet(rank: int, size: int, address: str, port: int, hosts: bool) -> Any:
 
     patience, end = timedelta(seconds=PARTNER_SECONDS), time.monotonic() + PARTNER_SECONDS
     asked = hashlib.sha256(repr(sys.argv[1:]).encode()).hexdigest()[:16]
-    alone = "start all with torchrun, or unset TORCHELASTIC_RUN_ID to work alone"
+    alone = "start all with torchrun; or, to work alone, unset TORCHELASTIC_RUN_ID"
 
     def pause() -> None:
         if time.monotonic() > end:
@@ -233,16 +236,14 @@ def _meet(rank: int, size: int, address: str, port: int, hosts: bool) -> Any:
 
     try:
         store = TCPStore(address, port, is_master=hosts, timeout=patience, wait_for_workers=False)
-        ours = PrefixStore(f"lpips_lite/{asked}", store)
+        ours, meeting = PrefixStore(f"lpips_lite/{asked}", store), secrets.token_hex(8) if rank == 0 else ""
         if rank == 0:
-            meeting = secrets.token_hex(8)
             ours.set("meeting", meeting)
             while not ours.check([f"{meeting}/here/{other}" for other in range(1, size)]):
                 pause()
             ours.set("meeting", "")
             ours.set(f"{meeting}/begun", "")
         else:
-            meeting = ""
             while not (meeting and ours.check([f"{meeting}/begun"])):
                 pause()
                 if ours.check(["meeting"]):

@@ -112,8 +112,8 @@ class Reader:
         with self._errors_named(path, data), self._opened(data) as image:
             samples_of(image, data)
             width, height = image.size
-            peak = peak_bytes(image, data)
-            return ImageFile(path, data, hashlib.sha256(data).digest(), (int(width), int(height)), peak, self)
+            digest = hashlib.sha256(data).digest()
+            return ImageFile(path, data, digest, (int(width), int(height)), peak_bytes(image, data), self)
 
     def decode(self, file: ImageFile) -> Picture:
         """Do what `ImageFile.decode` says."""

@@ -4,14 +4,17 @@ import io
 import struct
 import warnings
 import zlib
+from random import Random
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from lpips_lite import read_image
-from lpips_lite.files.reading import ImageWarning
+from lpips_lite.files.reading import ImageWarning, Reader
 
 
 def gradient(height=24, width=32):
@@ -169,8 +172,99 @@ def test_missing_files_and_folders(tmp_path):
         read_image(tmp_path)
 
 
-def test_decompression_bomb_is_refused(tmp_path, monkeypatch):
-    path = saved(tmp_path, Image.fromarray(gradient()))
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff", "a.webp", "a.gif", "a.ico", "a.tga"])
+def test_too_many_pixels_are_refused_whatever_the_limit_of_pillow(tmp_path, monkeypatch, name):
+    path = saved(tmp_path, Image.fromarray(gradient(16, 16)), name)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ValueError, match=r"Image size \(768 pixels\) exceeds limit"):
+    assert read_image(path).shape == (3, 16, 16)  # no warning of Pillow's, either
+    with pytest.raises(ValueError, match=rf"{name}: .*256 pixels; expected no more than max_pixels=255"):
+        read_image(path, max_pixels=255)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_what_needs_more_memory_than_there_is_is_refused(tmp_path, monkeypatch):
+    path = saved(tmp_path, Image.new("L", (8192, 4096)), "large.png")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**26))
+    with pytest.raises(
+        ValueError, match=r"large.png: needs more memory than there is \(about \d+ MiB; 64 MiB are free"
+    ):
         read_image(path)
+
+
+class OwnError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TypeError, IndexError, struct.error, RecursionError, OwnError])
+@pytest.mark.parametrize("where", ["load", "getexif"])
+def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch, error, where):
+    def broken(*_, **__):
+        raise error("no\nsuch thing")
+
+    path = saved(tmp_path, Image.fromarray(gradient()))
+    monkeypatch.setattr(Image.Image if where == "getexif" else ImageFile.ImageFile, where, broken)
+    if where == "load":
+        with pytest.raises(ValueError, match=rf"image.png: cannot be decoded \({error.__name__}: no such thing\)"):
+            read_image(path)
+    else:  # broken EXIF data cost no pixels
+        with pytest.warns(ImageWarning, match=r"image.png: EXIF data ignored, picture taken as upright"):
+            read_image(path)
+
+
+def test_memory_that_runs_out_names_the_file(tmp_path, monkeypatch):
+    path = saved(tmp_path, Image.fromarray(gradient()))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: bytearray(2**62))
+    with pytest.raises(ValueError, match=r"image.png: needs more memory than there is"):
+        read_image(path)
+
+
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "TIFF",
+    "GIF",
+    "BMP",
+    "PPM",
+    "PCX",
+    "TGA",
+    "ICO",
+    "DDS",
+    "WEBP",
+    "SGI",
+    "QOI",
+    "XBM",
+    "MSP",
+)
+
+
+def changed(random, data):
+    """Return bytes with a few of them changed, cut off or put in, most of them near the start."""
+    result, at = bytearray(data), random.randrange(min(len(data), 400))
+    match random.randrange(4):
+        case 0:
+            result[at] ^= 1 << random.randrange(8)
+        case 1:
+            result[at : at + 4] = random.choice([bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff"])
+        case 2:
+            del result[at:]
+        case 3:
+            result[at:at] = random.randbytes(3)
+    return bytes(result)
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_changed_files_are_read_or_refused_by_name(tmp_path, image_format):
+    random, buffer, path = Random(image_format), io.BytesIO(), tmp_path / "changed"
+    mode = {"XBM": "1", "MSP": "1", "QOI": "RGBA"}.get(image_format, "RGB")
+    Image.fromarray(gradient(16, 16)).convert(mode).save(buffer, image_format)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        starts = [buffer.getvalue()[:count] for count in range(0, 20, 3)]
+        for data in [*starts, *(changed(random, buffer.getvalue()) for _ in range(20))]:
+            path.write_bytes(data)
+            message = ""
+            try:
+                assert Reader(max_pixels=2**22).open(path).decode().pixels.shape[0] == 3
+            except ValueError as error:
+                message = str(error)
+            assert not message or (message.startswith(f"{path}: ") and "\n" not in message)
