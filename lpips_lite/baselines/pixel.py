@@ -1,4 +1,4 @@
-"""Pixel baselines: mean absolute and squared error and peak signal-to-noise ratio. Pairs in, one number per pair out."""
+"""Pixel baselines: mean absolute and squared error, peak signal-to-noise ratio. Pairs in, one number per pair out."""
 
 from __future__ import annotations
 

@@ -189,6 +189,10 @@ def _psd_bits(image: Image.Image, data: bytes) -> int:
     return 8
 
 
+def _drawing(image: Image.Image, data: bytes) -> int:
+    raise RefusedError(f"{image.format} is a drawing, whose pixels depend on the program that draws it; save it as PNG")
+
+
 def _bits_inside(image: Image.Image, data: bytes) -> int:
     """Look at the PNG and JPEG 2000 files inside an icon."""
     depths = [data[at.start() + 24] for at in re.finditer(re.escape(_PNG_START), data[:-25])]
@@ -207,6 +211,8 @@ _BITS: dict[str, Callable[[Image.Image, bytes], int]] = {
     "SGI": _sgi_bits,
     "XPM": _xpm_bits,
     "PSD": _psd_bits,
+    "EPS": _drawing,
+    "WMF": _drawing,
     "ICO": _bits_inside,
     "ICNS": _bits_inside,
     "IPTC": _bits_inside,

@@ -130,3 +130,9 @@ def test_icon_with_a_deep_picture_is_refused(tmp_path):
         assert image.mode == "RGBA"  # what Pillow would do silently
     with pytest.raises(ValueError, match="a.ico: 16-bit colour ICO"):
         pixels(tmp_path / "a.ico")
+
+
+def test_drawings_are_refused_since_another_program_would_draw_them(tmp_path):
+    Image.fromarray(RGB8).save(tmp_path / "drawing.eps")
+    with pytest.raises(ValueError, match=r"drawing\.eps: EPS is a drawing, whose pixels depend on the program"):
+        Reader().open(tmp_path / "drawing.eps")
