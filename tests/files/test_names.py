@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lpips_lite.files.names import RESULT_COLUMNS, path_text, printable, same_name, unique_names
-from lpips_lite.files.results import OWN
+from lpips_lite.files.results import MADE, PATHS
 
 
 def test_reserved_names_are_those_of_results():
-    assert set(RESULT_COLUMNS) == set(OWN)
+    assert set(RESULT_COLUMNS) == {*PATHS, *MADE, "signature"}
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,9 @@ from pathlib import Path
 import pytest
 
 from lpips_lite.files.pairs import Pair, find_all_pairs, find_pairs, match_patterns, read_pairs
+from tests.command import touch
 
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def touch(*names):
-    for name in names:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).touch()
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def shown(pairing):

@@ -13,17 +13,9 @@ from hypothesis import given, strategies as st
 
 from lpips_lite.files.pairs import match_patterns
 from lpips_lite.files.patterns import read_pattern
+from tests.command import touch
 
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def touch(*names):
-    for name in names:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).touch()
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def shown(pairing):

@@ -6,17 +6,9 @@ import pytest
 
 from lpips_lite.files.pairs import find_pairs, match_patterns
 from lpips_lite.files.proposals import propose_patterns
+from tests.command import touch
 
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def touch(*names):
-    for name in names:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).touch()
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def as_option(argument, value):
