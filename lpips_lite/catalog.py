@@ -82,10 +82,11 @@ _SCALES_PARTS = {"negative": "negative=relu", "channels": "channels=rgb"}
 # fmt: off
 METRICS: Mapping[str, MetricEntry] = {
     "lite": MetricEntry("LPIPS, embedded lite tower", _lpips("lite"),
-                        "[0, ∞)", "lower", 2026, "this project", 4, _LPIPS),
-    "alex": MetricEntry("LPIPS, AlexNet", _lpips("alex"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS),
-    "vgg": MetricEntry("LPIPS, VGG-16", _lpips("vgg"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS),
-    "squeeze": MetricEntry("LPIPS, SqueezeNet 1.1", _lpips("squeeze"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS),
+                        "[0, ∞)", "lower", 2026, "this project", 4, _LPIPS, has_map=True),
+    "alex": MetricEntry("LPIPS, AlexNet", _lpips("alex"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS, has_map=True),
+    "vgg": MetricEntry("LPIPS, VGG-16", _lpips("vgg"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS, has_map=True),
+    "squeeze": MetricEntry("LPIPS, SqueezeNet 1.1", _lpips("squeeze"),
+                           "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS, has_map=True),
     "l1": MetricEntry("Mean absolute error", function("baselines.pixel.l1", {"space": "range=[0,1]"}),
                       "[0, 1]", "lower", 1757, "Boscovich", 6, _LAB),
     "l2": MetricEntry("Mean squared error", function("baselines.pixel.l2", {"space": "range=[0,1]"}),

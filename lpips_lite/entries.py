@@ -74,6 +74,7 @@ class MetricEntry:
         decimals: Worth printing.
         options: By name.
         arguments: What is loaded if no option says otherwise.
+        has_map: Whether it can say where images differ.
     """
 
     title: str
@@ -85,6 +86,7 @@ class MetricEntry:
     decimals: int = 4
     options: Mapping[str, Option] = field(default_factory=dict)
     arguments: Arguments = field(default_factory=dict)
+    has_map: bool = False
 
 
 # -- how metrics are loaded --------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ For commands, benchmarks, calibration and examples; the library itself says noth
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sized
 from typing import TypeVar
@@ -24,7 +25,10 @@ def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterab
 
 
 def say(line: str) -> None:
-    """Talk on stderr."""
-    if sys.stderr is not None:  # as it is where the file descriptor was closed
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+    """Talk on stderr; where nobody can hear it, that is no reason to fail."""
+    try:
+        if sys.stderr is not None:  # as it is where the file descriptor was closed
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+    except OSError:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for all that is said from now on

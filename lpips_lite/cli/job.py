@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,48 +17,48 @@ from lpips_lite.cli.messages import Announced, Notes, Problems, Sink
 from lpips_lite.cli.request import Request, check
 from lpips_lite.cli.tables import JsonOutput, TableOutput
 from lpips_lite.cli.terminal import CROSSED, FAILED, INTERRUPTED, interrupts_raise
+from lpips_lite.files.contents import is_stream
 from lpips_lite.files.decoding import decode
 from lpips_lite.files.heatmap import Heatmaps
 from lpips_lite.files.measuring import Metrics, load_metrics, map_of, measure_pairs
 from lpips_lite.files.names import first_line, printable
-from lpips_lite.files.pairs import Pair, Pairing
+from lpips_lite.files.pairs import Pair, Pairing, remarks
 from lpips_lite.files.processes import Processes
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.report import Report
-from lpips_lite.files.results import ResultsFile, Row, RowFormat
+from lpips_lite.files.results import ResultsFile, Row, RowFormat, add_error
 from lpips_lite.files.resume import kept_rows
 from lpips_lite.files.rules import Rules
 from lpips_lite.files.settings import Settings
 from lpips_lite.files.summary import Summary
 from lpips_lite.terminal import progress, say
 
+Result = tuple[Row, tuple[str, ...]]  # with what was handled while the pair was read
+
 
 def run(request: Request) -> int:
     """Compare what was asked for and return the exit status."""
     interrupts_raise()
     with Processes.join() as processes:
-        pairing = processes.once(lambda: _find(request))  # others might see a folder that has changed since
+        pairing = processes.once(lambda: _find(request, processes.count))  # others might see a folder that has changed
+        notes = Notes()
         if processes.first:
-            _say_first([*filter(None, [processes.note]), *pairing.notes], pairing.ignored)
+            notes.add([*filter(None, [processes.note]), *remarks(pairing)])
         settings = replace(request.settings, device=processes.device(request.settings.device))
         metrics = load_metrics(request.metrics, settings)
         reader = Reader(settings.background, settings.max_pixels, settings.spell)
-        job = Job(request, pairing, settings, metrics, reader, processes)
+        job = Job(request, pairing, settings, metrics, reader, processes, notes)
         return processes.share(job.run())
 
 
-def _find(request: Request) -> Pairing:
+def _find(request: Request, count: int) -> Pairing:
     """Find the pairs, and check them against what will be written."""
     pairing = request.find()
     check(request, pairing)
+    streams = [path for pair in pairing.pairs for path in (pair.reference, pair.image) if is_stream(path)]
+    if count > 1 and streams:
+        raise ValueError(f"{printable(streams[0])}: is read by one process only; expected files under torchrun")
     return pairing
-
-
-def _say_first(notes: Sequence[str], ignored: Sequence[Path]) -> None:
-    for note in notes:
-        say(f"note: {note}")
-    if ignored:
-        say(f"note: left out {len(ignored)} files that are not images, like {printable(ignored[0])}")
 
 
 class Job:
@@ -72,9 +72,10 @@ class Job:
         metrics: Metrics,
         reader: Reader,
         processes: Processes,
+        notes: Notes,
     ) -> None:
         self.request, self.pairing, self.settings, self.metrics = request, pairing, settings, metrics
-        self.reader, self.processes = reader, processes
+        self.reader, self.processes, self.notes = reader, processes, notes
         self.signatures = {name: metric.signature for name, metric in metrics.items()}
         self.problems = Problems()
         self.summary = Summary(list(metrics), max(request.worst, request.report_pairs if request.report else 0))
@@ -85,23 +86,19 @@ class Job:
 
     def run(self) -> int:
         """Measure the pairs, write what was asked for, and return the exit status: the one place that decides it."""
-        first, pairs = self.processes.first, self.pairing.pairs
         kept = self.processes.once(self._kept)
-        local: list[Sink] = [Notes(), *([self.heatmaps] if self.heatmaps else [])]  # where the pictures are
-        sinks = self._sinks(list(kept.values())) if first else []
+        sinks = self._sinks(list(kept.values())) if self.processes.first else []
         interrupted = False
-        rows = self._merged(kept if first else {}, self.processes.gather(self._measured(kept, local)))
-        try:
-            with closing(rows):
-                self._pass_on(rows, sinks)
-        except KeyboardInterrupt:
-            interrupted = True
-            if first:
-                say(f"interrupted: {self.summary.pairs} of {len(pairs)} pairs done")
-        for path in self.pairing.unmatched if first and not self.request.allow_unmatched else ():
-            self.problems.add(f"{printable(path)}: no image of this name in the other folder")
-        for sink in (*local, *sinks):
-            sink.finish()
+        with ExitStack() as finishing:  # whatever happens: what was measured so far is written
+            for finish in reversed([*(sink.finish for sink in sinks), self.notes.finish]):
+                finishing.callback(finish)
+            try:
+                with closing(self._merged(kept, self.processes.gather(self._measured(kept)))) as results:
+                    self._pass_on(results, sinks)
+            except KeyboardInterrupt:
+                interrupted = True
+                if self.processes.first:
+                    say(f"interrupted: {self.summary.pairs} of {len(self.pairing.pairs)} pairs done")
         if interrupted:
             return INTERRUPTED
         if self.problems.count or self.rules.unjudged:
@@ -125,26 +122,22 @@ class Job:
 
     def _heatmaps(self) -> Heatmaps | None:
         files = self.request.heatmap_files
-        if files is None:
+        if files is None or self.draw is None:
             return None
-        if self.draw is None:
-            raise ValueError(
-                f"--heatmap: {','.join(self.metrics)} has no map; add lite, alex, vgg or squeeze to --metric"
-            )
         return Heatmaps(files, self.draw, self.request.overlay, self.signatures)
 
     def _report(self, path: Path) -> Report:
         return Report(
             path,
-            self.request.report_pairs,
-            self.draw,
-            lambda pairs: decode(pairs, self.settings, self.reader),
-            self.pairing.pairs,
-            self.signatures,
-            self.summary,
-            progress,
-            [f"device {self.settings.device}"],
-            self.problems.add,
+            count=self.request.report_pairs,
+            draw=self.draw,
+            decode=lambda pairs: decode(pairs, self.settings, self.reader),
+            pairs=self.pairing.pairs,
+            signatures=self.signatures,
+            summary=self.summary,
+            progress=progress,
+            notes=[f"device {self.settings.device}"],
+            tell=self.problems.add,
         )
 
     def _row_format(self) -> RowFormat:
@@ -163,30 +156,36 @@ class Job:
             self.request.output, self._row_format(), self.pairing.pairs, self.reader, self.settings, is_complete
         )
 
-    def _measured(self, kept: Mapping[int, Row], local: Sequence[Sink]) -> Generator[Row, None, None]:
-        """Measure this process's share of what is left, and yield its rows."""
+    def _measured(self, kept: Mapping[int, Row]) -> Generator[Result, None, None]:
+        """Measure this process's share of what is left, and draw its heatmaps: they are there when the row is."""
         todo = [pair for position, pair in enumerate(self.pairing.pairs) if position not in kept]
         for decoded, row in measure_pairs(self.processes.own(todo), self.metrics, self.settings, self.reader):
-            try:
-                for sink in local:  # before the row is written: what comes with a row is there when the row is
-                    sink.take(row, decoded)
-            except (ValueError, RuntimeError, MemoryError) as error:  # no memory for a map, say
-                row["error"] = f"{printable(decoded.pair.image)}: no heatmap ({first_line(error)})"
-            yield row
+            if self.heatmaps is not None:
+                try:
+                    self.heatmaps.take(row, decoded)
+                except (ValueError, RuntimeError, MemoryError) as error:  # no memory for a map, say
+                    add_error(row, f"{printable(decoded.pair.image)}: no heatmap ({first_line(error)})")
+            yield row, decoded.notes
 
-    def _merged(self, kept: Mapping[int, Row], measured: Generator[Row, None, None]) -> Generator[Row, None, None]:
-        """Yield kept and measured rows in the order of the pairs."""
+    def _merged(
+        self, kept: Mapping[int, Row], measured: Generator[Result, None, None]
+    ) -> Generator[Result, None, None]:
+        """Yield kept and measured rows in the order of the pairs, in the first process; elsewhere there are none."""
         with closing(measured):
-            for position in range(len(self.pairing.pairs)):
-                row = kept.get(position) or next(measured, None)
-                if row is not None:
-                    yield row
+            for position in range(len(self.pairing.pairs)) if self.processes.first else ():
+                result = (kept[position], ()) if position in kept else next(measured, None)
+                if result is not None:
+                    yield result
             yield from measured
 
-    def _pass_on(self, rows: Iterable[Row], sinks: Sequence[Sink]) -> None:
+    def _pass_on(self, results: Iterable[Result], sinks: Sequence[Sink]) -> None:
         """Give each row to every sink."""
-        total = len(self.pairing.pairs) if self.processes.first else 0  # elsewhere there are no rows to show
-        for row in progress(rows, "comparing", total):
+        if self.processes.first and not self.request.allow_unmatched:
+            for path in self.pairing.unmatched:
+                self.problems.add(f"{printable(path)}: no image of this name in the other folder")
+        total = len(self.pairing.pairs) if self.processes.first else 0
+        for row, notes in progress(results, "comparing", total):
+            self.notes.add(notes)
             for sink in sinks:
                 sink.take(row, None)
             if self.request.strict and row["error"]:

@@ -28,9 +28,9 @@ from lpips_lite.cli.terminal import (
     to_stdout_text,
 )
 from lpips_lite.cli.weights import weights
+from lpips_lite.files.settings import MAX_PIXELS
 from lpips_lite.terminal import say
 
-MAX_PIXELS = 2**28
 EXAMPLES = """\b
 Examples:
   compare-images original.png restored.png
@@ -224,11 +224,13 @@ def _check_what_to_compare(options: dict[str, Any]) -> None:
     if any(patterns):
         if not all(patterns):
             raise click.UsageError("expected --ref-pattern and --image-pattern together")
-        if options["pairs"] or options["all_pairs"] or len(options["images"]) != (options["ref"] is not None):
+        if options["pairs"] or options["all_pairs"] or len(options["images"]) != int(options["ref"] is not None):
             raise click.UsageError("expected with patterns two folders or nothing else to compare")
         return
-    if sum((options["ref"] is not None, options["pairs"] is not None, options["all_pairs"] is not None)) != 1:
-        raise click.UsageError("expected either REF and IMAGE, or --pairs, or --all-pairs" if options["ref"] else
-                               "Missing argument 'REF'.")  # fmt: skip
+    ways = sum((options["ref"] is not None, options["pairs"] is not None, options["all_pairs"] is not None))
+    if ways == 0:
+        raise click.UsageError("Missing argument 'REF'.")
+    if ways > 1:
+        raise click.UsageError("expected either REF and IMAGE, or --pairs, or --all-pairs")
     if options["ref"] is not None and not options["images"]:
         raise click.UsageError("Missing argument 'IMAGE'.")

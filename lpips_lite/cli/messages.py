@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -24,23 +25,23 @@ class Sink(Protocol):
 
 
 class Notes:
-    """The sink that says what was handled while reading, each thing once."""
+    """What was handled while reading, each thing said once."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._known: set[str] = set()
 
-    def take(self, row: Row, decoded: Decoded | None) -> None:
+    def add(self, notes: Iterable[str]) -> None:
         """Say what is new."""
-        for note in decoded.notes if decoded else ():
-            if note not in self._said:
-                self._said.add(note)
-                if len(self._said) <= MENTIONED:
+        for note in notes:
+            if note not in self._known:
+                self._known.add(note)
+                if len(self._known) <= MENTIONED:
                     say(f"note: {note}")
 
     def finish(self) -> None:
         """Say how many there were in all."""
-        if len(self._said) > MENTIONED:
-            say(f"… and {len(self._said) - MENTIONED} more notes")
+        if len(self._known) > MENTIONED:
+            say(f"… and {len(self._known) - MENTIONED} more notes")
 
 
 class Problems:
@@ -67,11 +68,18 @@ class Problems:
 
 
 class Announced:
-    """A sink that says which file it has written."""
+    """A sink that says which file it has written, if nothing went wrong."""
 
     def __init__(self, sink: Sink, path: Path | None) -> None:
         self.sink, self.path = sink, path
-        self.take = sink.take
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Pass a row on."""
+        try:
+            self.sink.take(row, decoded)
+        except Exception:
+            self.path = None
+            raise
 
     def finish(self) -> None:
         """Finish, and say so."""

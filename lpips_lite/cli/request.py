@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lpips_lite.catalog import MetricSpec
+from lpips_lite.catalog import MetricSpec, entry_of
 from lpips_lite.files.heatmap import HeatmapFiles
+from lpips_lite.files.lists import STANDARD_INPUT
 from lpips_lite.files.names import printable
 from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
 from lpips_lite.files.pairs import Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs, require_pairs
@@ -85,21 +86,23 @@ def check(request: Request, pairing: Pairing) -> None:
     """Check options against each other, and what will be written against what will be read.
 
     Raises:
-        ValueError, FileNotFoundError, IsADirectoryError: If they do not go together.
+        ValueError, OSError: If they do not go together.
     """
-    spell = request.settings.spell
+    spell, rows_format = request.settings.spell, request.rows_format
     require_pairs(pairing, request.allow_unmatched or not request.strict, spell=spell)
     texts = [spec.text for spec in request.metrics]
     for rule in request.rules:
         if rule.metric not in texts:
             raise ValueError(f"--fail names {rule.metric}, which is not measured: add it to --metric {','.join(texts)}")
+    if request.heatmap is not None and not any(entry_of(text).has_map for text in texts):
+        raise ValueError(f"--heatmap: {','.join(texts)} has no map; add lite, alex, vgg or squeeze to --metric")
     if request.overlay and request.heatmap is None:
         raise ValueError("--overlay: expected --heatmap with it")
-    if request.resume and (request.output is None or request.rows_format is None):
+    if request.resume and (request.output is None or rows_format is None):
         raise ValueError("--resume: expected --output FILE.csv or FILE.jsonl with it")
     if request.output is None and not sys.stdout.writable():
         raise OSError("standard output is closed; expected --output FILE")
-    if request.report is not None and not is_page_file(request.report):
+    if request.report is not None and (not is_page_file(request.report) or request.report == Path("-")):
         raise ValueError(f"--report {printable(request.report)}: expected a file like page.html")
     check_columns(pairing.pairs[0].columns, texts)
     outputs = [(option, path) for option, path in (("--output", request.output), ("--report", request.report)) if path]
@@ -114,8 +117,8 @@ def check(request: Request, pairing: Pairing) -> None:
 
 def _inputs(request: Request, pairing: Pairing) -> Iterator[tuple[str, Path]]:
     for pair in pairing.pairs:
-        yield "a compared image", pair.reference
-        yield "a compared image", pair.image
+        for path in (pair.reference, pair.image):
+            yield "a compared image", Path("/dev/stdin") if path == STANDARD_INPUT else path
     yield from (("a compared image", path) for path in pairing.unmatched)
     yield from (("the list of pairs", path) for path in pairing.sources)
     yield from (("a weight file", path) for spec in request.metrics for path in spec.files())

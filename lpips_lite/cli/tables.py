@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,31 +43,35 @@ class TableOutput:
 
     def __init__(self, path: Path | None, signatures: Mapping[str, str], summary: Summary, worst: int) -> None:
         self.path, self.signatures, self.summary, self.worst = path, signatures, summary, worst
-        self.rows: list[Row] = []
+        self.rows: list[Row] = []  # of which more than `MANY` are never shown
+        self.count = 0
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
         """Keep a row that has a number."""
         if any(row[name] is not None for name in self.signatures):
-            self.rows.append(row)
+            self.count += 1
+            if self.count <= MANY:
+                self.rows.append(row)
 
     def finish(self) -> None:
         """Write the table; nothing to stdout if there is no row."""
         if self.rows or self.path is not None:
-            write_text(self.path, render_table(self.rows, self.signatures, self.summary, self.worst))
+            write_text(self.path, to_text(*self._parts(), terminal=self.path is None and sys.stdout.isatty()))
 
-
-def render_table(rows: Sequence[Row], signatures: Mapping[str, str], summary: Summary, worst: int) -> str:
-    """Format results for people: every pair, or the worst of many, and a summary if there are more than a few."""
-    if len(rows) > MANY:
-        named = summary.worst(worst)
-        parts: list[Table | str] = [f"the {len(named)} worst of {len(rows)} pairs", *_all_pairs(named, signatures)]
-    else:
-        parts = _all_pairs(rows, signatures)
-    if len(rows) > FEW:
-        parts.append(summary_table(summary))
-        if len(summary.folders) > 1:
-            parts.append(folder_table(summary))
-    return to_text(*parts, *(f"{printable(name)}: {printable(text)}" for name, text in signatures.items()))
+    def _parts(self) -> Iterator[Table | str]:
+        """Yield every pair, or the worst of many, and a summary if there are more than a few."""
+        if self.count > MANY:
+            named = self.summary.worst(self.worst)
+            yield f"the {len(named)} worst of {self.count} pairs"
+            yield from _all_pairs(named, self.signatures)
+        else:
+            yield from _all_pairs(self.rows, self.signatures)
+        if self.count > FEW:
+            yield summary_table(self.summary)
+            if len(self.summary.folders) > 1:
+                yield folder_table(self.summary)
+        for name, text in self.signatures.items():
+            yield f"{printable(name)}: {printable(text)}"
 
 
 def _all_pairs(rows: Sequence[Row], signatures: Mapping[str, str]) -> list[Table | str]:
@@ -81,7 +85,7 @@ def pair_table(rows: Sequence[Row], signatures: Mapping[str, str]) -> Table:
     from rich.text import Text
 
     one_reference = len({row["reference"] for row in rows}) == 1
-    table = _table([] if one_reference else ["reference"], ["image"], signatures)
+    table = _table(["image"] if one_reference else ["reference", "image"], map(_with_arrow, signatures))
     closest = {name: _closest(name, rows) for name in signatures}
     for row in rows:
         cells = [] if one_reference else [Text(printable(row["reference"]))]
@@ -106,8 +110,10 @@ def _number(name: str, value: float | None) -> str:
 def summary_table(summary: Summary) -> Table:
     """Lay out one line per statistic."""
     found = summary.statistics()
-    table = _table(["of all pairs"], [], found)
+    table = _table(["of all pairs"], map(_with_arrow, found))
     table.add_row("count", *(f"{values['count']:.0f}" for values in found.values()))
+    if summary.infinite:
+        table.add_row("infinite", *(f"{values['infinite']:.0f}" for values in found.values()))
     for key in STATISTICS:
         table.add_row(key, *(_number(name, values[key]) for name, values in found.items()))
     return table
@@ -118,38 +124,36 @@ def folder_table(summary: Summary) -> Table:
     from rich.text import Text
 
     first = summary.metrics[0]
-    table = _table(["folder"], [], ["pairs", f"mean {first}", f"worst {first}"])
+    table = _table(["folder"], ["pairs", f"mean {_with_arrow(first)}", f"worst {_with_arrow(first)}"])
     for folder, found in summary.by_folder().items():
         numbers = (_number(first, found[key]) for key in ("mean", "worst"))
         table.add_row(Text(printable(folder)), f"{found['count']:.0f}", *numbers)
     return table
 
 
-def _table(paths: Sequence[str], more: Sequence[str], numbers: Iterable[str]) -> Table:
+def _table(texts: Iterable[str], numbers: Iterable[str]) -> Table:
+    """Return an empty table with columns of texts, then of numbers."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in (*paths, *more):
+    for title in texts:
         table.add_column(title, overflow="fold")
-    for name in numbers:
-        table.add_column(Text(f"{printable(name)}{_arrow(name)}"), justify="right", overflow="fold")
+    for title in numbers:
+        table.add_column(Text(title), justify="right", overflow="fold")
     return table
 
 
-def _arrow(title: str) -> str:
-    try:
-        return " ↓" if entry_of(title).direction == "lower" else " ↑"
-    except ValueError:
-        return ""  # "pairs", say, which is no metric
+def _with_arrow(metric: str) -> str:
+    return f"{printable(metric)} {'↓' if entry_of(metric).direction == 'lower' else '↑'}"
 
 
-def to_text(*parts: Table | str) -> str:
-    """Lay out tables and lines for stdout: in colour and as wide as it is on a terminal, plain and wide elsewhere."""
+def to_text(*parts: Table | str, terminal: bool) -> str:
+    """Lay out tables and lines: in colour and as wide as the terminal is for one, plain and wide for a file."""
     from rich.console import Console
 
-    terminal, text = sys.stdout.isatty(), io.StringIO()
+    text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=None if terminal else 200, highlight=False)
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str), markup=False, emoji=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
-from lpips_lite.cli.terminal import show
+from lpips_lite.cli.terminal import FAILED, interrupts_raise, show
 
 NETS = ("alex", "vgg", "vgg19", "squeeze")
 
@@ -14,6 +15,7 @@ NETS = ("alex", "vgg", "vgg19", "squeeze")
 @click.group()
 def weights() -> None:
     """See, fetch, verify and convert weight files."""
+    interrupts_raise()
 
 
 @weights.command("list")
@@ -35,21 +37,21 @@ def list_files() -> None:
     places += [(entry, manifest.find_channel_file(entry)) for entry in manifest.CHANNEL_FILES.values()]
     for entry, place in places:
         table.add_row(entry.name, f"{entry.megabytes:g}", str(place or "no"), entry.licence)
-    show(to_text(table, f"folder: {manifest.home()}").rstrip("\n"))
+    show(to_text(table, f"folder: {manifest.home()}", terminal=sys.stdout.isatty()).rstrip("\n"))
 
 
 @weights.command()
 @click.argument("nets", metavar="NET...", type=click.Choice(NETS), nargs=-1, required=True)
 def fetch(nets: tuple[str, ...]) -> None:
     """Download and keep the weights of each NET: alex, vgg, vgg19 (tower only) or squeeze."""
-    from lpips_lite import manifest, weights as files
+    from lpips_lite import manifest, weights as weight_files
     from lpips_lite.towers import TOWERS
 
     for net in nets:
-        files.load_tower(net, None, TOWERS[net].shapes())
+        weight_files.load_tower(net, None, TOWERS[net].shapes())
         show(manifest.tower_cache_file(net))
         if (net, "v0.1") in manifest.CHANNEL_FILES:
-            files.load_channel_weights(net, "v0.1", [tap.channels for tap in TOWERS[net].find_taps()])
+            weight_files.load_channel_weights(net, "v0.1", [tap.channels for tap in TOWERS[net].find_taps()])
             show(manifest.find_channel_file(manifest.CHANNEL_FILES[net, "v0.1"]))
 
 
@@ -57,18 +59,18 @@ def fetch(nets: tuple[str, ...]) -> None:
 @click.pass_context
 def verify(ctx: click.Context) -> None:
     """Check every weight file on this machine: hash where one is known, names, shapes and values always."""
-    from lpips_lite import weights as files
+    from lpips_lite import weights as weight_files
     from lpips_lite.towers import TOWERS
 
     bad = False
-    for path, check in files.present_files({net: spec.shapes() for net, spec in TOWERS.items()}):
+    for path, check in weight_files.present_files({net: spec.shapes() for net, spec in TOWERS.items()}):
         try:
             check()
             show(f"good  {path}")
         except ValueError as error:
             bad = True
             show(f"BAD   {path}: {error}")
-    ctx.exit(2 if bad else 0)
+    ctx.exit(FAILED if bad else 0)
 
 
 @weights.command()
@@ -78,7 +80,7 @@ def verify(ctx: click.Context) -> None:
 )
 def convert(checkpoint: Path, output: Path | None) -> None:
     """Keep only the convolutions of a torchvision CHECKPOINT: 10 MB instead of 244 for AlexNet."""
-    from lpips_lite import weights as files
+    from lpips_lite import weights as weight_files
     from lpips_lite.files.outputs import check_outputs
     from lpips_lite.towers import TOWERS
 
@@ -87,10 +89,10 @@ def convert(checkpoint: Path, output: Path | None) -> None:
         out = output or Path(f"{net}-features.safetensors")
         check_outputs([("--output", out)], [("the checkpoint", checkpoint)])
         try:
-            files.convert_tower(net, checkpoint, out, TOWERS[net].shapes())
+            weight_files.convert_tower(net, checkpoint, out, TOWERS[net].shapes())
         except ValueError as error:
             problems.append(f"{net}: {error}")
             continue
-        show(f"{out}: the {net} tower, {out.stat().st_size / 1e6:.1f} MB; use it as tower_weights={str(out)!r}")
+        show(f"{out}: the {net} tower, {out.stat().st_size / 1e6:.1f} MB; use it as --metric {net}:tower={out}")
         return
     raise ValueError("\n  ".join([f"{checkpoint} fits none of {', '.join(NETS)}", *(text[:200] for text in problems)]))

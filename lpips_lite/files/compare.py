@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from lpips_lite.catalog import parse_metrics
 from lpips_lite.files.measuring import load_metrics, measure_pairs
-from lpips_lite.files.pairs import Pairing, find_pairs, match_patterns, read_pairs, require_pairs
+from lpips_lite.files.names import PATHS
+from lpips_lite.files.pairs import Pairing, find_pairs, match_patterns, read_pairs, remarks, require_pairs
 from lpips_lite.files.reading import Reader
-from lpips_lite.files.results import MADE, PATHS, check_columns
+from lpips_lite.files.results import MADE, check_columns
 from lpips_lite.files.settings import MAX_PIXELS, Precision, Resize, Settings
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def compare(
 
     Raises:
         FileNotFoundError: If a path does not exist.
+        OSError: If a folder or list cannot be read.
         ValueError: If an argument has no such value, there is nothing to compare, or names are unmatched.
         TypeError: If `metrics` is one text instead of a list.
         ImportError: If pandas is not installed.
@@ -86,7 +88,7 @@ def compare(
     carried = list(pairing.pairs[0].columns)
     check_columns(carried, [spec.text for spec in specs])
     loaded = load_metrics(specs, settings)
-    rows, notes = [], dict.fromkeys(pairing.notes)
+    rows, notes = [], dict.fromkeys(remarks(pairing))
     for decoded, row in measure_pairs(pairing.pairs, loaded, settings, Reader(background, max_pixels)):
         rows.append(row)
         notes |= dict.fromkeys(decoded.notes)
@@ -103,7 +105,7 @@ def _find(
     image_pattern: str | None,
 ) -> Pairing:
     """Return the pairs that the arguments name."""
-    listed = [images] if isinstance(images, (str, os.PathLike)) else list(images or [])
+    listed = [images] if isinstance(images, (str, os.PathLike)) else list([] if images is None else images)
     paths = [Path(image) for image in listed]
     if ref_pattern is not None and image_pattern is not None:
         folders: list[Path | None] = [

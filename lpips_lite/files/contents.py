@@ -25,7 +25,7 @@ class Contents:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._locks: dict[Hashable, threading.Lock] = {}  # one per pipe: one may have to wait for another to be read
-        self._pipes: dict[Hashable, bytes] = {}
+        self._pipes: dict[Hashable, bytes | OSError | MemoryError] = {}
 
     def read(self, path: Path) -> bytes:
         """Return all bytes of a file; `-` and /dev/stdin are standard input.
@@ -61,8 +61,22 @@ class Contents:
             lock = self._locks.setdefault(pipe, threading.Lock())
         with lock:
             if pipe not in self._pipes:
-                self._pipes[pipe] = read()
-            return self._pipes[pipe]
+                try:
+                    self._pipes[pipe] = read()
+                except (OSError, MemoryError) as error:  # what is left of it must not be taken for a file
+                    self._pipes[pipe] = error
+            found = self._pipes[pipe]
+        if isinstance(found, bytes):
+            return found
+        raise found
+
+
+def is_stream(path: Path) -> bool:
+    """Say whether a path is standard input or a pipe, which can be read only once, and may let one wait."""
+    try:
+        return str(path) in _STANDARD_INPUT or stat.S_ISFIFO(_status(path).st_mode)
+    except OSError:
+        return False
 
 
 def bytes_on_disk(path: Path) -> int:

@@ -58,6 +58,8 @@ class Decoded:
 
 def decode(pairs: Iterable[Pair], settings: Settings, reader: Reader) -> Iterator[Decoded]:
     """Read pairs in order, a few of them ahead of time. A reference that follows itself is read once."""
+    pairs = list(pairs)
+    reader.read_streams(path for pair in pairs for path in (pair.reference, pair.image))
     budget = Budget(min(MOST_BYTES, psutil.virtual_memory().available // 4))
     todo = zip(count(), _with_references(pairs, reader), strict=False)
     with ThreadPoolExecutor(settings.workers) as pool:

@@ -46,10 +46,10 @@ class Walk:
 
     def notes(self) -> list[str]:
         """Return what to say about the entries left out."""
-        reasons: dict[str, list[str]] = defaultdict(list)
+        reasons: dict[str, list[Path]] = defaultdict(list)
         for name, reason in sorted(self.left_out.items()):
-            reasons[reason].append(printable(self.folder / name))
-        return [f"{reason}: {_some(names)}" for reason, names in sorted(reasons.items())]
+            reasons[reason].append(self.folder / name)
+        return [f"{reason}: {some(paths)}" for reason, paths in sorted(reasons.items())]
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,7 @@ def _with_form(name: str) -> str:
     return printable(name) if name == same_name(name) else f"{printable(name)} (with accents stored apart)"
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def some(paths: Sequence[Path]) -> str:
+    """Return the first few paths for people, and how many more there are."""
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(map(printable, paths[:NAMED])) + more

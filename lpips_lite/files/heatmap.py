@@ -7,7 +7,6 @@ draw again, and what it must not replace.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from torch import Tensor
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.drawing import heatmap
 from lpips_lite.files.names import MADE_SUFFIX, printable
-from lpips_lite.files.outputs import errors_named, is_special
+from lpips_lite.files.outputs import replace_file
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.results import Row
 from lpips_lite.files.settings import Spelling, python_spelling
@@ -52,7 +51,7 @@ def _writes_color(suffix: str) -> bool:
     return True
 
 
-def foreign(paths: Iterable[Path]) -> list[Path]:
+def not_heatmaps(paths: Iterable[Path]) -> list[Path]:
     """Return those of the paths at which something lies that is no heatmap of this program."""
     return [path for path in paths if path.exists() and _text_chunks(path).get("Software") != SOFTWARE]
 
@@ -87,7 +86,7 @@ class HeatmapFiles:
         return self.target / f"{pair.name}{MADE_SUFFIX}" if self.is_folder else self.target
 
     def check(self, pairs: Sequence[Pair], *, spell: Spelling = python_spelling) -> None:
-        """Check that the pictures can be written, and replace nothing but older heatmaps.
+        """Check that the pictures can be written, and in a folder replace nothing but older heatmaps.
 
         Raises:
             ValueError: If there are several pairs for one file.
@@ -104,7 +103,7 @@ class HeatmapFiles:
                 raise NotADirectoryError(
                     f"{said}: {printable(nearest)} is a file; expected a folder, or a picture like heat.png"
                 )
-        others = foreign(paths) if self.is_folder else []
+        others = not_heatmaps(paths) if self.is_folder else []
         if others:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             raise FileExistsError(
@@ -155,7 +154,7 @@ class Heatmaps:
         picture = heatmap(values, decoded.image, caption, overlay=self.overlay)
         path = self.files.path(decoded.pair)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, self._encode(picture, path.suffix, row["content"]))
+        replace_file(path, self._encode(picture, path.suffix, row["content"]))
 
     def finish(self) -> None:
         """Nothing is left to do: each heatmap was written when its pair came."""
@@ -184,18 +183,3 @@ def _text_chunks(path: Path) -> dict[str, str]:
             return {key: text for key, text in picture.info.items() if isinstance(key, str) and isinstance(text, str)}
     except (OSError, SyntaxError, ValueError):
         return {}
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a picture in one step, so that a kill leaves either the old one or the whole new one."""
-    real = Path(os.path.realpath(path))
-    if is_special(real):
-        real.write_bytes(data)
-        return
-    partial = real.with_name(f".{hashlib.sha256(os.fsencode(real.name)).hexdigest()[:16]}.partial")
-    try:
-        with errors_named(path):
-            partial.write_bytes(data)
-            partial.replace(real)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -14,9 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, NamedTuple
 
-from lpips_lite.files.names import RESULT_COLUMNS, path_text, printable
+from lpips_lite.files.names import PATHS, RESULT_COLUMNS, path_text, printable
 
-PATHS = ("reference", "image")
 EXPECTED = "the columns reference and image"
 STANDARD_INPUT = Path("-")
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})

@@ -19,7 +19,7 @@ from lpips_lite.files.decoding import Decoded, decode
 from lpips_lite.files.names import first_line, path_text, printable
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.reading import Reader
-from lpips_lite.files.results import Row, arrange
+from lpips_lite.files.results import Row, add_error, arrange
 from lpips_lite.files.settings import Settings
 from lpips_lite.images import to_float
 
@@ -112,27 +112,25 @@ class Measurer:
                 if isinstance(value, float):
                     row[name] = value
                 else:
-                    reason = f"{printable(decoded.pair.image)}: {name}: {value}"
-                    row["error"] = f"{row['error']}; {reason}" if row["error"] else reason
+                    add_error(row, f"{printable(decoded.pair.image)}: {name}: {value}")
 
     def _values(self, name: str, metric: LoadedMetric, batch: Sequence[Decoded], repeats: bool) -> list[float | str]:
         """Return a number for each pair, or the reason why there is none."""
-        if len(batch) > 1 and metric.encode is None and self.settings.device == "cpu":  # there only towers gain by it
+        if len(batch) > 1 and metric.encode is None and _is_cpu(self.settings):  # there only towers gain by a batch
             return self._one_by_one(name, metric, batch)
         try:
             with torch.inference_mode(), _cast(self.settings):
                 values = self._distances(name, metric, batch, repeats).tolist()
         except ValueError as error:  # too small, say
-            return [str(error)] * len(batch)
+            reason = str(error)
         except (MemoryError, RuntimeError) as error:  # the latter from torch, out of memory for the most part
-            reason = first_line(error)
+            reason = f"cannot be computed here ({first_line(error)})"
         else:
             return [_number(name, value) for value in values]
-        if len(batch) > 1:  # alone a pair may find room
-            return self._one_by_one(name, metric, batch)
-        return [f"cannot be computed here ({reason})"]
+        return self._one_by_one(name, metric, batch) if len(batch) > 1 else [reason]
 
     def _one_by_one(self, name: str, metric: LoadedMetric, batch: Iterable[Decoded]) -> list[float | str]:
+        """Measure pairs alone: what is wrong with one is not the others' fault, and one may find room."""
         return [value for decoded in batch for value in self._values(name, metric, [decoded], False)]
 
     def _distances(self, name: str, metric: LoadedMetric, batch: Sequence[Decoded], repeats: bool) -> Tensor:
@@ -173,6 +171,10 @@ def _number(name: str, value: float) -> float | str:
     return float(f"{value:.7g}")
 
 
+def _is_cpu(settings: Settings) -> bool:
+    return torch.device(settings.device).type == "cpu"
+
+
 def _cast(settings: Settings) -> AbstractContextManager[object]:
     if settings.precision == "fp32":
         return nullcontext()
@@ -183,7 +185,7 @@ def _batches(chunk: Sequence[Decoded], settings: Settings) -> list[list[int]]:
     """Return the positions of pairs that can share a batch, by first position."""
     groups: dict[object, list[int]] = defaultdict(list)
     sizes: dict[object, int] = {}
-    pixels = CPU_PIXELS if settings.device == "cpu" else ACCELERATOR_PIXELS
+    pixels = CPU_PIXELS if _is_cpu(settings) else ACCELERATOR_PIXELS
     for position, decoded in enumerate(chunk):
         if decoded.image is not None and decoded.reference is not None:
             key = decoded.image.shape, decoded.image.dtype, decoded.reference.dtype

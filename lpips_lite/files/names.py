@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-RESULT_COLUMNS = ("reference", "image", "identical", "content", "error", "signature")  # never names of other columns
+PATHS = ("reference", "image")
+RESULT_COLUMNS = (*PATHS, "identical", "content", "error", "signature")  # never names of other columns
 MADE_SUFFIX = ".png"  # of the files that are made under unique names
 
 _ESCAPED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of characters, line separators

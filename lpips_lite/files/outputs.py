@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -73,6 +75,33 @@ def open_output(path: Path, mode: Literal["w", "a"] = "w") -> TextIO:
     if path.is_fifo():
         return open(_open_pipe(path), "w", encoding="utf-8", newline="")
     return path.open(mode, encoding="utf-8", newline="")
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file in one step, so that a kill leaves either what was there or all of it; links and permissions stay.
+
+    Pipes and devices are written to.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    real = Path(os.path.realpath(path))
+    with errors_named(path):
+        if real.is_fifo():
+            with open(_open_pipe(real), "wb") as pipe:
+                pipe.write(data)
+            return
+        if is_special(real):
+            real.write_bytes(data)
+            return
+        partial = real.with_name(f".{hashlib.sha256(os.fsencode(real.name)).hexdigest()[:16]}.partial")
+        try:
+            partial.write_bytes(data)
+            if real.exists():
+                shutil.copymode(real, partial)
+            partial.replace(real)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager

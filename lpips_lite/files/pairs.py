@@ -1,6 +1,6 @@
 """Which files are compared with which: paths in, pairs out.
 
-First room of `files/`; the work is done in `folders.py`, `lists.py`, `patterns.py` and `matching.py`, and `decoding.py`
+Before `reading.py`; the work is done in `folders.py`, `lists.py`, `patterns.py` and `matching.py`, and `decoding.py`
 reads the pairs.
 """
 
@@ -14,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 
-from lpips_lite.files.folders import find_images, split_suffix
+from lpips_lite.files.folders import find_images, some, split_suffix
 from lpips_lite.files.lists import NO_COLUMNS, STANDARD_INPUT, read_list
 from lpips_lite.files.matching import match, without_partner
 from lpips_lite.files.names import path_text, printable, unique_names
@@ -104,9 +104,8 @@ def find_all_pairs(folder: Path, *, spell: Spelling = python_spelling) -> Pairin
     """Pair every image of a folder with every later one, in order of relative names.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
-        OSError: If it cannot be read.
-        ValueError: If it is not a folder with at least two images, or a name stands for two files.
+        OSError: If there is no such folder, or it cannot be read.
+        ValueError: If it holds fewer than two images, or a name stands for two files.
     """
     if not folder.is_dir():
         if folder.exists():
@@ -184,6 +183,12 @@ def match_patterns(
     )
 
 
+def remarks(pairing: Pairing) -> list[str]:
+    """Return what should be said about a pairing, also of what was left out."""
+    ignored = [f"files that are not images, left out: {some(pairing.ignored)}"] if pairing.ignored else []
+    return [*pairing.notes, *ignored]
+
+
 def require_pairs(pairing: Pairing, unmatched_allowed: bool, *, spell: Spelling = python_spelling) -> None:
     """Check that there is something to compare, and, unless that is allowed, that nothing has no partner.
 
@@ -199,7 +204,7 @@ def require_pairs(pairing: Pairing, unmatched_allowed: bool, *, spell: Spelling 
         problem = f"{len(alone)} images have no partner in the other folder{example}; {left_out} leaves them out"
     else:
         return
-    raise ValueError("; ".join([problem, *pairing.notes]))
+    raise ValueError("; ".join([problem, *remarks(pairing)]))
 
 
 def _pair_folders(left: Path, right: Path, spell: Spelling) -> Pairing:

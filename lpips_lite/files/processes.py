@@ -133,7 +133,8 @@ class Processes:
                         streams.remove(stream)
         finally:
             if self.count > 1:
-                self._store.set(f"{topic}/closed", "")
+                with suppress(RuntimeError):  # a store that is out of reach, of which the error speaks that led here
+                    self._store.set(f"{topic}/closed", "")
             results.close()
 
     def _send(self, topic: str, results: Generator[T, None, None]) -> Generator[T, None, None]:

@@ -1,6 +1,6 @@
 """One image file -> its pixels as (3, H, W) in [0, 1], or the reason why not.
 
-First room of `files/`; `decoding.py` reads ahead with it.
+After `pairs.py`; `decoding.py` reads ahead with it.
 
 The policy for files: EXIF orientation is applied; grayscale, palette and CMYK become RGB; grayscale of up to 16 bits
 keeps its precision; an embedded colour profile is converted to sRGB; transparency is composited on white or another
@@ -18,8 +18,8 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from PIL import Image, ImageFile as PillowFile, UnidentifiedImageError
 from torch import Tensor
 
 from lpips_lite.files.colour import srgb_conversion
-from lpips_lite.files.contents import Contents
+from lpips_lite.files.contents import Contents, is_stream
 from lpips_lite.files.depth import RefusedError, samples_of, unread_depth
 from lpips_lite.files.names import printable
 from lpips_lite.files.picture import Picture, peak_bytes, picture_of
@@ -99,6 +99,12 @@ class Reader:
     ) -> None:
         self.background, self.max_pixels, self.spell = background, max_pixels, spell
         self._contents = Contents()
+
+    def read_streams(self, paths: Iterable[Path]) -> None:
+        """Read what comes from pipes now, in the caller's thread, where an interrupt can end the waiting."""
+        for path in filter(is_stream, paths):
+            with suppress(OSError, ValueError):  # which come again when it is opened
+                self._contents.read(path)
 
     def open(self, path: Path) -> ImageFile:
         """Read the bytes of a file and look at its header.

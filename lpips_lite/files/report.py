@@ -24,7 +24,7 @@ from lpips_lite.catalog import entry_of
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.drawing import bounded, colorize, to_picture
 from lpips_lite.files.heatmap import DrawMap, draw_measured
-from lpips_lite.files.names import path_text, printable
+from lpips_lite.files.names import first_line, path_text, printable
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.results import Row, write_text
 from lpips_lite.files.summary import Summary
@@ -61,6 +61,7 @@ class Report:
     def __init__(
         self,
         path: Path,
+        *,
         count: int,
         draw: DrawMap | None,
         decode: Callable[[Sequence[Pair]], Iterable[Decoded]],
@@ -88,13 +89,16 @@ class Report:
             wanted.setdefault((row["reference"], row["image"]), []).append(row)
         keyed = {(path_text(pair.reference), path_text(pair.image)): pair for pair in self.pairs}
         chosen = [pair for key, pair in keyed.items() if key in wanted]
-        gallery = Gallery(len(chosen), list(self.signatures))
+        gallery = Gallery(sum(map(len, wanted.values())), list(self.signatures))
         for decoded in self.progress(self.decode(chosen), "report"):
             for row in wanted[path_text(decoded.pair.reference), path_text(decoded.pair.image)]:
                 problem = decoded.error or _change(row, decoded)
-                if problem is None:
-                    gallery.add(row, decoded, self.draw)
-                else:
+                try:
+                    if problem is None:
+                        gallery.add(row, decoded, self.draw)
+                except (ValueError, RuntimeError, MemoryError) as error:  # no memory for a map, say
+                    problem = f"{printable(decoded.pair.image)}: no pictures ({first_line(error)})"
+                if problem is not None:
                     self.tell(f"{problem}; it is left out of {printable(self.path)}")
         write_text(self.path, self._page(gallery))
 
@@ -150,6 +154,7 @@ class Gallery:
         reference, image = decoded.reference, decoded.image
         if reference is None or image is None:
             raise ValueError("decoded has no pictures; expected a pair that was decoded without an error")
+        drawn = draw_measured(draw, row, decoded) if draw else None
         path, size = decoded.pair.reference, (image.shape[2], image.shape[1])
         if path not in self._references:
             self._references[path] = self._keep(to_picture(reference, bounded(size, SIDES[0])))
@@ -161,7 +166,6 @@ class Gallery:
             "reference": self._references[path],
             "image": self._keep(to_picture(image, bounded(size, SIDES[0]))),
         }
-        drawn = draw_measured(draw, row, decoded) if draw else None
         if drawn is not None:
             picture, largest = colorize(drawn[1], SIDES[0])
             entry |= {"map": self._keep(picture), "mapped": printable(drawn[0]), "peak": f"{largest:.4g}"}

@@ -12,9 +12,7 @@ import io
 import json
 import math
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +20,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from lpips_lite.catalog import may_be_infinite
-from lpips_lite.files.names import RESULT_COLUMNS
-from lpips_lite.files.outputs import errors_named, open_output
+from lpips_lite.files.names import PATHS, RESULT_COLUMNS
+from lpips_lite.files.outputs import errors_named, open_output, replace_file
 
 if TYPE_CHECKING:
     from lpips_lite.files.decoding import Decoded
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Format = Literal["csv", "jsonl"]  # which are written row by row
 
-PATHS = ("reference", "image")
 MADE = ("identical", "content", "error")  # columns after the numbers
 
 
@@ -40,6 +37,11 @@ def arrange(row: Row, metrics: Iterable[str]) -> Row:
     numbers = {name: row.get(name) for name in metrics}
     carried = {key: value for key, value in row.items() if key not in numbers and key not in RESULT_COLUMNS}
     return {**{key: row[key] for key in PATHS}, **carried, **numbers, **{key: row[key] for key in MADE}}
+
+
+def add_error(row: Row, reason: str) -> None:
+    """Add one more reason why something of a row is missing."""
+    row["error"] = f"{row['error']}; {reason}" if row["error"] else reason
 
 
 def check_columns(carried: Iterable[str], metrics: Iterable[str]) -> None:
@@ -199,9 +201,10 @@ class ResultsFile:
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
         """Write one row and hand it to the operating system."""
-        self._order.append(id(row) in self._kept)
-        if not self._order[-1]:
+        was_kept = id(row) in self._kept
+        if not was_kept:
             self._write(self.row_format.line(row))
+        self._order.append(was_kept)
 
     def _write(self, text: str) -> None:
         if not isinstance(self.target, Path):
@@ -225,8 +228,9 @@ class ResultsFile:
         if False in self._order[: len(self._kept)]:  # a new row was to come before a kept one, and they lie first
             rows = list(self.row_format.read(self.target))
             kept, new = iter(rows[: len(self._kept)]), iter(rows[len(self._kept) :])
-            in_order = [next(kept if was_kept else new) for was_kept in self._order]
-            _put_back(self.target, self.row_format.header() + "".join(map(self.row_format.line, [*in_order, *kept])))
+            taken = [next(kept if was_kept else new) for was_kept in self._order]
+            in_order = [*taken, *new, *kept]  # an interrupt may have come between writing a row and noting its place
+            _put_back(self.target, self.row_format.header() + "".join(map(self.row_format.line, in_order)))
 
 
 def write_text(target: Path | None, text: str) -> None:
@@ -244,15 +248,7 @@ def _put_back(path: Path, text: str) -> None:
     if real.read_bytes().startswith(data):
         os.truncate(real, len(data))
         return
-    descriptor, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name[:50]}.")
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-            file.write(data)
-        shutil.copymode(real, name)
-        Path(name).replace(real)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(path, data)
 
 
 def _csv_line(cells: Sequence[Any]) -> str:

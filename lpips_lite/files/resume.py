@@ -50,6 +50,7 @@ def kept_rows(
         problem = f"{printable(path)} is no output of these metrics and settings to go on with: {error}"
         raise ValueError(f"{problem}; use another output") from error
     positions = [position for position, pair in enumerate(pairs) if _key(pair) in known]
+    reader.read_streams(path for position in positions for path in (pairs[position].reference, pairs[position].image))
 
     def content(position: int) -> str | None:
         try:

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import click
 import jsonschema
 import numpy as np
 import pandas as pd
@@ -137,7 +138,7 @@ def test_folders_are_paired_by_relative_name(folder):
         ("a/sub/two.png", "b/sub/two.bmp"),
     ]
     assert [row["identical"] for row in rows] == [True, False]
-    assert (status, err) == (0, "note: left out 1 files that are not images, like a/notes.txt\n")
+    assert (status, err) == (0, "note: files that are not images, left out: a/notes.txt\n")
     assert "reference " in run("a", "b")[1]
 
 
@@ -300,6 +301,14 @@ def test_help_has_examples_and_every_metric():
     assert out.startswith("Usage: compare-images [OPTIONS] REF IMAGE [IMAGE]...")
     assert "compare-images original.png restored.png" in out
     assert all(name in out for name in METRICS)
+
+
+def test_help_has_every_option_in_a_group():
+    from lpips_lite.cli.main import GROUPS, compare
+
+    grouped = [name for names in GROUPS.values() for name in names]
+    options = {p.name for p in compare.params if isinstance(p, click.Option)} | {"help"}
+    assert sorted(grouped) == sorted(options)
 
 
 def test_version():

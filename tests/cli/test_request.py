@@ -76,6 +76,16 @@ def test_outputs_never_destroy_inputs(folder, monkeypatch, arguments):
     assert contents(folder) == before
 
 
+def test_standard_input_is_an_input_by_the_file_behind_it(folder):
+    before = contents(folder)
+    with Path("s.png").open("rb") as image:
+        command = [*PROGRAM, "r.png", "-", "-m", "lite", "--heatmap", "s.png"]
+        result = subprocess.run(command, env=ENVIRONMENT, stdin=image, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--heatmap s.png: would replace a compared image" in result.stderr
+    assert contents(folder) == before
+
+
 HARMLESS = {
     "heatmaps elsewhere": (["ref", "out", "--heatmap", "maps"], ["maps/a.png", "maps/b.png"]),
     "a folder with a dot": (["ref", "out", "--heatmap", "maps.v2"], ["maps.v2/a.png", "maps.v2/b.png"]),
@@ -114,6 +124,10 @@ WRONG = {
     "one heatmap for two": (["ref", "out", "--heatmap", "h.png"], "there are 2 pairs; expected a folder, not a file"),
     "resume without output": (["r.png", "s.png", "--resume"], "--resume: expected --output FILE.csv or FILE.jsonl"),
     "resume of JSON": (["r.png", "s.png", "--resume", "-o", "r.json"], "--resume: expected --output FILE.csv or FILE"),
+    "a suffix, before weights are loaded": (["r.png", "s.png", "-m", "vgg", "-o", "r.xlsx"], "--output r.xlsx: exp"),
+    "a heatmap of no map": (["r.png", "s.png", "-m", "crn", "--heatmap", "maps"], "--heatmap: crn has no map; add "),
+    "two ways": (["--pairs", "list.csv", "--all-pairs", "ref"], "expected either REF and IMAGE, or --pairs, or -"),
+    "a report to stdout by a dash": (["r.png", "s.png", "--report", "-"], "--report -: expected a file like page.html"),
     "nothing matches": (["ref", "other"], "nothing to compare: no image has a partner in the other folder, like ref"),
     "strict, unmatched": (["ref", "more", "--strict"], "1 images have no partner in the other folder, like more/c.png"),
     "a carried column": (["--pairs", "psnr.csv", "-m", "psnr"], "column 'psnr' of the list is also the name of a res"),

@@ -165,6 +165,14 @@ def test_a_full_disk(folder, written):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
+@pytest.mark.parametrize(("arguments", "status"), [(["a.png", "b.png"], 0), (["a.png", "absent.png"], 2)])
+def test_a_stderr_that_cannot_be_written_changes_no_status(folder, arguments, status):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        result = process(*arguments, "-m", "l1", "-o", "r.csv", capture_output=False, stderr=full)
+    assert result.returncode == status
+
+
 def test_no_stderr_is_no_reason_to_fail(folder):
     command = shlex.join([*PROGRAM, "a.png", "b.png", "-m", "l1", "--fail", "l1>0.1"])
     result = subprocess.run(

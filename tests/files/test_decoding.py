@@ -112,7 +112,7 @@ def test_budget_is_a_quarter_of_the_free_memory_at_most(monkeypatch):
     for available in (2**30, 2**40):
         monkeypatch.setattr(decoding.psutil, "virtual_memory", lambda n=available: SimpleNamespace(available=n))
         decoded([])
-    assert limits == [2**28, 2**30]
+    assert limits == [2**28, decoding.MOST_BYTES]
 
 
 def test_budget_grants_in_order_and_alone_what_is_too_large():

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from lpips_lite.files import heatmap as heatmaps
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.drawing import LONGEST_SIDE, MOST_PIXELS, bounded, colorize, heatmap, to_picture
-from lpips_lite.files.heatmap import HeatmapFiles, Heatmaps, foreign, is_picture_file
+from lpips_lite.files.heatmap import HeatmapFiles, Heatmaps, is_picture_file, not_heatmaps
 from lpips_lite.files.pairs import Pair
 from tests.conftest import ROOT
 
@@ -384,7 +384,7 @@ def test_other_pictures_in_the_folder_are_not_replaced(tmp_path, data):
     (tmp_path / "part").mkdir()
     (tmp_path / "part/a.png").write_bytes(data)
     maps, pair = sink(tmp_path), decoded_pair().pair
-    assert foreign([maps.files.path(pair)]) == [tmp_path / "part/a.png"]
+    assert not_heatmaps([maps.files.path(pair)]) == [tmp_path / "part/a.png"]
     assert not maps.has(pair, CONTENT)
     with pytest.raises(FileExistsError, match=r"part/a\.png would be replaced and is no heatmap of this program"):
         maps.files.check([pair, decoded_pair("b").pair])
@@ -410,7 +410,7 @@ def test_older_heatmaps_are_replaced(tmp_path):
     later.files.check([decoded.pair])
     take(later, decoded)
     assert later.has(decoded.pair, CONTENT)
-    assert foreign([tmp_path / "part/a.png", tmp_path / "nothing.png"]) == []
+    assert not_heatmaps([tmp_path / "part/a.png", tmp_path / "nothing.png"]) == []
 
 
 def test_files_in_the_place_of_folders(tmp_path):

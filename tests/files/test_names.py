@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from lpips_lite.files.names import RESULT_COLUMNS, path_text, printable, same_name, unique_names
-from lpips_lite.files.results import MADE, PATHS
+from lpips_lite.files.names import PATHS, RESULT_COLUMNS, path_text, printable, same_name, unique_names
+from lpips_lite.files.results import MADE
 
 
 def test_reserved_names_are_those_of_results():

@@ -65,8 +65,9 @@ class Written:
         signatures = {metric: f"what made {metric}" for metric in metrics}
         summary, self.told, self.path = Summary(metrics, count), [], path
         report = Report(
-            path, count, draw, decode, pairs, signatures, summary, lambda items, _: items, notes, self.told.append
-        )
+            path, count=count, draw=draw, decode=decode, pairs=pairs, signatures=signatures, summary=summary,
+            progress=lambda items, _: items, notes=notes, tell=self.told.append,
+        )  # fmt: skip
         for row in rows:
             for sink in (summary, report):
                 sink.take(row, None)
@@ -240,12 +241,19 @@ def test_a_pair_that_is_listed_twice_is_shown_twice(tmp_path):
     assert sorted(entry["names"]["image"] for entry in page.data["entries"]) == ["b/1.jpg", "b/1.jpg", "b/2.jpg"]
 
 
-def test_a_metric_that_fails_without_a_reason_in_the_row_is_an_error(tmp_path):
+@pytest.mark.parametrize("error", [ValueError("a mistake"), RuntimeError("out of memory"), MemoryError()])
+def test_a_pair_whose_map_fails_is_told_and_the_others_are_shown(tmp_path, error):
     def fail(decoded):
-        raise ValueError("a mistake")
+        if decoded.pair.name == "1":
+            raise error
+        return draw(decoded)
 
-    with pytest.raises(ValueError, match="a mistake"):
-        Written(tmp_path / "p.html", [pair_of("1")], [row_of(pair_of("1"), {"lite": 0.1})], draw=fail)
+    pairs = [pair_of(name) for name in "12"]
+    rows = [row_of(pair, {"lite": 0.1}) for pair in pairs]
+    page = Written(tmp_path / "p.html", pairs, rows, draw=fail)
+    assert len(page.told) == 1
+    assert "1.jpg: no pictures (" in page.told[0]
+    assert len(page.data["entries"]) == 1
 
 
 # -- the file --------------------------------------------------------------------------------------------------------
