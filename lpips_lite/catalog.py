@@ -257,20 +257,21 @@ def _split(text: str) -> list[str]:
 
 def _same(word: str, names: Iterable[str]) -> str | None:
     """Return which of the names this is, however it is spelled."""
-    return next((name for name in names if _plain(name) == _plain(word)), None)
+    return next((name for name in names if plain_spelling(name) == plain_spelling(word)), None)
 
 
-def _plain(word: str) -> str:
+def plain_spelling(word: str) -> str:
+    """Return a name without what does not count in it: case, `-` and `_`."""
     return re.sub("[-_]", "", word.strip().lower())
 
 
 def _similar(word: str) -> str:
     """Say which metrics are called nearly so, or have such a word, or such initials, in their titles."""
-    word = _plain(word)
+    word = plain_spelling(word)
     names: dict[str, list[str]] = {}
     for name, entry in METRICS.items():
         title = re.findall(r"\w+", entry.title.lower())
-        for key in {_plain(name), *title, "".join(part[0] for part in title)}:
+        for key in {plain_spelling(name), *title, "".join(part[0] for part in title)}:
             names.setdefault(key, []).append(name)
     near = [word] if word in names else difflib.get_close_matches(word, names)
     similar = dict.fromkeys(name for key in near for name in names[key])

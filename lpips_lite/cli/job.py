@@ -43,7 +43,7 @@ def run(request: Request) -> int:
         pairing = processes.once(lambda: _find(request, processes.count))  # others might see a folder that has changed
         notes = Notes()
         if processes.first:
-            notes.add([*filter(None, [processes.note]), *remarks(pairing)])
+            notes.add([*filter(None, [processes.note]), *remarks(pairing, request.allow_unmatched)])
         settings = replace(request.settings, device=processes.device(request.settings.device))
         metrics = load_metrics(request.metrics, settings)
         reader = Reader(settings.background, settings.max_pixels, settings.spell)
@@ -158,8 +158,9 @@ class Job:
 
     def _measured(self, kept: Mapping[int, Row]) -> Generator[Result, None, None]:
         """Measure this process's share of what is left, and draw its heatmaps: they are there when the row is."""
-        todo = [pair for position, pair in enumerate(self.pairing.pairs) if position not in kept]
-        for decoded, row in measure_pairs(self.processes.own(todo), self.metrics, self.settings, self.reader):
+        own = self.processes.own([p for p in range(len(self.pairing.pairs)) if p not in kept])
+        todo = [self.pairing.pairs[position] for position in own]
+        for decoded, row in measure_pairs(todo, self.metrics, self.settings, self.reader, own):
             if self.heatmaps is not None:
                 try:
                     self.heatmaps.take(row, decoded)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from lpips_lite import __version__
 from lpips_lite.catalog import METRICS, MetricSpec, parse_metrics
@@ -28,6 +29,7 @@ from lpips_lite.cli.terminal import (
     to_stdout_text,
 )
 from lpips_lite.cli.weights import weights
+from lpips_lite.files.names import STANDARD_INPUT, file_path
 from lpips_lite.files.settings import MAX_PIXELS
 from lpips_lite.terminal import say
 
@@ -157,11 +159,29 @@ def main() -> None:
 
 main.add_command(weights)
 
-_PATH = click.Path(path_type=Path)
+
+class FilePath(click.ParamType):  # type: ignore[type-arg]  # which click 8.1 does not know as generic
+    """A path as it was typed."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        try:
+            return file_path(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return click.Path().shell_complete(ctx, param, incomplete)
+
+
+_PATH = FilePath()
+HELP = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
+CONTEXT = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 WORKERS = min(8, os.cpu_count() or 1)
 
 
-@main.command(cls=Compare, epilog=EXAMPLES, context_settings={"max_content_width": 100})
+@main.command(cls=Compare, epilog=EXAMPLES, context_settings=CONTEXT)
 @click.argument("ref", type=_PATH, required=False)
 @click.argument("images", metavar="IMAGE", type=_PATH, nargs=-1)
 @click.option("--pairs", type=_PATH, metavar="LIST.csv",
@@ -213,9 +233,13 @@ def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **option
 
     names = ("resize", "background", "max_pixels", "device", "precision", "batch_size", "workers")
     settings = Settings(**{name: options.pop(name) for name in names}, spell=spell_option)
-    if options["output"] == Path("-"):
+    if options["output"] == STANDARD_INPUT:
         options["output"] = None  # stdout, as everywhere
-    ctx.exit(run(Request(**options, rules=[parse_rule(text) for text in rules], settings=settings)))
+    try:
+        parsed = [parse_rule(text) for text in rules]
+    except ValueError as error:
+        raise ValueError(f"--fail {error}") from error
+    ctx.exit(run(Request(**options, rules=parsed, settings=settings)))
 
 
 def _check_what_to_compare(options: dict[str, Any]) -> None:

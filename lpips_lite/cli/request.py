@@ -9,8 +9,7 @@ from pathlib import Path
 
 from lpips_lite.catalog import MetricSpec, entry_of
 from lpips_lite.files.heatmap import HeatmapFiles
-from lpips_lite.files.lists import STANDARD_INPUT
-from lpips_lite.files.names import printable
+from lpips_lite.files.names import STANDARD_INPUT, printable
 from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
 from lpips_lite.files.pairs import Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs, require_pairs
 from lpips_lite.files.report import is_page_file
@@ -110,9 +109,17 @@ def check(request: Request, pairing: Pairing) -> None:
         check_folder(option, path)
     if request.heatmap_files is not None:
         request.heatmap_files.check(pairing.pairs, spell=spell)
-        check_outside("--heatmap", request.heatmap_files.target, pairing.folders)
+        check_outside("--heatmap", request.heatmap_files.target, _image_folders(pairing))
+        if request.heatmap_files.is_folder:
+            outputs.append(("--heatmap", request.heatmap_files.target))
         outputs += [("--heatmap", request.heatmap_files.path(pair)) for pair in pairing.pairs]
     check_outputs(outputs, _inputs(request, pairing))
+
+
+def _image_folders(pairing: Pairing) -> set[Path]:
+    """Return the folders that were searched, and those that links led to."""
+    found = {path.parent for pair in pairing.pairs for path in (pair.reference, pair.image)}
+    return {*pairing.folders, *found} if pairing.folders else set()
 
 
 def _inputs(request: Request, pairing: Pairing) -> Iterator[tuple[str, Path]]:

@@ -45,9 +45,12 @@ class TableOutput:
         self.path, self.signatures, self.summary, self.worst = path, signatures, summary, worst
         self.rows: list[Row] = []  # of which more than `MANY` are never shown
         self.count = 0
+        self.errors: list[str] = []  # stderr has them, but a file is read without it
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Keep a row that has a number."""
+        """Keep a row that has a number, and for a file the errors."""
+        if row["error"] and self.path is not None:
+            self.errors.append(f"error: {printable(row['error'])}")
         if any(row[name] is not None for name in self.signatures):
             self.count += 1
             if self.count <= MANY:
@@ -72,6 +75,7 @@ class TableOutput:
                 yield folder_table(self.summary)
         for name, text in self.signatures.items():
             yield f"{printable(name)}: {printable(text)}"
+        yield from self.errors
 
 
 def _all_pairs(rows: Sequence[Row], signatures: Mapping[str, str]) -> list[Table | str]:

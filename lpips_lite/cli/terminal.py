@@ -102,6 +102,8 @@ def status_and_message(error: BaseException) -> tuple[int, str]:
     """Return the exit status that an exception means, and what to say of it."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return INTERRUPTED, "interrupted"
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        return FAILED, str(error)
     if isinstance(error, click.UsageError):
         context = error.ctx
         usage = f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n" if context else ""
@@ -109,7 +111,8 @@ def status_and_message(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.ClickException):
         return FAILED, f"error: {error.format_message()}"
     text = str(error).strip()
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+    exhausted = isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    if isinstance(error, MemoryError) or exhausted:
         return FAILED, f"error: out of memory: {text or 'the images need more than there is'}"
     if isinstance(error, (OSError, ValueError, ImportError)):
         return FAILED, f"error: {text or type(error).__name__}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lpips_lite.catalog import parse_metrics
 from lpips_lite.files.measuring import load_metrics, measure_pairs
-from lpips_lite.files.names import PATHS
+from lpips_lite.files.names import PATHS, file_path
 from lpips_lite.files.pairs import Pairing, find_pairs, match_patterns, read_pairs, remarks, require_pairs
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.results import MADE, check_columns
@@ -88,7 +88,7 @@ def compare(
     carried = list(pairing.pairs[0].columns)
     check_columns(carried, [spec.text for spec in specs])
     loaded = load_metrics(specs, settings)
-    rows, notes = [], dict.fromkeys(remarks(pairing))
+    rows, notes = [], dict.fromkeys(remarks(pairing, allow_unmatched))
     for decoded, row in measure_pairs(pairing.pairs, loaded, settings, Reader(background, max_pixels)):
         rows.append(row)
         notes |= dict.fromkeys(decoded.notes)
@@ -106,10 +106,10 @@ def _find(
 ) -> Pairing:
     """Return the pairs that the arguments name."""
     listed = [images] if isinstance(images, (str, os.PathLike)) else list([] if images is None else images)
-    paths = [Path(image) for image in listed]
+    paths = [file_path(image) for image in listed]
     if ref_pattern is not None and image_pattern is not None:
         folders: list[Path | None] = [
-            None if reference is None else Path(reference),
+            None if reference is None else file_path(reference),
             *paths,
             *([] if paths else [None]),
         ]
@@ -121,7 +121,7 @@ def _find(
     if reference is None:
         raise ValueError("reference=None: expected an image, a folder or a list, or ref_pattern and image_pattern")
     if images is None:
-        return read_pairs(Path(reference))
+        return read_pairs(file_path(reference))
     if not paths:
         raise ValueError("images=[]: expected at least one image")
-    return find_pairs(Path(reference), paths)
+    return find_pairs(file_path(reference), paths)

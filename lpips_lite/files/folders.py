@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,6 +24,8 @@ OTHER_IMAGES = {
     "textures, microscopes, medicine": "ktx ktx2 astc pvr btf tf8 svs ndpi dcm fts pam wbmp xwd jng mng djvu djv",
 }
 NAMED = 5  # of the entries left out for one reason; the rest are counted
+
+MOST_VISITS = 32  # of one folder, through different links: those that link to each other have no end
 
 LOOPS = "links that lead back to a folder they lie in, not entered"
 NOWHERE = "links that lead nowhere, left out"
@@ -104,10 +106,12 @@ def walk_folder(folder: Path, depth: int | None = None) -> Walk:
     files: list[str] = []
     left_out: dict[str, str] = {}
     # For each folder: its path, the start of names in it, and what tells it and those around it from all others.
-    todo = [(folder, "", _identity(folder), frozenset[object]())]
+    todo = deque([(folder, "", _identity(folder), frozenset[object]())])  # the shortest ways first
+    visits: Counter[object] = Counter()
     while todo:
-        path, prefix, identity, around = todo.pop()
-        if identity in around:
+        path, prefix, identity, around = todo.popleft()
+        visits[identity] += 1
+        if identity in around or visits[identity] > MOST_VISITS:
             left_out[prefix.rstrip("/")] = LOOPS
             continue
         with os.scandir(path) as entries:

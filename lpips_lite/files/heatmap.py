@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.drawing import heatmap
+from lpips_lite.files.folders import image_suffixes
 from lpips_lite.files.names import MADE_SUFFIX, printable
 from lpips_lite.files.outputs import replace_file
 from lpips_lite.files.pairs import Pair
@@ -96,6 +97,9 @@ class HeatmapFiles:
         said = spell("heatmap", printable(self.target))
         if not self.is_folder and len(pairs) > 1:
             raise ValueError(f"{said}: there are {len(pairs)} pairs; expected a folder, not a file")
+        suffix = self.target.suffix.lower()
+        if self.is_folder and suffix in image_suffixes() and not _writes_color(suffix) and not self.target.exists():
+            raise ValueError(f"{said}: pictures are not written as {suffix}; expected .png, .jpg, .webp, or a folder")
         paths = [self.path(pair) for pair in pairs]
         for folder in {path.parent for path in paths}:
             nearest = next(ancestor for ancestor in (folder, *folder.absolute().parents) if ancestor.exists())

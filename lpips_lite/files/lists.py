@@ -14,10 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, NamedTuple
 
-from lpips_lite.files.names import PATHS, RESULT_COLUMNS, path_text, printable
+from lpips_lite.files.names import PATHS, RESULT_COLUMNS, STANDARD_INPUT, file_path, path_text, printable
 
 EXPECTED = "the columns reference and image"
-STANDARD_INPUT = Path("-")
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 START = 4096  # bytes that show whether a file is text
 NAMED_COLUMNS = 20  # of those found; more are counted
@@ -183,7 +182,7 @@ def _path(cell: str, base: str, table: Path, where: str) -> Path:
         raise ValueError(f"{where}: expected a reference and an image{got}")
     if text != cell and os.path.lexists(os.path.join(base, cell)):  # noqa: PTH118
         text = cell
-    path = Path(os.path.join(base, text))  # noqa: PTH118 - twice as fast
+    path = file_path(os.path.join(base, text))  # noqa: PTH118 - twice as fast
     if not base and _is_same_pipe(path, table):
         raise ValueError(f"{where}: {printable(path)} is the list itself; expected a file")
     return path

@@ -23,7 +23,7 @@ from lpips_lite.files.results import Row, add_error, arrange
 from lpips_lite.files.settings import Settings
 from lpips_lite.images import to_float
 
-CHUNK_PAIRS = 64  # looked at together to fill batches
+BLOCK_PAIRS = 64  # of a list, looked at together to fill batches
 CHUNK_BYTES = 2**27
 CPU_PIXELS = 2**18  # of one side of a batch on a CPU, whose caches larger ones overrun
 ACCELERATOR_PIXELS = 2**23
@@ -40,8 +40,14 @@ def load_metrics(specs: Iterable[MetricSpec], settings: Settings) -> dict[str, L
         FileNotFoundError: If weights are neither on disk nor downloadable.
     """
     check_device(settings)
-    loaded = {spec.text: spec.load(settings.device) for spec in specs}
-    return {text: metric._replace(signature=metric.signature + settings.suffix()) for text, metric in loaded.items()}
+    loaded = {}
+    for spec in specs:
+        try:
+            metric = spec.load(settings.device)
+        except (ValueError, FileNotFoundError) as error:
+            raise type(error)(f"{spec.text}: {error}") from error
+        loaded[spec.text] = metric._replace(signature=metric.signature + settings.suffix())
+    return loaded
 
 
 def check_device(settings: Settings) -> None:
@@ -58,11 +64,24 @@ def check_device(settings: Settings) -> None:
 
 
 def measure_pairs(
-    pairs: Iterable[Pair], metrics: Metrics, settings: Settings, reader: Reader
+    pairs: Sequence[Pair],
+    metrics: Metrics,
+    settings: Settings,
+    reader: Reader,
+    positions: Sequence[int] | None = None,
 ) -> Iterator[tuple[Decoded, Row]]:
-    """Decode and measure pairs, and yield each with its row, in order."""
+    """Decode and measure pairs, and yield each with its row, in order.
+
+    Args:
+        pairs: What to measure.
+        metrics: By what.
+        settings: How.
+        reader: Reads the files.
+        positions: Of the pairs in the list that they are from; `None`: they are all of it. Batches are formed within
+            blocks of it, since the last digit of a number may depend on what else is in its batch.
+    """
     measurer = Measurer(metrics, settings)
-    for chunk in _chunks(decode(pairs, settings, reader)):
+    for chunk in _chunks(decode(pairs, settings, reader), range(len(pairs)) if positions is None else positions):
         yield from zip(chunk, measurer.measure(chunk), strict=True)
         chunk.clear()  # else it would be held while the next one is read
 
@@ -168,7 +187,7 @@ def _number(name: str, value: float) -> float | str:
     """Return a value with the digits that float32 has; infinity only where the metric's range includes it."""
     if math.isnan(value) or (math.isinf(value) and not may_be_infinite(name)):
         return f"gave {value}, which is no result"
-    return float(f"{value:.7g}")
+    return float(f"{value:.7g}") + 0.0  # no minus before 0
 
 
 def _is_cpu(settings: Settings) -> bool:
@@ -181,16 +200,26 @@ def _cast(settings: Settings) -> AbstractContextManager[object]:
     return torch.autocast(torch.device(settings.device).type, dtype=torch.bfloat16)
 
 
+def pairs_in_batch(pixels: int, settings: Settings) -> int:
+    """Return how many pairs of images of so many pixels share a batch at most."""
+    most = CPU_PIXELS if _is_cpu(settings) else ACCELERATOR_PIXELS
+    return max(1, min(settings.batch_size, most // pixels))
+
+
+def block_of(position: int) -> int:
+    """Return the block of a list in which a position lies; pairs of other blocks never share a batch with it."""
+    return position // BLOCK_PAIRS
+
+
 def _batches(chunk: Sequence[Decoded], settings: Settings) -> list[list[int]]:
     """Return the positions of pairs that can share a batch, by first position."""
     groups: dict[object, list[int]] = defaultdict(list)
     sizes: dict[object, int] = {}
-    pixels = CPU_PIXELS if _is_cpu(settings) else ACCELERATOR_PIXELS
     for position, decoded in enumerate(chunk):
         if decoded.image is not None and decoded.reference is not None:
             key = decoded.image.shape, decoded.image.dtype, decoded.reference.dtype
             groups[key].append(position)
-            sizes[key] = max(1, min(settings.batch_size, pixels // decoded.image[0].numel()))
+            sizes[key] = pairs_in_batch(decoded.image[0].numel(), settings)
     return sorted(
         positions[start : start + sizes[key]]
         for key, positions in groups.items()
@@ -198,14 +227,20 @@ def _batches(chunk: Sequence[Decoded], settings: Settings) -> list[list[int]]:
     )
 
 
-def _chunks(stream: Iterator[Decoded]) -> Iterator[list[Decoded]]:
-    """Gather pairs while they are few and small enough to be held at once."""
+def _chunks(stream: Iterable[Decoded], positions: Iterable[int]) -> Iterator[list[Decoded]]:
+    """Gather pairs of one block while they are small enough to be held at once."""
     chunk: list[Decoded] = []
-    held = 0
-    for decoded in stream:
+    held, block = 0, -1
+    for decoded, position in zip(stream, positions, strict=False):
+        if chunk and block_of(position) != block:
+            yield chunk
+            chunk, held = [], 0
         chunk.append(decoded)
-        held += sum(side.nbytes for side in (decoded.image, decoded.reference) if side is not None)
-        if len(chunk) == CHUNK_PAIRS or held >= CHUNK_BYTES:
+        held, block = (
+            held + sum(side.nbytes for side in (decoded.image, decoded.reference) if side is not None),
+            block_of(position),
+        )
+        if block_of(position + 1) != block or held >= CHUNK_BYTES:
             yield chunk
             chunk, held = [], 0
     if chunk:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+STANDARD_INPUT = Path("-")
 PATHS = ("reference", "image")
 RESULT_COLUMNS = (*PATHS, "identical", "content", "error", "signature")  # never names of other columns
 MADE_SUFFIX = ".png"  # of the files that are made under unique names
@@ -17,6 +19,18 @@ _REORDERING = {*"\u200e\u200f\u061c", *map(chr, range(0x202A, 0x202F)), *map(chr
 _HALVES = re.compile("[\ud800-\udfff]")  # with which Python stands for bytes of a name that are no text
 _PLAIN = re.compile(r"[0-9A-Za-z_-]{1,200}")  # most names, which nothing is wrong with
 _LONGEST = 230  # bytes of a last part; file systems allow 255, and a number and a suffix are added
+
+
+def file_path(text: str | os.PathLike[str]) -> Path:
+    """Return a path as it was typed: "-" alone is standard input, "./-" a file.
+
+    Raises:
+        ValueError: If it is empty, which would be the working folder.
+    """
+    if not os.fspath(text):
+        raise ValueError("an empty name; expected a file or a folder")
+    path = Path(text)
+    return path.absolute() if path == STANDARD_INPUT and os.fspath(text) != str(STANDARD_INPUT) else path
 
 
 def path_text(path: Path | str) -> str:

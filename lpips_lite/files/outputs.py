@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import time
@@ -72,9 +73,20 @@ def open_output(path: Path, mode: Literal["w", "a"] = "w") -> TextIO:
     Raises:
         OSError: If it cannot be opened, or nobody reads from the pipe.
     """
+    descriptor = _descriptor(path)
+    if descriptor is not None:  # as it is: opening it once more would cut the file behind it
+        return open(os.dup(descriptor), "w", encoding="utf-8", newline="")  # noqa: PTH123 - a number, no path
     if path.is_fifo():
         return open(_open_pipe(path), "w", encoding="utf-8", newline="")
     return path.open(mode, encoding="utf-8", newline="")
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the number of an open file that is named as such: 1 for /dev/stdout or /dev/fd/1."""
+    numbered = re.fullmatch(r"/dev/fd/([0-9]+)|/proc/self/fd/([0-9]+)", str(path))
+    if numbered:
+        return int(numbered[1] or numbered[2])
+    return {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -139,6 +151,8 @@ def _keys(path: Path) -> list[object]:
     try:
         status = path.stat()
     except OSError:
+        return [os.path.realpath(path)]
+    if stat.S_ISDIR(status.st_mode):
         return [os.path.realpath(path)]
     if not stat.S_ISREG(status.st_mode):
         return []

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lpips_lite.files.folders import find_images, some, split_suffix
-from lpips_lite.files.lists import NO_COLUMNS, STANDARD_INPUT, read_list
+from lpips_lite.files.lists import NO_COLUMNS, read_list
 from lpips_lite.files.matching import match, without_partner
-from lpips_lite.files.names import path_text, printable, unique_names
+from lpips_lite.files.names import STANDARD_INPUT, path_text, printable, unique_names
 from lpips_lite.files.patterns import read_pattern
 from lpips_lite.files.proposals import propose_patterns
 from lpips_lite.files.settings import Spelling, python_spelling
@@ -183,10 +183,15 @@ def match_patterns(
     )
 
 
-def remarks(pairing: Pairing) -> list[str]:
+def remarks(pairing: Pairing, unmatched_allowed: bool = False) -> list[str]:
     """Return what should be said about a pairing, also of what was left out."""
-    ignored = [f"files that are not images, left out: {some(pairing.ignored)}"] if pairing.ignored else []
-    return [*pairing.notes, *ignored]
+    found = list(pairing.notes)
+    others = [path for path in pairing.ignored if path.is_file()]  # of all else, the notes speak
+    if others:
+        found.append(f"files that are not images, left out: {some(others)}")
+    if unmatched_allowed and pairing.unmatched:
+        found.append(f"images without a partner, left out: {some(pairing.unmatched)}")
+    return found
 
 
 def require_pairs(pairing: Pairing, unmatched_allowed: bool, *, spell: Spelling = python_spelling) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from lpips_lite.catalog import may_be_infinite
+from lpips_lite.catalog import may_be_infinite, plain_spelling
 from lpips_lite.files.names import PATHS, RESULT_COLUMNS
 from lpips_lite.files.outputs import errors_named, open_output, replace_file
 
@@ -45,15 +45,15 @@ def add_error(row: Row, reason: str) -> None:
 
 
 def check_columns(carried: Iterable[str], metrics: Iterable[str]) -> None:
-    """Check that no column carried from a list is also the name of a result.
+    """Check that no column carried from a list or a pattern is also the name of a result, however it is spelled.
 
     Raises:
         ValueError: If one is.
     """
-    taken = {*RESULT_COLUMNS, *metrics}
+    taken = {plain_spelling(name) for name in (*RESULT_COLUMNS, *metrics)}
     for name in carried:
-        if name in taken:
-            raise ValueError(f"column {name!r} of the list is also the name of a result; expected another name")
+        if plain_spelling(name) in taken:
+            raise ValueError(f"column {name!r} is also the name of a result; expected another name")
 
 
 def json_safe(row: Row) -> Row:
@@ -111,7 +111,11 @@ class RowFormat:
             ValueError: If the file is not of this form, or was made by other metrics or settings.
         """
         whole = path.read_bytes()
-        text = whole[: whole.rfind(b"\n") + 1].decode("utf-8")
+        lines, _, cut = whole.rpartition(b"\n")
+        start = (self.header() or '{"reference": ').encode()  # with which every file of this form begins
+        if not lines and not start.startswith(cut[: len(start)]):
+            raise ValueError(f"it does not begin with {start.decode().strip()}")
+        text = whole[: len(whole) - len(cut)].decode("utf-8")
         for number, record in self._csv_records(text) if self.format == "csv" else _json_records(text):
             try:
                 yield self._row(self._from_text(record) if self.format == "csv" else record)

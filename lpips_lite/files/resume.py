@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lpips_lite.files.decoding import content_of
+from lpips_lite.files.measuring import block_of, pairs_in_batch
 from lpips_lite.files.names import path_text, printable
 from lpips_lite.files.outputs import is_special
 from lpips_lite.files.pairs import Pair
@@ -27,7 +29,8 @@ def kept_rows(
     """Return the rows of an earlier run that hold for this one's pairs, by the pair's position.
 
     A row holds if it is of a pair of this run, has no error, and both files have the bytes they had, which are read
-    again to see. A pair that is listed twice needs two rows.
+    again to see. A pair that is listed twice needs two rows. Small images share batches with others of their block of
+    the list; if one of the block is to be measured, all of those are, and the numbers are those of a run at once.
 
     Args:
         path: What the earlier run has written; there may be nothing.
@@ -52,20 +55,24 @@ def kept_rows(
     positions = [position for position, pair in enumerate(pairs) if _key(pair) in known]
     reader.read_streams(path for position in positions for path in (pairs[position].reference, pairs[position].image))
 
-    def content(position: int) -> str | None:
+    def look(position: int) -> tuple[str | None, int]:
         try:
-            return content_of(reader.open(pairs[position].reference), reader.open(pairs[position].image))
+            reference, image = reader.open(pairs[position].reference), reader.open(pairs[position].image)
         except (OSError, ValueError):
-            return None
+            return None, 0
+        size = settings.resize if isinstance(settings.resize, tuple) else reference.size
+        return content_of(reference, image), math.prod(size)
 
-    kept = {}
+    kept, batches = {}, {}
     with ThreadPoolExecutor(settings.workers) as pool:
-        for position, now in zip(positions, pool.map(content, positions), strict=True):
+        for position, (now, pixels) in zip(positions, pool.map(look, positions), strict=True):
             rows, pair = known[_key(pairs[position])], pairs[position]
             index = next((i for i, row in enumerate(rows) if row["content"] == now), None)
             if now is not None and index is not None and is_complete(pair, now):
                 kept[position] = {**rows.pop(index), **pair.columns}
-    return kept
+                batches[position] = pairs_in_batch(pixels, settings)
+    broken = {block_of(position) for position in range(len(pairs)) if position not in kept}
+    return {p: row for p, row in kept.items() if batches[p] == 1 or block_of(p) not in broken}
 
 
 def _key(pair: Pair) -> tuple[str, str]:

@@ -49,6 +49,8 @@ class Settings:
         for name in ("max_pixels", "batch_size", "workers"):
             if not _is_count(getattr(self, name)):
                 raise self._error(name, "expected a whole number from 1 up")
+        if not isinstance(self.device, str):
+            raise self._error("device", "expected a name, like cpu or cuda")
         if self.precision not in get_args(Precision):
             raise self._error("precision", "expected fp32 or bf16")
         size = self.resize
@@ -83,8 +85,8 @@ def red_green_blue(color: str) -> tuple[int, int, int]:
     from PIL import ImageColor
 
     found = ImageColor.getrgb(color)
-    if len(found) != 3:
-        raise ValueError(f"{color!r} is not opaque")
+    if len(found) != 3 or max(found) > 255:
+        raise ValueError(f"{color!r} is not opaque, or beyond 255")
     return found
 
 

@@ -98,6 +98,29 @@ def test_infinite_numbers_are_counted_in_the_table(folder):
     assert [line.split()[-1] for line in out.splitlines() if line.startswith(" infinite")] == ["6"]
 
 
+def test_images_without_a_partner_are_noted_where_they_are_allowed(folder):
+    for side, names in (("x", "ab"), ("y", "acd")):
+        for name in names:
+            noise(folder / side / f"{name}.png")
+    status, _, err = run("x", "y", "-m", "l1", "--allow-unmatched")
+    assert (status, err) == (0, "note: images without a partner, left out: x/b.png, y/c.png, y/d.png\n")
+
+
+def test_zero_has_no_sign(folder):
+    from PIL import Image
+
+    Image.new("RGB", (20, 20)).save("black.png")
+    Image.new("RGB", (20, 20), "white").save("white.png")
+    assert json.loads(run("black.png", "white.png", "-m", "psnr", "-f", "json")[1])["results"][0]["psnr"] == 0
+    assert "-0.0" not in run("black.png", "white.png", "-m", "psnr", "-f", "json")[1]
+
+
+def test_errors_stand_in_a_table_that_is_a_file(folder):
+    Path("2.png").write_bytes(b"broken")
+    run(*ARGUMENTS, "-o", "r.txt")
+    assert "error: 2.png: not an image file" in Path("r.txt").read_text()
+
+
 def test_a_table_in_a_file_is_plain_whatever_stdout_is(folder, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     run("0.png", "1.png", "2.png", "-o", "r.txt")

@@ -58,6 +58,10 @@ DESTROYERS = {
     "report over the image": ["r.png", "s.png", "--report", "s.png"],
     "report over the list": ["--pairs", "list.html", "--report", "list.html"],
     "report over the output": ["r.png", "s.png", "-o", "page", "--report", "page"],
+    "output as the folder of heatmaps": ["r.png", "s.png", "-o", "maps", "--heatmap", "maps"],
+    "output as the folder of heatmaps, by a slash": ["r.png", "s.png", "-f", "csv", "-o", "maps", "--heatmap", "maps/"],
+    "report as the folder of heatmaps": ["r.png", "s.png", "--report", "maps", "--heatmap", "maps"],
+    "heatmaps where a link in the folder leads": ["walk", "walk2", "--heatmap", "elsewhere/maps"],
     "heatmap over the output": ["r.png", "s.png", "-f", "csv", "-o", "new.png", "--heatmap", "new.png"],
 }
 
@@ -66,6 +70,10 @@ DESTROYERS = {
 def test_outputs_never_destroy_inputs(folder, monkeypatch, arguments):
     noise(folder / "ref/only.png")
     (folder / "weights.txt").write_text("no weights")
+    noise(folder / "elsewhere/e.png")
+    for name in ("walk", "walk2"):
+        (folder / name).mkdir()
+        (folder / name / "sub").symlink_to(folder / "elsewhere")
     (folder / "list.html").write_text("reference,image\nr.png,s.png\n")
     before = contents(folder)
     monkeypatch.setattr(LPIPS, "forward", lambda *_: pytest.fail("something was computed"))
@@ -126,11 +134,14 @@ WRONG = {
     "resume of JSON": (["r.png", "s.png", "--resume", "-o", "r.json"], "--resume: expected --output FILE.csv or FILE"),
     "a suffix, before weights are loaded": (["r.png", "s.png", "-m", "vgg", "-o", "r.xlsx"], "--output r.xlsx: exp"),
     "a heatmap of no map": (["r.png", "s.png", "-m", "crn", "--heatmap", "maps"], "--heatmap: crn has no map; add "),
+    "an empty name": (["r.png", ""], "an empty name; expected a file or a folder"),
+    "no format to write": (["r.png", "s.png", "--heatmap", "h.svg"], "--heatmap h.svg: pictures are not written as"),
+    "a colour beyond white": (["r.png", "s.png", "--background", "rgb(300,0,0)"], "expected a colour like white"),
     "two ways": (["--pairs", "list.csv", "--all-pairs", "ref"], "expected either REF and IMAGE, or --pairs, or -"),
     "a report to stdout by a dash": (["r.png", "s.png", "--report", "-"], "--report -: expected a file like page.html"),
     "nothing matches": (["ref", "other"], "nothing to compare: no image has a partner in the other folder, like ref"),
     "strict, unmatched": (["ref", "more", "--strict"], "1 images have no partner in the other folder, like more/c.png"),
-    "a carried column": (["--pairs", "psnr.csv", "-m", "psnr"], "column 'psnr' of the list is also the name of a res"),
+    "a carried column": (["--pairs", "psnr.csv", "-m", "psnr"], "column 'psnr' is also the name of a res"),
 }  # fmt: skip
 
 
@@ -198,6 +209,30 @@ def test_devices_are_written_to_and_stay(folder, target):
     assert result.returncode == 0
     assert ("s.png" in result.stdout) == (target != "/dev/null")
     assert before is None or os.stat(target).st_mode == before  # noqa: PTH116
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="there are no such devices")
+@pytest.mark.parametrize(
+    "written", [["-f", "csv", "-o", "/dev/stdout"], ["-o", "/dev/fd/1"], ["--report", "/dev/stdout"]]
+)
+def test_what_lies_in_the_file_behind_stdout_stays(folder, written):
+    log = folder / "old.log"
+    log.write_text("a line that was there before\n" * 100)
+    with log.open("a") as file:
+        command = [*PROGRAM, "r.png", "s.png", "-m", "l1", *written]
+        result = subprocess.run(command, env=ENVIRONMENT, stdout=file, stderr=subprocess.PIPE, timeout=60)
+    assert result.returncode == 0
+    assert log.read_text().count("a line that was there before\n") == 100
+    assert "s.png" in log.read_text()
+
+
+def test_a_file_called_dash_is_a_file(folder):
+    (folder / "s.png").rename("-")
+    (folder / "dash.csv").write_text("reference,image\nr.png,./-\n")
+    for arguments in (["r.png", "./-"], ["--pairs", "dash.csv"], ["r.png", folder / "-"]):
+        result = subprocess.run([*PROGRAM, *arguments, "-m", "l1", "-f", "csv"], env=ENVIRONMENT, timeout=60,
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True)  # fmt: skip
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_dash_is_stdout(folder):

@@ -42,6 +42,8 @@ ENDS = {
     "too large an image": (["a.png", "b.png", "--max-pixels", "99"], 2, "b.png: 48 × 40 = 1920 pixels; expected no mo"),
     "a device without numbers": (["a.png", "b.png", "--device", "meta"], 2, "--device meta: not usable on this mach"),
     "a device that is none": (["a.png", "b.png", "--device", "gpu"], 2, "--device gpu: not usable on this machine"),
+    "a file called like a failure": (["a.png", "out of memory.png"], 2, "error: no such file or folder: out of"),
+    "a rule that is none": (["a.png", "b.png", "--fail", "lite>"], 2, "error: --fail 'lite>': '' is no finite decimal"),
     "no colour": (["a.png", "b.png", "--background", "paper"], 2, "--background paper: expected a colour like white"),
     "no weights": (["a.png", "b.png", "-m", "lite:weights=none.pth"], 2, "none.pth does not exist"),
     "weights that are none": (["a.png", "b.png", "-m", "lite:weights=a.png"], 2, "bytes) cannot be read as weights"),

@@ -85,7 +85,7 @@ def test_there_must_be_something_to_compare(arguments, options, allowed):
 
 
 def test_a_column_that_is_also_a_result():
-    with pytest.raises(ValueError, match="column 'psnr' of the list is also the name of a result"):
+    with pytest.raises(ValueError, match="column 'psnr' is also the name of a result"):
         compare("psnr.csv", metrics=["psnr"])
     assert compare("psnr.csv", metrics=["l1"]).psnr.tolist() == ["1"]
 

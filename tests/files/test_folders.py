@@ -124,6 +124,21 @@ def test_pipes_sockets_and_devices_are_not_opened_but_named(tmp_path, monkeypatc
     assert found.notes == [f"pipes and devices in a folder, left out: {name}"]
 
 
+def test_folders_that_link_to_each_other_come_to_an_end(tmp_path):
+    folders = [tmp_path / name for name in "abcdefghij"]
+    for folder in folders:
+        folder.mkdir()
+    for folder in folders:
+        touch(folder, "x.png")
+        for other in folders:
+            if other != folder:
+                (folder / f"to_{other.name}").symlink_to(other)
+    walk = walk_folder(tmp_path)
+    assert {"a/x.png", "j/x.png", "a/to_b/x.png"} <= set(walk.files)
+    assert len(walk.files) < 1000
+    assert walk.left_out
+
+
 def test_many_left_out_are_counted(tmp_path):
     touch(tmp_path, "x.png")
     for number in range(12):

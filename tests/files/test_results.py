@@ -184,7 +184,7 @@ def test_carried_columns_come_after_the_paths_and_may_not_be_results():
     ]
     check_columns(["method", "scene"], SIGNATURES)
     for name in ("lite", "content", "error", "identical", "signature", "image"):
-        with pytest.raises(ValueError, match=f"column '{name}' of the list is also the name of a result"):
+        with pytest.raises(ValueError, match=f"column '{name}' is also the name of a result"):
             check_columns(["method", name], SIGNATURES)
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.command import ENVIRONMENT, PROGRAM, noise, run
+from tests.conftest import ROOT
+
+EXAMPLES = ROOT / "examples/images"
 
 PAIRS = 8
 
@@ -31,6 +34,14 @@ def folders(tmp_path, monkeypatch):
 @pytest.fixture(params=["csv", "jsonl"])
 def output(request):
     return Path(f"r.{request.param}")
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """Every image counts as so large that it is alone in its batch."""
+    from lpips_lite.files import measuring
+
+    monkeypatch.setattr(measuring, "CPU_PIXELS", 1)
 
 
 def compare(output, *arguments):
@@ -75,12 +86,35 @@ def test_cut_anywhere_it_ends_as_the_whole(folders, output, rows, cut):
     assert output.read_text() == whole
 
 
-def test_only_what_is_missing_is_measured(folders, output, monkeypatch):
+def test_only_what_is_missing_is_measured(folders, output, alone, monkeypatch):
     whole = uninterrupted(output)
     output.write_text("".join(whole.splitlines(keepends=True)[:4]))
     images = measured(monkeypatch)
     compare(output, "--resume")
     assert images == [f"{number}.png" for number in range(3 + (output.suffix == ".jsonl"), PAIRS)]
+
+
+def test_what_shares_batches_with_something_missing_is_measured_again(folders, output, monkeypatch):
+    """Then numbers are those of a run at once to the last digit, which may depend on the batch."""
+    from lpips_lite.files import measuring
+
+    monkeypatch.setattr(measuring, "BLOCK_PAIRS", 3)
+    whole = uninterrupted(output)
+    output.write_text("".join(whole.splitlines(keepends=True)[: 4 + (output.suffix == ".csv")]))
+    images = measured(monkeypatch)
+    compare(output, "--resume")
+    assert images == ["3.png", "4.png", "5.png", "6.png", "7.png"]
+    assert output.read_text() == whole
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_numbers_are_the_same_to_the_last_digit(folders, output, rows):
+    arguments = [EXAMPLES / f"scene{kind}.png" for kind in ("", "_blur", "_jpeg", "_noise", "_shift")]
+    run(*arguments, "-m", "lite,gram-lite", "-o", output)
+    whole = output.read_text()
+    output.write_text("".join(whole.splitlines(keepends=True)[: rows + (output.suffix == ".csv")]))
+    run(*arguments, "-m", "lite,gram-lite", "-o", output, "--resume")
+    assert output.read_text() == whole
 
 
 CHANGES = {
@@ -104,7 +138,7 @@ def test_what_has_changed_is_measured_again_in_its_place(folders, output, change
     assert output.read_text() == uninterrupted(output)
 
 
-def test_the_time_of_a_file_does_not_count(folders, output, monkeypatch):
+def test_the_time_of_a_file_does_not_count(folders, output, alone, monkeypatch):
     compare(output)
     before = output.read_text()
     for path in folders.glob("*/*.png"):
@@ -145,6 +179,8 @@ FOREIGN = {
     "another format": lambda: run("a", "b", "-m", "lite,psnr", "-f", "jsonl", "-o", "r.txt"),
     "somebody's notes": lambda: Path("r.csv").write_text("name,mark\nAnn,1\n"),
     "an empty number": lambda: Path("r.csv").write_text(uninterrupted(Path("r.csv")).replace(",False,", ",,False,", 1)),
+    "one line of JSON": lambda: Path("r.csv").write_text('{"important": 1}'),
+    "a note without a line end": lambda: Path("r.csv").write_text("remember the milk"),
     "no text": lambda: Path("r.csv").write_bytes(bytes(range(256)) * 9 + b"\n"),
 }
 
@@ -162,7 +198,7 @@ def test_a_foreign_file_is_one_error_and_stays(folders, before):
     assert Path("r.csv").read_bytes() == found
 
 
-def test_heatmaps_that_are_gone_are_drawn_again(folders, output):
+def test_heatmaps_that_are_gone_are_drawn_again(folders, output, alone):
     compare(output, "--heatmap", "maps")
     Path("maps/3.png").unlink()
     shutil.copy("maps/2.png", "maps/4.png")
