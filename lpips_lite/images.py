@@ -5,16 +5,19 @@ First room of the flow; `towers.py` takes over from here. Image files are read i
 
 from __future__ import annotations
 
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 RangeCheck = Literal["auto", "always", "never"]
+Checked = set[tuple[torch.Size, torch.dtype]]  # what has been looked at on an accelerator
 
 TARGET_SLACK = 1e-3  # y is a real image: rounding is all that may take it out of [0, 1]
 INPUT_SLACK = 0.5  # x may be optimised and overshoot
+LOOKS_LIKE_BYTES = 8  # from there on
 
 
 def to_float(image: Tensor) -> Tensor:
@@ -26,6 +29,45 @@ def to_common(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return both tensors in the wider of their dtypes, which is at least float32."""
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     return x.to(dtype), y.to(dtype)
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Switch autocast off: comparing needs at least float32; only towers may run in less."""
+    device = like.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+def prepare_pair(x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int = 1) -> tuple[Tensor, Tensor]:
+    """Check a pair as `LPIPS` does, and return it as floats of one dtype, at least float32.
+
+    Raises:
+        TypeError, ValueError: As `check_pair`; ValueError also if `check_range` is unknown, or a value out of range.
+    """
+    check_pair(x, y, min_side)
+    if values_wanted(check_range, x, _checked):
+        check_values(x, "x", INPUT_SLACK)
+        check_values(y, "y", TARGET_SLACK)
+    return to_common(to_float(x), to_float(y))
+
+
+_checked: Checked = set()  # by functions, which have no place of their own
+
+
+def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked) -> bool:
+    """Say whether values are to be read: always on a CPU, once for each shape and dtype on an accelerator.
+
+    Raises:
+        ValueError: If `check_range` is not "auto", "always" or "never".
+    """
+    if check_range not in get_args(RangeCheck):
+        raise ValueError(f"check_range={check_range!r}: expected 'auto', 'always' or 'never'")
+    if check_range == "never" or torch.compiler.is_compiling():
+        return False
+    if check_range == "always" or x.device.type == "cpu":
+        return True
+    known = (x.shape, x.dtype) in checked
+    checked.add((x.shape, x.dtype))
+    return not known
 
 
 def check_image(image: Tensor, name: str, min_side: int = 1) -> None:
@@ -83,12 +125,19 @@ def check_values(image: Tensor, name: str, slack: float, low: float = 0.0, high:
         raise ValueError(f"{name} has NaN or infinite values; expected floats in [{low:g}, {high:g}]")
     if smallest >= low - slack and largest <= high + slack:
         return
-    hint = ""
-    if largest > 1.5 * high:
-        hint = f": values look like 0…255; divide by 255, or pass uint8 for {name}"
-    elif smallest < 0 and low == 0:
-        hint = f": values look like −1…1; use ({name} + 1) / 2, or lpips_lite.compat.LPIPS"
-    raise ValueError(f"{name} has values from {smallest:.4g} to {largest:.4g}; expected [{low:g}, {high:g}]{hint}")
+    span = f"{name} has values from {smallest:.4g} to {largest:.4g}; expected [{low:g}, {high:g}]"
+    raise ValueError(f"{span}: {_likely_mistake(name, smallest, largest, low)}")
+
+
+def _likely_mistake(name: str, smallest: float, largest: float, low: float) -> str:
+    """Guess only what the values look like; advice that does not fit gives plausible wrong numbers."""
+    if smallest >= low - INPUT_SLACK and largest >= LOOKS_LIKE_BYTES:
+        return f"values look like 0…255; divide by 255, or pass uint8 for {name}"
+    if low == 0 and -1 - TARGET_SLACK <= smallest <= -0.5 and 0.5 <= largest <= 1 + TARGET_SLACK:
+        return f"values look like −1…1; use ({name} + 1) / 2, or lpips_lite.compat.LPIPS"
+    if smallest >= low - INPUT_SLACK and largest <= 1 + INPUT_SLACK:
+        return f"values overshoot, as after bicubic or Lanczos resizing; use {name}.clamp({low:g}, 1)"
+    return f"values have no such bounds, as those of a network without a last sigmoid; use {name}.clamp({low:g}, 1)"
 
 
 def check_mask(mask: Tensor, x: Tensor, *, values: bool) -> None:

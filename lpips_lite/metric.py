@@ -19,12 +19,14 @@ from lpips_lite.fused import layer_map
 from lpips_lite.images import (
     INPUT_SLACK,
     TARGET_SLACK,
+    Checked,
     RangeCheck,
     check_image,
     check_mask,
     check_pair,
     check_values,
     to_float,
+    values_wanted,
 )
 from lpips_lite.tiling import fits, parse_memory, tiled_layer_maps
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
@@ -110,7 +112,7 @@ class LPIPS(Frozen):
         self.signature = f"{DEFINITION} net={net} tower={tower.fingerprint} weights={channel.label}"
         if channel.label != "uniform":
             self.signature += f"-{content_hash(self.tensors)}"
-        self._checked: set[tuple[torch.Size, torch.dtype]] = set()
+        self._checked: Checked = set()
 
     # -- distances ---------------------------------------------------------------------------------------------------
 
@@ -278,13 +280,7 @@ class LPIPS(Frozen):
             )
 
     def _values_wanted(self, x: Tensor) -> bool:
-        if self.check_range == "never" or torch.compiler.is_compiling():
-            return False
-        if self.check_range == "always" or x.device.type == "cpu":
-            return True
-        known = (x.shape, x.dtype) in self._checked
-        self._checked.add((x.shape, x.dtype))
-        return not known
+        return values_wanted(self.check_range, x, self._checked)
 
     def extra_repr(self) -> str:
         return f"{self.signature!r}, reduction={self.reduction!r}"
