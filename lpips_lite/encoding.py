@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -24,8 +26,34 @@ class Encoding:
     def __len__(self) -> int:
         return len(self.features[0])
 
-    def __getitem__(self, rows: slice) -> Encoding:
-        return Encoding(tuple(feature[rows] for feature in self.features), self.size, self.signature)
+    def __getitem__(self, rows: int | slice) -> Encoding:
+        """Return some of the images; one alone is a batch of one."""
+        if not isinstance(rows, slice):
+            place = range(len(self))[rows]
+            rows = slice(place, place + 1)
+        return self._with(feature[rows] for feature in self.features)
+
+    def __iter__(self) -> Iterator[Encoding]:
+        return (self[row] for row in range(len(self)))
+
+    def to(self, target: torch.device | torch.dtype | str) -> Encoding:
+        """Return it on another device, or in another dtype: a gallery may wait on the CPU in float16."""
+        return self._with(feature.to(target) for feature in self.features)
+
+    def cpu(self) -> Encoding:
+        """Return it on the CPU."""
+        return self.to("cpu")
+
+    def detach(self) -> Encoding:
+        """Return it without the graph of gradients."""
+        return self._with(feature.detach() for feature in self.features)
+
+    def expand(self, count: int) -> Encoding:
+        """Return one image as a batch of `count`, without copying."""
+        return self._with(feature.expand(count, -1, -1, -1) for feature in self.features)
+
+    def _with(self, features: Iterable[Tensor]) -> Encoding:
+        return replace(self, features=tuple(features))
 
 
 def check_encodings(x: Encoding, y: Encoding, signature: str) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+
+@contextmanager
+def ordinary_tensors() -> Iterator[None]:
+    """Make tensors on the CPU that can be trained through, whatever default device or inference mode is around."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        yield
 
 
 class Frozen(nn.Module):
@@ -14,11 +22,17 @@ class Frozen(nn.Module):
     They lie in a plain dictionary: in no `parameters()`, `buffers()` or `state_dict()`, so no optimiser, checkpoint,
     EMA copy, DDP broadcast or `requires_grad_()` touches them. They follow `.to(device)`, deepcopy and pickle. Their
     dtype stays float32, whatever `.half()` or `.double()` is called on a parent: computing follows the input's dtype.
+    Like parameters they are made on the default device; where that is "meta", which holds no values, on the CPU.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self._tensors = {name: tensor.detach().float().clone() for name, tensor in tensors.items()}
+        wanted = torch.get_default_device()
+        device = torch.device("cpu") if wanted.type == "meta" else wanted
+        with ordinary_tensors():
+            self._tensors = {name: tensor.detach().float().clone() for name, tensor in tensors.items()}
+            if device.type != "cpu":
+                self._tensors = {name: tensor.to(device) for name, tensor in self._tensors.items()}
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:

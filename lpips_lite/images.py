@@ -43,11 +43,41 @@ def prepare_pair(x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int = 
     Raises:
         TypeError, ValueError: As `check_pair`; ValueError also if `check_range` is unknown, or a value out of range.
     """
+    return to_common(*prepare_images(x, y, check_range, min_side))
+
+
+def prepare_images(x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int) -> tuple[Tensor, Tensor]:
+    """Check a pair as `LPIPS` does, and return it as floats for a tower, which may compute in their dtype.
+
+    Raises:
+        TypeError, ValueError: As `prepare_pair`.
+    """
     check_pair(x, y, min_side)
     if values_wanted(check_range, x, _checked):
         check_values(x, "x", INPUT_SLACK)
         check_values(y, "y", TARGET_SLACK)
-    return to_common(to_float(x), to_float(y))
+    return to_float(x), to_float(y)
+
+
+def prepare_template(image: Tensor, template: Tensor, check_range: RangeCheck) -> tuple[Tensor, Tensor]:
+    """Check an image and a template that may be smaller, and return them as `prepare_pair` does.
+
+    Raises:
+        TypeError, ValueError: As `prepare_pair`; ValueError if the template does not fit into the image.
+    """
+    check_image(image, "image")
+    check_image(template, "template")
+    if image.shape[0] != template.shape[0]:
+        raise ValueError(f"template has {template.shape[0]} rows; expected image's {image.shape[0]}")
+    if template.shape[2] > image.shape[2] or template.shape[3] > image.shape[3]:
+        sides = f"{tuple(template.shape[2:])}; expected at most those of image, {tuple(image.shape[2:])}"
+        raise ValueError(f"template has sides {sides}")
+    if image.device != template.device:
+        raise ValueError(f"template is on {template.device}; expected image's device {image.device}")
+    if values_wanted(check_range, image, _checked):
+        check_values(image, "image", INPUT_SLACK)
+        check_values(template, "template", TARGET_SLACK)
+    return to_common(to_float(image), to_float(template))
 
 
 _checked: Checked = set()  # by functions, which have no place of their own
@@ -68,6 +98,14 @@ def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked) -> bool:
     known = (x.shape, x.dtype) in checked
     checked.add((x.shape, x.dtype))
     return not known
+
+
+def shrinking_factor(images: Tensor) -> int:
+    """Return by what the authors of SSIM and FSIM shrink images first: MATLAB's `max(1, round(min(M, N) / 256))`.
+
+    MATLAB rounds halves up, where Python takes the even number.
+    """
+    return max(1, (2 * min(images.shape[2:]) + 256) // 512)
 
 
 def check_image(image: Tensor, name: str, min_side: int = 1) -> None:

@@ -28,7 +28,7 @@ class WeightFile:
         file: Its name on disk.
         sha256: Of the file; for torchvision's VGG and SqueezeNet the first eight digits, which is all they publish.
         megabytes: Size of the download, in 10⁶ bytes.
-        source: Address, or `torchvision:ENUM` where torchvision's weight enum knows the address.
+        source: Address.
         licence: Of the numbers in it.
     """
 
@@ -38,16 +38,6 @@ class WeightFile:
     megabytes: float
     source: str
     licence: str
-
-    @property
-    def url(self) -> str:
-        """The address; torchvision is imported here and nowhere else."""
-        prefix, _, enum = self.source.partition("torchvision:")
-        if prefix or not enum:
-            return self.source
-        from torchvision.models import get_weight
-
-        return str(get_weight(enum).url)
 
 
 EMBEDDED = WeightFile(
@@ -62,27 +52,28 @@ EMBEDDED = WeightFile(
 _IMAGENET = (
     "trained on ImageNet, whose terms ask for non-commercial research use; file published by torchvision (BSD-3)"
 )
+_TORCHVISION = "https://download.pytorch.org/models"
 TOWER_FILES: Mapping[str, WeightFile] = {
     "alex": WeightFile(
         "AlexNet tower",
         "alexnet-owt-7be5be79.pth",
         "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
         244.4,
-        "torchvision:AlexNet_Weights.IMAGENET1K_V1",
+        f"{_TORCHVISION}/alexnet-owt-7be5be79.pth",
         _IMAGENET,
     ),
     "vgg": WeightFile(
-        "VGG-16 tower", "vgg16-397923af.pth", "397923af", 553.4, "torchvision:VGG16_Weights.IMAGENET1K_V1", _IMAGENET
+        "VGG-16 tower", "vgg16-397923af.pth", "397923af", 553.4, f"{_TORCHVISION}/vgg16-397923af.pth", _IMAGENET
     ),
     "vgg19": WeightFile(
-        "VGG-19 tower", "vgg19-dcbb9e9d.pth", "dcbb9e9d", 574.7, "torchvision:VGG19_Weights.IMAGENET1K_V1", _IMAGENET
+        "VGG-19 tower", "vgg19-dcbb9e9d.pth", "dcbb9e9d", 574.7, f"{_TORCHVISION}/vgg19-dcbb9e9d.pth", _IMAGENET
     ),
     "squeeze": WeightFile(
         "SqueezeNet 1.1 tower",
         "squeezenet1_1-b8a52dc0.pth",
         "b8a52dc0",
         5.0,
-        "torchvision:SqueezeNet1_1_Weights.IMAGENET1K_V1",
+        f"{_TORCHVISION}/squeezenet1_1-b8a52dc0.pth",
         _IMAGENET,
     ),
 }
@@ -143,14 +134,12 @@ def find_channel_file(entry: WeightFile) -> Path | None:
 def download(entry: WeightFile, folder: Path, net: str, argument: str) -> Path:
     """Download to a temporary file, verify, rename (all in torch.hub), or say how to do without."""
     path = folder / entry.file
-    address = entry.source
     try:
-        address = entry.url
-        torch.hub.download_url_to_file(address, str(path), entry.sha256, progress=sys.stderr.isatty())
-    except (OSError, RuntimeError, ImportError) as error:
+        torch.hub.download_url_to_file(entry.source, str(path), entry.sha256, progress=sys.stderr.isatty())
+    except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
             f"net={net!r} needs the {entry.name}, {entry.file} ({entry.megabytes:g} MB, sha256 {entry.sha256}), not on "
-            f"this machine; {address} could not be downloaded ({error}). Put the file into {home()}, or pass "
+            f"this machine; {entry.source} could not be downloaded ({error}). Put the file into {home()}, or pass "
             f"{argument}=PATH, or run `compare-images weights fetch {net}` where there is a network. "
             f'net="lite" needs no download.'
         ) from error

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lpips_lite import distance as maths
 from lpips_lite.encoding import Encoding, check_encodings
-from lpips_lite.frozen import Frozen
+from lpips_lite.frozen import Frozen, ordinary_tensors
 from lpips_lite.fused import layer_map
 from lpips_lite.images import (
     INPUT_SLACK,
@@ -96,9 +96,9 @@ class LPIPS(Frozen):
         _check_choice("reduction", reduction, ("mean", "sum", "none"))
         _check_choice("check_range", check_range, ("auto", "always", "never"))
         channels = [tap.channels for tap in TOWERS[net].find_taps()]
-        channel = load_channel_weights(net, channel_weights, channels)
-        scaled = channel.label != "v0.0"  # that version fed [-1, 1] to the tower as it was
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if scaled else ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        with ordinary_tensors():
+            channel = load_channel_weights(net, channel_weights, channels)
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channel.scaled else ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         tower = FeatureTower(net, weights=tower_weights, mean=mean, std=std, checkpoint=checkpoint)
         if channel.tower not in (None, tower.fingerprint):
             raise ValueError(
@@ -110,8 +110,7 @@ class LPIPS(Frozen):
         self.reduction, self.check_range = reduction, check_range
         self.max_memory = None if max_memory is None else parse_memory(max_memory)
         self.signature = f"{DEFINITION} net={net} tower={tower.fingerprint} weights={channel.label}"
-        if channel.label != "uniform":
-            self.signature += f"-{content_hash(self.tensors)}"
+        self.signature += f"-{content_hash(self.tensors)}"
         self._checked: Checked = set()
 
     # -- distances ---------------------------------------------------------------------------------------------------
@@ -205,12 +204,14 @@ class LPIPS(Frozen):
         return Encoding(self.tower(to_float(x)), (x.shape[2], x.shape[3]), self.signature)
 
     def distance(self, encoding_x: Encoding, encoding_y: Encoding) -> Tensor:
-        """Return the distance of each pair of encoded images, (N,), lower = closer.
+        """Return the distance of each pair of encoded images, (N,), lower = closer; a batch of one goes with all.
 
         Raises:
             ValueError: If an encoding is another metric's, or the batches or image sizes differ.
         """
         check_encodings(encoding_x, encoding_y, self.signature)
+        count = max(len(encoding_x), len(encoding_y))
+        encoding_x, encoding_y = (e.expand(count) if len(e) == 1 else e for e in (encoding_x, encoding_y))
         if len(encoding_x) != len(encoding_y):
             raise ValueError(
                 f"encoding_y has {len(encoding_y)} images; expected encoding_x's {len(encoding_x)} "
@@ -218,14 +219,14 @@ class LPIPS(Frozen):
             )
         return self._feature_distance(encoding_x.features, encoding_y.features)
 
-    def pairwise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def pairwise(self, x: Tensor | Encoding, y: Tensor | Encoding | None = None) -> Tensor:
         """Return the distance of every image of `x` to every image of `y`, running each once through the tower.
 
         Differences are formed directly, row by row, not by expanding the square, which cancels for close images.
 
         Args:
-            x: Images, (N, 3, H, W), float in [0, 1] or uint8.
-            y: Images, (M, 3, H, W), of the same size; default: `x` itself.
+            x: Images, (N, 3, H, W), float in [0, 1] or uint8, or their encoding.
+            y: Likewise, (M, 3, H, W), of the same size; default: `x` itself.
 
         Returns:
             (N, M), lower = closer.
@@ -233,14 +234,9 @@ class LPIPS(Frozen):
         Raises:
             TypeError, ValueError: As `forward`, except that N and M may differ.
         """
-        encoded_x = self.encode(x)
-        encoded_y = encoded_x if y is None else self.encode(y)
-        check_encodings(encoded_x, encoded_y, self.signature)
-        rows = []
-        for row in range(len(encoded_x)):
-            repeated = [f[row].expand_as(g) for f, g in zip(encoded_x.features, encoded_y.features, strict=True)]
-            rows.append(self._feature_distance(repeated, encoded_y.features))
-        return torch.stack(rows)
+        encoded_x = x if isinstance(x, Encoding) else self.encode(x)
+        encoded_y = encoded_x if y is None else y if isinstance(y, Encoding) else self.encode(y)
+        return torch.stack([self.distance(row, encoded_y) for row in encoded_x])
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

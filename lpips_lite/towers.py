@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as rerun
 
-from lpips_lite.frozen import Frozen
+from lpips_lite.frozen import Frozen, ordinary_tensors
 from lpips_lite.layers import Conv, Fire, Layer, Pool, Pooling, Weights
 from lpips_lite.weights import check_tensors, content_hash, load_tower
 
@@ -251,10 +251,11 @@ class FeatureTower(Frozen):
         spec = find_spec(net)
         if pooling not in ("max", "average", "l2"):
             raise ValueError(f"pooling={pooling!r}: expected 'max', 'average' or 'l2'")
-        if not isinstance(weights, Mapping):
-            weights = load_tower(net, weights, spec.shapes())
-        check_tensors(weights, spec.shapes(), f"weights of tower {net!r}")
-        scaling = {"mean": torch.tensor(mean).view(3, 1, 1), "std": torch.tensor(std).view(3, 1, 1)}
+        with ordinary_tensors():
+            if not isinstance(weights, Mapping):
+                weights = load_tower(net, weights, spec.shapes())
+            check_tensors(weights, spec.shapes(), f"weights of tower {net!r}")
+            scaling = {"mean": torch.tensor(mean).view(3, 1, 1), "std": torch.tensor(std).view(3, 1, 1)}
         super().__init__({**weights, **scaling})
         self.spec, self.taps, self.pooling, self.checkpoint = spec, spec.find_taps(taps), pooling, checkpoint
         self.fingerprint = content_hash(weights)

@@ -33,14 +33,16 @@ class ChannelWeights:
     """The weight of each channel of each layer, and what is known of where they come from.
 
     Attributes:
-        label: For signatures: "v0.1", "uniform", a file's stem, …
+        label: For signatures, by what the numbers are, never by a file's name: "v0.1", "lite-0.3", "uniform", "custom".
         tensors: L × (C_l,), float32, ≥ 0.
+        scaled: Whether images are normalised for the tower; the published v0.0 fed [-1, 1] as it was.
         tower: Fingerprint of the tower they were fitted on, if the file says so.
         slope: P(people choose p1) = σ(slope · (d0 − d1)), if it was fitted to votes.
     """
 
     label: str
     tensors: tuple[Tensor, ...]
+    scaled: bool = True
     tower: str | None = None
     slope: float | None = None
 
@@ -94,25 +96,35 @@ def load_channel_weights(net: str, source: str | os.PathLike[str], channels: Seq
     if source == "uniform":
         return ChannelWeights("uniform", tuple(torch.ones(count) for count in channels))
     if source == "calibrated" and net == "lite":
-        path = embedded_file()
-        return ChannelWeights(f"lite-{read_metadata(path)['version']}", _read_channel_weights(path, channels))
+        return _own_weights(embedded_file(), channels)
     version = "v0.1" if source == "calibrated" else str(source)
     if (net, version) in manifest.CHANNEL_FILES:
-        return ChannelWeights(version, _read_channel_weights(_cached_channel_file(net, version), channels))
+        return _published_weights(_cached_channel_file(net, version), version, channels)
     if re.fullmatch(r"v\d+\.\d+|calibrated", str(source)):
         known = ", ".join(sorted(v for n, v in manifest.CHANNEL_FILES if n == net)) or "none"
         raise ValueError(
             f"channel_weights={source!r}: not published for net={net!r} (published: {known}); 'uniform' or a path works"
         )
     path = Path(source)
-    weights = _read_channel_weights(path, channels)
+    if not path.is_file():
+        raise FileNotFoundError(f"weights: {path} does not exist or is not a file")
     digest = _sha256(path)
     published = [v for (n, v), entry in manifest.CHANNEL_FILES.items() if n == net and entry.sha256 == digest]
-    if published:
-        return ChannelWeights(published[0], weights)
+    return _published_weights(path, published[0], channels) if published else _own_weights(path, channels)
+
+
+def _published_weights(path: Path, version: str, channels: Sequence[int]) -> ChannelWeights:
+    return ChannelWeights(version, _read_channel_weights(path, channels), scaled=version != "v0.0")
+
+
+def _own_weights(path: Path, channels: Sequence[int]) -> ChannelWeights:
+    """Read weights of this package's making, the embedded ones or a user's."""
     metadata = read_metadata(path) if path.suffix == ".safetensors" else {}
     slope = float(metadata["slope"]) if "slope" in metadata else None
-    return ChannelWeights(path.stem, weights, metadata.get("tower"), slope)
+    if slope is not None and not 0 < slope < float("inf"):
+        raise ValueError(f"weights: {path} has a slope of {slope:g}; expected a positive number")
+    label = f"lite-{metadata['version']}" if _sha256(path) == manifest.EMBEDDED.sha256 else "custom"
+    return ChannelWeights(label, _read_channel_weights(path, channels), True, metadata.get("tower"), slope)
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:
@@ -133,8 +145,8 @@ def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str) -> N
     for key, shape in shapes.items():
         if tuple(tensors[key].shape) != tuple(shape):
             raise ValueError(f"{what}: {key} has shape {tuple(tensors[key].shape)}; expected {tuple(shape)}")
-        if not torch.isfinite(tensors[key]).all():
-            raise ValueError(f"{what}: {key} has values that are NaN or infinite")
+        if not torch.isfinite(tensors[key].float()).all():
+            raise ValueError(f"{what}: {key} has values that are NaN, infinite or beyond float32")
 
 
 # -- places ----------------------------------------------------------------------------------------------------------
@@ -230,8 +242,13 @@ def read_tensors(path: Path) -> Tensors:
             f"weights: {path} ({size} bytes) cannot be read as weights; it may be truncated "
             f"({type(error).__name__}: {' '.join(str(error).splitlines()[:1])})"
         ) from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+    if not isinstance(tensors, Mapping) or not all(
+        isinstance(k, str) and isinstance(t, Tensor) for k, t in tensors.items()
+    ):
         raise ValueError(f"weights: {path} does not hold a mapping of names to tensors")
+    odd = [k for k, t in tensors.items() if t.is_meta or t.is_quantized or t.is_complex() or t.layout != torch.strided]
+    if odd:
+        raise ValueError(f"weights: {path}: {odd[0]} is no plain tensor of real numbers; expected float32")
     return dict(tensors)
 
 

@@ -43,7 +43,7 @@ TEXTS = {  # what follows the definition in the signature
     "crn:tower=random:0": "crn net=vgg19 resolution=256p tower=ba6385ec",
     "crn:resolution=gta:tower=random:0": "crn net=vgg19 resolution=gta tower=ba6385ec",
     "dists:tower=random:0": "dists net=vgg pooling=l2 weights=uniform tower=ab775ecf",
-    "squeeze:weights=uniform:tower=random:3": "net=squeeze tower=c2884e71 weights=uniform",
+    "squeeze:weights=uniform:tower=random:3": "net=squeeze tower=c2884e71 weights=uniform-20ff8eeb",
     "gram-lite:centered:normalization=gatys": (
         "gram normalization=gatys net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=250a64d2 centered"
     ),

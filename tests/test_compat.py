@@ -83,15 +83,15 @@ def test_warns_once_when_declared_range_looks_wrong():
 
 
 @pytest.mark.parametrize(
-    ("highest", "normalize", "message"),
+    ("lowest", "highest", "normalize", "message"),
     [
-        (255, False, r"in0 has values .* expected \[-1, 1\]: values look like 0…255"),
-        (255, True, r"in0 has values .* expected \[0, 1\]: values look like 0…255"),
-        (1, True, r"in0 has values .* expected \[0, 1\]: values look like −1…1"),
+        (0, 255, False, r"in0 has values .* expected \[-1, 1\]: values look like 0…255"),
+        (0, 255, True, r"in0 has values .* expected \[0, 1\]: values look like 0…255"),
+        (-1, 1, True, r"in0 has values .* expected \[0, 1\]: values look like −1…1"),
     ],
 )
-def test_wrong_ranges_are_errors_in_this_interfaces_terms(highest, normalize, message):
-    x = torch.rand(1, 3, 32, 32) * (highest + 1) - 1
+def test_wrong_ranges_are_errors_in_this_interfaces_terms(lowest, highest, normalize, message):
+    x = torch.rand(1, 3, 32, 32) * (highest - lowest) + lowest
     with pytest.raises(ValueError, match=message):
         LPIPS(net="lite")(x, x, normalize=normalize)
 

@@ -45,11 +45,16 @@ def publish(monkeypatch, path, source="http://127.0.0.1:9/none", net="squeeze"):
 # -- the manifest --------------------------------------------------------------------------------------------------
 
 
-def test_tower_addresses_are_torchvisions_and_carry_the_hash():
-    pytest.importorskip("torchvision")
-    for entry in manifest.TOWER_FILES.values():
-        assert entry.url == f"https://download.pytorch.org/models/{entry.file}"
-        assert f"-{entry.sha256[:8]}.pth" in entry.file
+@pytest.mark.parametrize(
+    ("net", "enum"),
+    [("alex", "AlexNet"), ("vgg", "VGG16"), ("vgg19", "VGG19"), ("squeeze", "SqueezeNet1_1")],
+)
+def test_tower_addresses_are_torchvisions_and_carry_the_hash(net, enum):
+    models = pytest.importorskip("torchvision.models")
+    entry = manifest.TOWER_FILES[net]
+    assert entry.source == models.get_weight(f"{enum}_Weights.IMAGENET1K_V1").url
+    assert entry.source.endswith(f"/{entry.file}")
+    assert f"-{entry.sha256[:8]}.pth" in entry.file
 
 
 def test_channel_weight_entries_equal_the_lpips_package(shared):
@@ -57,8 +62,8 @@ def test_channel_weight_entries_equal_the_lpips_package(shared):
         path = shared / f"reference/channel_weights/{version}/{net}.pth"
         assert sha256(path) == entry.sha256
         assert round(path.stat().st_size / 1e6, 3) == entry.megabytes
-        assert entry.url.endswith(f"/lpips/weights/{version}/{net}.pth")
-        assert "082bb24f84c091ea94de2867d34c4544f68e0963" in entry.url
+        assert entry.source.endswith(f"/lpips/weights/{version}/{net}.pth")
+        assert "082bb24f84c091ea94de2867d34c4544f68e0963" in entry.source
 
 
 def test_published_channel_weights_have_the_published_sums():
@@ -200,7 +205,14 @@ def test_without_a_network_the_message_says_what_to_do(home, monkeypatch):
     with pytest.raises(FileNotFoundError) as caught:
         LPIPS("alex")
     text = str(caught.value)
-    for part in (entry.file, entry.url, entry.sha256, str(home), "tower_weights=PATH", 'net="lite" needs no download'):
+    for part in (
+        entry.file,
+        entry.source,
+        entry.sha256,
+        str(home),
+        "tower_weights=PATH",
+        'net="lite" needs no download',
+    ):
         assert part in text
 
 
@@ -242,7 +254,10 @@ NAN, FIRST = torch.tensor(float("nan")), "features.0.weight"
         ({"features.99.weight": torch.zeros(1)}, r"missing keys none, unexpected keys \['features.99.weight'\]"),
         ({"module.head": torch.zeros(1)}, r"unexpected keys \['module.head'\]"),
         ({FIRST: torch.zeros(64, 3, 5, 5)}, r"features.0.weight has shape \(64, 3, 5, 5\); expected \(64, 3, 3, 3\)"),
-        ({FIRST: torch.full((64, 3, 3, 3), float("nan"))}, "features.0.weight has values that are NaN or infinite"),
+        (
+            {FIRST: torch.full((64, 3, 3, 3), float("nan"))},
+            "features.0.weight has values that are NaN, inf",
+        ),
     ],
 )
 def test_wrong_tower_files(tmp_path, changes, message):
@@ -338,3 +353,69 @@ def test_given_tensors_are_checked_too():
     tensors.pop("features.0.bias")
     with pytest.raises(ValueError, match=r"weights of tower 'lite': missing keys \['features.0.bias'\]"):
         FeatureTower("lite", weights=tensors)
+
+
+# -- identity by content -------------------------------------------------------------------------------------------
+
+
+def own_file(path, changes=None, **metadata):
+    """Write channel weights for the lite tower."""
+    taps = TOWERS["lite"].find_taps()
+    tensors = {f"channel_weights.{i}": torch.full((tap.channels,), 0.5) for i, tap in enumerate(taps)}
+    weights.save_tensors(path, {**tensors, **(changes or {})}, metadata)
+    return path
+
+
+@pytest.mark.parametrize("stem", ["uniform", "v0.0", "v0.1", "calibrated", "lite-0.3", "mine"])
+def test_the_name_of_a_file_tells_nothing(tmp_path, stem):
+    """A file called v0.0 is not the published v0.0, which would be fed other numbers."""
+    named = LPIPS("lite", channel_weights=own_file(tmp_path / f"{stem}.safetensors"))
+    plain = LPIPS("lite", channel_weights=own_file(tmp_path / "other.safetensors"))
+    x, y = torch.rand(2, 1, 3, 32, 32)
+    assert named.signature == plain.signature
+    assert torch.equal(named(x, y), plain(x, y))
+    assert " weights=custom-" in named.signature
+
+
+def test_the_embedded_file_by_its_path_is_the_same_metric(tmp_path):
+    path = tmp_path / "elsewhere.safetensors"
+    path.write_bytes(weights.embedded_file().read_bytes())
+    by_path = LPIPS("lite", channel_weights=path, tower_weights=path)
+    assert by_path.signature == LPIPS("lite").signature
+    assert by_path.slope == LPIPS("lite").slope
+
+
+def test_lite_knows_how_sure_people_are():
+    metric, x = LPIPS("lite"), torch.rand(1, 3, 32, 32)
+    assert metric.preference(x, x, x).item() == 0.5
+    assert metric.preference(x, torch.rand(1, 3, 32, 32), x).item() > 0.5
+
+
+@pytest.mark.parametrize("slope", ["nan", "inf", "-3", "0"])
+def test_slopes_that_are_none(tmp_path, slope):
+    with pytest.raises(ValueError, match="has a slope of .*; expected a positive number"):
+        LPIPS("lite", channel_weights=own_file(tmp_path / "w.safetensors", slope=slope))
+
+
+def test_weights_beyond_float32(tmp_path):
+    changes = {"channel_weights.0": torch.full((TOWERS["lite"].find_taps()[0].channels,), 1e200, dtype=torch.float64)}
+    with pytest.raises(ValueError, match="NaN, infinite or beyond float32"):
+        LPIPS("lite", channel_weights=own_file(tmp_path / "w.safetensors", changes))
+
+
+ODD = {
+    "number as key": {1: torch.ones(3)},
+    "sparse": {"features.0.weight": torch.eye(3).to_sparse()},
+    "meta": {"features.0.weight": torch.ones(3, device="meta")},
+    "complex": {"features.0.weight": torch.ones(3, dtype=torch.complex64)},
+    "no tensor": {"features.0.weight": [1, 2, 3]},
+}
+
+
+@pytest.mark.parametrize("tensors", ODD.values(), ids=ODD)
+@pytest.mark.filterwarnings("ignore")
+def test_odd_tensors_are_value_errors(tmp_path, tensors):
+    torch.save(tensors, tmp_path / "odd.pth")
+    for argument in ("tower_weights", "channel_weights"):
+        with pytest.raises(ValueError, match="odd.pth"):
+            LPIPS("lite", **{argument: tmp_path / "odd.pth"})

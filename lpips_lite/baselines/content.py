@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_common, to_float
+from lpips_lite.images import RangeCheck, prepare_images, to_common
 from lpips_lite.towers import FeatureTower
 
 Resolution = Literal["256p", "512p", "gta"]
@@ -23,7 +23,7 @@ CRN_SCALES: dict[Resolution, tuple[float, ...]] = {
 }
 
 
-def content_distance(x: Tensor, y: Tensor, tower: FeatureTower) -> Tensor:
+def content_distance(x: Tensor, y: Tensor, tower: FeatureTower, *, check_range: RangeCheck = "auto") -> Tensor:
     """Return the mean squared difference of features, summed over the tower's taps.
 
     The feature reconstruction loss of Johnson et al. (2016), with `FeatureTower("vgg", taps=["relu3_3"])`. At each tap
@@ -39,12 +39,13 @@ def content_distance(x: Tensor, y: Tensor, tower: FeatureTower) -> Tensor:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
         y: Likewise, same shape.
         tower: Makes the features.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), ≥ 0, lower = closer.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, size or device is not as described.
+        TypeError, ValueError: If dtype, shape, range, size or device is not as described.
 
     References:
         Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016,
@@ -57,8 +58,8 @@ def content_distance(x: Tensor, y: Tensor, tower: FeatureTower) -> Tensor:
         >>> content_distance(image, image, FeatureTower("lite"))
         tensor([0.])
     """
-    check_pair(x, y, tower.spec.min_side)
-    pairs = zip(tower(to_float(x)), tower(to_float(y)), strict=True)
+    x, y = prepare_images(x, y, check_range, tower.spec.min_side)
+    pairs = zip(tower(x), tower(y), strict=True)
     return torch.stack([_subtract(f_x, f_y).square().mean(dim=(1, 2, 3)) for f_x, f_y in pairs]).sum(dim=0)
 
 
@@ -71,7 +72,14 @@ def crn_tower(weights: str | None = None) -> FeatureTower:
     return FeatureTower("vgg19", taps=CRN_TAPS, pooling="average", weights=weights, mean=CRN_MEAN, std=CRN_STD)
 
 
-def crn_distance(x: Tensor, y: Tensor, tower: FeatureTower, *, resolution: Resolution = "256p") -> Tensor:
+def crn_distance(
+    x: Tensor,
+    y: Tensor,
+    tower: FeatureTower,
+    *,
+    resolution: Resolution = "256p",
+    check_range: RangeCheck = "auto",
+) -> Tensor:
     """Return the loss of cascaded refinement networks: weighted L1 of images and of features at five taps.
 
     Args:
@@ -79,12 +87,13 @@ def crn_distance(x: Tensor, y: Tensor, tower: FeatureTower, *, resolution: Resol
         y: Likewise, same shape.
         tower: As `crn_tower()` returns it.
         resolution: Whose published weights: of the 256p models, of 512p and 1024p, or of the GTA ones.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), ≥ 0, lower = closer.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, size, device, taps or `resolution` is not as described.
+        TypeError, ValueError: If dtype, shape, range, size, device, taps or `resolution` is not as described.
 
     References:
         Chen, Koltun: Photographic Image Synthesis with Cascaded Refinement Networks, ICCV 2017,
@@ -95,8 +104,7 @@ def crn_distance(x: Tensor, y: Tensor, tower: FeatureTower, *, resolution: Resol
     taps = tuple(tap.name for tap in tower.taps)
     if taps != CRN_TAPS:
         raise ValueError(f"tower has the taps {', '.join(taps)}; expected {', '.join(CRN_TAPS)}, as crn_tower() has")
-    check_pair(x, y, tower.spec.min_side)
-    x, y = to_float(x), to_float(y)
+    x, y = prepare_images(x, y, check_range, tower.spec.min_side)
     pairs = zip((255 * x, *tower(x)), (255 * y, *tower(y)), CRN_SCALES[resolution], strict=True)
     return torch.stack([_subtract(f_x, f_y).abs().mean(dim=(1, 2, 3)) / scale for f_x, f_y, scale in pairs]).sum(dim=0)
 
@@ -104,23 +112,25 @@ def crn_distance(x: Tensor, y: Tensor, tower: FeatureTower, *, resolution: Resol
 class ContentLoss(nn.Module):
     """The mean over the batch of `content_distance` with `tower`: 0 = same features."""
 
-    def __init__(self, tower: FeatureTower) -> None:
+    def __init__(self, tower: FeatureTower, *, check_range: RangeCheck = "auto") -> None:
         super().__init__()
-        self.tower = tower
+        self.tower, self.check_range = tower, check_range
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return content_distance(x, y, self.tower).mean()
+        return content_distance(x, y, self.tower, check_range=self.check_range).mean()
 
 
 class CRNLoss(nn.Module):
     """The mean over the batch of `crn_distance` with `tower`: 0 = identical."""
 
-    def __init__(self, tower: FeatureTower, *, resolution: Resolution = "256p") -> None:
+    def __init__(
+        self, tower: FeatureTower, *, resolution: Resolution = "256p", check_range: RangeCheck = "auto"
+    ) -> None:
         super().__init__()
-        self.tower, self.resolution = tower, resolution
+        self.tower, self.resolution, self.check_range = tower, resolution, check_range
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return crn_distance(x, y, self.tower, resolution=self.resolution).mean()
+        return crn_distance(x, y, self.tower, resolution=self.resolution, check_range=self.check_range).mean()
 
 
 def _subtract(f_x: Tensor, f_y: Tensor) -> Tensor:

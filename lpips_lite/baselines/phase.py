@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_float
+from lpips_lite.images import RangeCheck, full_precision, prepare_pair, shrinking_factor
 
 SCALES, ORIENTATIONS = 4, 4
 SHORTEST, RATIO = 6.0, 2.0  # wavelength in pixels of the finest filter; from each scale to the next
@@ -21,25 +21,27 @@ RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.522
 MIN_SIDE = 8
 
 
-def fsim(x: Tensor, y: Tensor, *, chromatic: bool = False) -> Tensor:
+def fsim(x: Tensor, y: Tensor, *, chromatic: bool = False, check_range: RangeCheck = "auto") -> Tensor:
     """Return the feature similarity of each pair, or FSIMc with `chromatic=True`.
 
         FSIM = Σ S_PC · S_G · PC_max / Σ PC_max,   S_PC = (2 PC_x PC_y + T1) / (PC_x² + PC_y² + T1)
 
     PC is the phase congruency of luma (log-Gabor filters, 4 scales × 4 orientations), S_G the likewise similarity of
     Scharr gradients; FSIMc multiplies by the similarity of both chroma channels of YIQ to the power 0.03. Images are
-    shrunk first by the whole number nearest to (smallest side)/256. Equal to `piq.fsim`, after the authors' code.
+    shrunk first by the whole number nearest to (smallest side)/256. Equal to `piq.fsim`, after the authors' code, but
+    where that side is an odd multiple of 128 (640, 1152): there MATLAB rounds up, and piq to the even number.
 
     Args:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8, sides of at least 8.
         y: Likewise, same shape.
         chromatic: Whether colour counts.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [0, 1], higher = closer, 1 = identical. Pairs without any structure give 1.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, size or device is not as described.
+        TypeError, ValueError: If dtype, shape, range, size or device is not as described.
 
     References:
         Zhang, Zhang, Mou, Zhang: FSIM: A Feature Similarity Index for Image Quality Assessment, IEEE TIP 2011,
@@ -50,7 +52,12 @@ def fsim(x: Tensor, y: Tensor, *, chromatic: bool = False) -> Tensor:
         >>> fsim(image, image)
         tensor([1.])
     """
-    check_pair(x, y, min_side=MIN_SIDE)
+    x, y = prepare_pair(x, y, check_range, MIN_SIDE)
+    with full_precision(x):
+        return _similarity(x, y, chromatic)
+
+
+def _similarity(x: Tensor, y: Tensor, chromatic: bool) -> Tensor:
     luma_x, *chroma_x = _to_yiq(x)
     luma_y, *chroma_y = _to_yiq(y)
     filters = _log_gabor(luma_x)
@@ -67,19 +74,17 @@ def fsim(x: Tensor, y: Tensor, *, chromatic: bool = False) -> Tensor:
 class FSIMLoss(nn.Module):
     """The mean over the batch of 1 − `fsim`: 0 = identical."""
 
-    def __init__(self, *, chromatic: bool = False) -> None:
+    def __init__(self, *, chromatic: bool = False, check_range: RangeCheck = "auto") -> None:
         super().__init__()
-        self.chromatic = chromatic
+        self.chromatic, self.check_range = chromatic, check_range
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return 1 - fsim(x, y, chromatic=self.chromatic).mean()
+        return 1 - fsim(x, y, chromatic=self.chromatic, check_range=self.check_range).mean()
 
 
 def _to_yiq(images: Tensor) -> tuple[Tensor, ...]:
     """Return luma and both chroma channels for a peak of 255, shrunk: 3 × (N, H/f, W/f)."""
-    images = to_float(images)
-    images = 255 * images.to(torch.promote_types(images.dtype, torch.float32))
-    images = F.avg_pool2d(images, max(1, round(min(images.shape[2:]) / 256)))
+    images = F.avg_pool2d(255 * images, shrinking_factor(images))
     return torch.einsum("ij,njhw->nihw", images.new_tensor(RGB_TO_YIQ), images).unbind(dim=1)
 
 
@@ -93,7 +98,7 @@ def _length(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _root(square: Tensor) -> Tensor:
-    present = square > 0
+    present = ~(square <= 0)  # what is not a number stays so
     return torch.where(present, torch.where(present, square, 1).sqrt(), 0)
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_common, to_float
+from lpips_lite.images import RangeCheck, full_precision, prepare_pair, shrinking_factor
 
 Variant = Literal["wang2004", "matlab", "skimage", "torchmetrics"]
 Negative = Literal["relu", "raise"]
@@ -20,7 +20,7 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, se
 LUMA = (0.2989, 0.5870, 0.1140)  # of MATLAB's rgb2gray
 
 
-def ssim(x: Tensor, y: Tensor, *, variant: Variant = "wang2004") -> Tensor:
+def ssim(x: Tensor, y: Tensor, *, variant: Variant = "wang2004", check_range: RangeCheck = "auto") -> Tensor:
     """Return the mean structural similarity of each pair, for a peak value of 1.
 
         SSIM = (2 μ_x μ_y + C1)(2 σ_xy + C2) / ((μ_x² + μ_y² + C1)(σ_x² + σ_y² + C2))
@@ -40,12 +40,13 @@ def ssim(x: Tensor, y: Tensor, *, variant: Variant = "wang2004") -> Tensor:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8, sides of at least 11 (7 for "skimage").
         y: Likewise, same shape.
         variant: Whose numbers.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [-1, 1], higher = closer, 1 = identical.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, size, device or `variant` is not as described.
+        TypeError, ValueError: If dtype, shape, range, size, device or `variant` is not as described.
 
     References:
         Wang, Bovik, Sheikh, Simoncelli: Image Quality Assessment: From Error Visibility to Structural Similarity,
@@ -58,7 +59,7 @@ def ssim(x: Tensor, y: Tensor, *, variant: Variant = "wang2004") -> Tensor:
     """
     if variant not in ("wang2004", "matlab", "skimage", "torchmetrics"):
         raise ValueError(f"variant={variant!r}: expected 'wang2004', 'matlab', 'skimage' or 'torchmetrics'")
-    x, y = _prepare(x, y, FLAT_WINDOW if variant == "skimage" else WINDOW)
+    x, y = prepare_pair(x, y, check_range, FLAT_WINDOW if variant == "skimage" else WINDOW)
     if variant == "matlab":
         x, y = _to_gray(x), _to_gray(y)
     elif variant == "torchmetrics":
@@ -68,7 +69,7 @@ def ssim(x: Tensor, y: Tensor, *, variant: Variant = "wang2004") -> Tensor:
     return index
 
 
-def ms_ssim(x: Tensor, y: Tensor, *, negative: Negative = "relu") -> Tensor:
+def ms_ssim(x: Tensor, y: Tensor, *, negative: Negative = "relu", check_range: RangeCheck = "auto") -> Tensor:
     """Return the multi-scale structural similarity of each pair, for a peak value of 1.
 
     The contrast and structure term at five scales, each half as large as the last (means of 2×2 pixels), and the
@@ -80,12 +81,13 @@ def ms_ssim(x: Tensor, y: Tensor, *, negative: Negative = "relu") -> Tensor:
         y: Likewise, same shape.
         negative: What becomes of a negative mean at some scale, which has no real power. "relu": it counts as 0, with
             zero gradient. "raise": a ValueError.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [0, 1], higher = closer, 1 = identical.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, size, device or `negative` is not as described.
+        TypeError, ValueError: If dtype, shape, range, size, device or `negative` is not as described.
 
     References:
         Wang, Simoncelli, Bovik: Multiscale Structural Similarity for Image Quality Assessment, Asilomar 2003,
@@ -98,7 +100,7 @@ def ms_ssim(x: Tensor, y: Tensor, *, negative: Negative = "relu") -> Tensor:
     """
     if negative not in ("relu", "raise"):
         raise ValueError(f"negative={negative!r}: expected 'relu' or 'raise'")
-    x, y = _prepare(x, y, (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1)
+    x, y = prepare_pair(x, y, check_range, (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1)
     means = []
     for scale in range(len(SCALE_WEIGHTS)):
         if scale:
@@ -110,7 +112,7 @@ def ms_ssim(x: Tensor, y: Tensor, *, negative: Negative = "relu") -> Tensor:
     stacked = torch.stack(means)  # (scales, N, C)
     if negative == "raise" and (stacked < 0).any():
         raise ValueError(f"a mean over one scale is {stacked.min():g}; expected ≥ 0 (negative='relu' counts it as 0)")
-    positive = stacked > 0
+    positive = ~(stacked <= 0)  # what is not a number stays so
     weights = stacked.new_tensor(SCALE_WEIGHTS).view(-1, 1, 1)
     powers = torch.where(positive, stacked, 1.0) ** weights  # the root of 0 has no finite gradient
     return torch.where(positive, powers, 0.0).prod(dim=0).mean(dim=1)
@@ -119,27 +121,26 @@ def ms_ssim(x: Tensor, y: Tensor, *, negative: Negative = "relu") -> Tensor:
 class SSIMLoss(nn.Module):
     """The mean over the batch of 1 − `ssim`: 0 = identical."""
 
-    def __init__(self, *, variant: Variant = "wang2004") -> None:
+    def __init__(self, *, variant: Variant = "wang2004", check_range: RangeCheck = "auto") -> None:
         super().__init__()
-        self.variant: Variant = variant
+        self.variant, self.check_range = variant, check_range
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return 1 - ssim(x, y, variant=self.variant).mean()
+        return 1 - ssim(x, y, variant=self.variant, check_range=self.check_range).mean()
 
 
 class MSSSIMLoss(nn.Module):
     """The mean over the batch of 1 − `ms_ssim`: 0 = identical."""
 
+    def __init__(self, *, check_range: RangeCheck = "auto") -> None:
+        super().__init__()
+        self.check_range = check_range
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return 1 - ms_ssim(x, y).mean()
+        return 1 - ms_ssim(x, y, check_range=self.check_range).mean()
 
 
 # -- shared by both --------------------------------------------------------------------------------------------------
-
-
-def _prepare(x: Tensor, y: Tensor, min_side: int) -> tuple[Tensor, Tensor]:
-    check_pair(x, y, min_side=min_side)
-    return to_common(to_float(x), to_float(y))
 
 
 def _gaussian(like: Tensor) -> Tensor:
@@ -169,15 +170,16 @@ def _filter(images: Tensor, window: Tensor) -> Tensor:
         1, -1, *images.shape[-2:]
     )  # one channel a plane: the fastest form of a convolution on the CPU
     down, across = window.view(1, 1, -1, 1), window.view(1, 1, 1, -1)
-    for kernel in (down, across):
-        flat = F.conv2d(flat, kernel.expand(flat.shape[1], 1, -1, -1), groups=flat.shape[1])
+    with full_precision(images):
+        for kernel in (down, across):
+            flat = F.conv2d(flat, kernel.expand(flat.shape[1], 1, -1, -1), groups=flat.shape[1])
     return flat.view(*images.shape[:-2], *flat.shape[-2:])
 
 
 def _to_gray(images: Tensor) -> Tensor:
     """Return luma, averaged over f×f pixels and sampled at every f-th, with mirrored borders: (N, 1, H/f, W/f)."""
     gray = (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
-    factor = max(1, round(min(gray.shape[2:]) / 256))
+    factor = shrinking_factor(gray)
     before = (factor - 1) // 2
     for dim in (2, 3):
         side = gray.shape[dim]

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_float
+from lpips_lite.images import RangeCheck, full_precision, prepare_images
 from lpips_lite.towers import FeatureTower
 
 Normalization = Literal["johnson", "gatys"]
@@ -35,12 +35,18 @@ def gram_matrix(features: Tensor, *, normalization: Normalization = "johnson", c
     if centered:
         flat = flat - flat.mean(dim=2, keepdim=True)
     count = flat.shape[2] * (flat.shape[1] if normalization == "johnson" else 1)
-    with torch.autocast(features.device.type, enabled=False):
+    with full_precision(features):
         return flat @ flat.transpose(1, 2) / count
 
 
 def gram_distance(
-    x: Tensor, y: Tensor, tower: FeatureTower, *, normalization: Normalization = "johnson", centered: bool = False
+    x: Tensor,
+    y: Tensor,
+    tower: FeatureTower,
+    *,
+    normalization: Normalization = "johnson",
+    centered: bool = False,
+    check_range: RangeCheck = "auto",
 ) -> Tensor:
     """Return the style distance of each pair: mean squared difference of Gram matrices, summed over the tower's taps.
 
@@ -59,12 +65,13 @@ def gram_distance(
         tower: Makes the features.
         normalization: "johnson" or "gatys".
         centered: Compare covariances, without the means of channels, instead of Gram matrices.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), ≥ 0, lower = closer in style.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, size, device or `normalization` is not as described.
+        TypeError, ValueError: If dtype, shape, range, size, device or `normalization` is not as described.
 
     References:
         Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks, CVPR 2016.
@@ -76,9 +83,9 @@ def gram_distance(
         >>> gram_distance(image, image, FeatureTower("lite"))
         tensor([0.])
     """
-    check_pair(x, y, tower.spec.min_side)
+    x, y = prepare_images(x, y, check_range, tower.spec.min_side)
     layers = []
-    for features in zip(tower(to_float(x)), tower(to_float(y)), strict=True):
+    for features in zip(tower(x), tower(y), strict=True):
         g_x, g_y = (gram_matrix(f, normalization=normalization, centered=centered) for f in features)
         layers.append((g_x - g_y).square().mean(dim=(1, 2)))
     return torch.stack(layers).sum(dim=0) / (4 if normalization == "gatys" else 1)
@@ -88,10 +95,19 @@ class GramLoss(nn.Module):
     """The mean over the batch of `gram_distance` with `tower`: 0 = same style."""
 
     def __init__(
-        self, tower: FeatureTower, *, normalization: Normalization = "johnson", centered: bool = False
+        self,
+        tower: FeatureTower,
+        *,
+        normalization: Normalization = "johnson",
+        centered: bool = False,
+        check_range: RangeCheck = "auto",
     ) -> None:
         super().__init__()
-        self.tower, self.normalization, self.centered = tower, normalization, centered
+        self.tower, self.check_range = tower, check_range
+        self.normalization, self.centered = normalization, centered
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return gram_distance(x, y, self.tower, normalization=self.normalization, centered=self.centered).mean()
+        return gram_distance(
+            x, y, self.tower,
+            normalization=self.normalization, centered=self.centered, check_range=self.check_range,
+        ).mean()  # fmt: skip

@@ -8,33 +8,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_common, to_float
+from lpips_lite.images import RangeCheck, full_precision, prepare_pair, prepare_template
 
 Method = Literal["ssd", "ncc", "zncc"]
 
 
-def ssd(x: Tensor, y: Tensor) -> Tensor:
+def ssd(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
     """Return the sum of squared differences of each pair, over channels and pixels.
 
     Args:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
         y: Likewise, same shape.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), ≥ 0, lower = closer.
 
     Raises:
-        TypeError, ValueError: If dtype, shape or device is not as described.
+        TypeError, ValueError: If dtype, shape, range or device is not as described.
 
     Example:
         >>> ssd(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5))
         tensor([3.])
     """
-    x, y = _flatten(x, y)
+    x, y = _flatten(x, y, check_range)
     return (x - y).square().sum(dim=1)
 
 
-def ncc(x: Tensor, y: Tensor) -> Tensor:
+def ncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
     """Return the normalised cross-correlation of each pair, Σ xy / √(Σ x² Σ y²), over channels and pixels.
 
     A gain does not change it: `ncc(a·x, y) = ncc(x, y)` for a > 0. A black image gives 0. OpenCV's `TM_CCORR_NORMED`.
@@ -42,6 +43,7 @@ def ncc(x: Tensor, y: Tensor) -> Tensor:
     Args:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
         y: Likewise, same shape.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [0, 1], higher = closer.
@@ -49,10 +51,10 @@ def ncc(x: Tensor, y: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: As `ssd`.
     """
-    return _cosine(*_flatten(x, y))
+    return _cosine(*_flatten(x, y, check_range))
 
 
-def zncc(x: Tensor, y: Tensor) -> Tensor:
+def zncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
     """Return the zero-mean normalised cross-correlation of each pair: `ncc` after taking off each image's mean.
 
     Gain and offset do not change it: `zncc(a·x + b, y) = zncc(x, y)` for a > 0. A constant image gives 0. The mean is
@@ -61,6 +63,7 @@ def zncc(x: Tensor, y: Tensor) -> Tensor:
     Args:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
         y: Likewise, same shape.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [-1, 1], higher = closer.
@@ -71,11 +74,13 @@ def zncc(x: Tensor, y: Tensor) -> Tensor:
     References:
         Lewis: Fast Normalized Cross-Correlation, Vision Interface 1995.
     """
-    x, y = _flatten(x, y)
+    x, y = _flatten(x, y, check_range)
     return _cosine(x - x.mean(dim=1, keepdim=True), y - y.mean(dim=1, keepdim=True))
 
 
-def match_template(image: Tensor, template: Tensor, *, method: Method = "zncc") -> Tensor:
+def match_template(
+    image: Tensor, template: Tensor, *, method: Method = "zncc", check_range: RangeCheck = "auto"
+) -> Tensor:
     """Return how well a template fits at each position of an image, computed by fast Fourier transforms.
 
     "zncc" equals scikit-image's `match_template` on gray images; "ssd" and "ncc" are the functions of that name.
@@ -84,26 +89,26 @@ def match_template(image: Tensor, template: Tensor, *, method: Method = "zncc") 
         image: Images, (N, 3, H, W), float in [0, 1] or uint8.
         template: Templates, (N, 3, h, w) with h ≤ H and w ≤ W.
         method: What is computed at each position.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N, H − h + 1, W − w + 1); its element (i, j) compares the template with `image[:, :, i:i+h, j:j+w]`.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, device or `method` is not as described.
+        TypeError, ValueError: If dtype, shape, range, device or `method` is not as described.
 
     References:
         Lewis: Fast Normalized Cross-Correlation, Vision Interface 1995.
     """
     if method not in ("ssd", "ncc", "zncc"):
         raise ValueError(f"method={method!r}: expected 'ssd', 'ncc' or 'zncc'")
-    if image.ndim != 4 or template.ndim != 4 or image.shape[:2] != template.shape[:2]:
-        raise ValueError(
-            f"template has shape {tuple(template.shape)}; expected image's N and C, {tuple(image.shape)[:2]}, and h, w"
-        )
+    image, template = prepare_template(image, template, check_range)
     size = template.shape[2:]
-    if size[0] > image.shape[2] or size[1] > image.shape[3]:
-        raise ValueError(f"template has sides {tuple(size)}; expected at most those of image, {tuple(image.shape[2:])}")
-    image, template = to_common(to_float(image), to_float(template))
+    with full_precision(image):
+        return _match(image, template, size, method)
+
+
+def _match(image: Tensor, template: Tensor, size: torch.Size, method: Method) -> Tensor:
     if method == "zncc":  # an offset changes nothing, and small values keep their digits
         image = image - image.mean(dim=(1, 2, 3), keepdim=True)
         template = template - template.mean(dim=(1, 2, 3), keepdim=True)
@@ -121,27 +126,38 @@ def match_template(image: Tensor, template: Tensor, *, method: Method = "zncc") 
 class SSDLoss(nn.Module):
     """The mean over the batch of `ssd`: 0 = identical."""
 
+    def __init__(self, *, check_range: RangeCheck = "auto") -> None:
+        super().__init__()
+        self.check_range = check_range
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return ssd(x, y).mean()
+        return ssd(x, y, check_range=self.check_range).mean()
 
 
 class NCCLoss(nn.Module):
     """The mean over the batch of 1 − `ncc`: 0 = equal but for gain."""
 
+    def __init__(self, *, check_range: RangeCheck = "auto") -> None:
+        super().__init__()
+        self.check_range = check_range
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return 1 - ncc(x, y).mean()
+        return 1 - ncc(x, y, check_range=self.check_range).mean()
 
 
 class ZNCCLoss(nn.Module):
     """The mean over the batch of 1 − `zncc`: 0 = equal but for gain and offset."""
 
+    def __init__(self, *, check_range: RangeCheck = "auto") -> None:
+        super().__init__()
+        self.check_range = check_range
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return 1 - zncc(x, y).mean()
+        return 1 - zncc(x, y, check_range=self.check_range).mean()
 
 
-def _flatten(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    check_pair(x, y)
-    x, y = to_common(to_float(x), to_float(y))
+def _flatten(x: Tensor, y: Tensor, check_range: RangeCheck) -> tuple[Tensor, Tensor]:
+    x, y = prepare_pair(x, y, check_range)
     return x.flatten(1), y.flatten(1)
 
 
@@ -152,7 +168,7 @@ def _cosine(x: Tensor, y: Tensor) -> Tensor:
 def _quotient(product: Tensor, squares: Tensor, count: int) -> Tensor:
     """Return product / √squares, and 0 where an image has no energy beyond rounding."""
     floor = (torch.finfo(product.dtype).eps * count) ** 2
-    present = squares > floor
+    present = ~(squares <= floor)  # what is not a number stays so
     return torch.where(present, product / torch.where(present, squares, 1).sqrt(), 0).clamp(-1, 1)
 
 

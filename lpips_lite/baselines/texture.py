@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_common, to_float
+from lpips_lite.images import RangeCheck, full_precision, prepare_images, to_common
 from lpips_lite.towers import FeatureTower
 from lpips_lite.weights import check_tensors, read_tensors
 
@@ -45,7 +45,14 @@ def read_dists_weights(path: str | os.PathLike[str], tower: FeatureTower) -> tup
     return tensors["alpha"].flatten(), tensors["beta"].flatten()
 
 
-def dists(x: Tensor, y: Tensor, tower: FeatureTower, weights: tuple[Tensor, Tensor] | None = None) -> Tensor:
+def dists(
+    x: Tensor,
+    y: Tensor,
+    tower: FeatureTower,
+    weights: tuple[Tensor, Tensor] | None = None,
+    *,
+    check_range: RangeCheck = "auto",
+) -> Tensor:
     """Return the deep image structure and texture distance of each pair.
 
         d = 1 − Σ_c (α_c · l_c + β_c · s_c) / Σ_c (α_c + β_c)
@@ -59,42 +66,50 @@ def dists(x: Tensor, y: Tensor, tower: FeatureTower, weights: tuple[Tensor, Tens
         y: Likewise, same shape.
         tower: Makes the features; `dists_tower()` is the published one.
         weights: α and β, as `read_dists_weights` returns them; `None`: all equal.
+        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [0, 1] but for channels that are anticorrelated, lower = closer, 0 = identical.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, size or device is not as described.
+        TypeError, ValueError: If dtype, shape, range, size or device is not as described.
 
     References:
         Ding, Ma, Wang, Simoncelli: Image Quality Assessment: Unifying Structure and Texture Similarity, IEEE TPAMI
         2020, https://arxiv.org/abs/2004.07728
     """
-    check_pair(x, y, tower.spec.min_side)
-    x, y = to_float(x), to_float(y)
+    x, y = prepare_images(x, y, check_range, tower.spec.min_side)
     texture, structure = [], []
     for f_x, f_y in zip((x, *tower(x)), (y, *tower(y)), strict=True):
         f_x, f_y = to_common(f_x, f_y)
         mean_x, mean_y = f_x.mean(dim=(2, 3)), f_y.mean(dim=(2, 3))
         f_x, f_y = f_x - mean_x[..., None, None], f_y - mean_y[..., None, None]
         variances = f_x.square().mean(dim=(2, 3)) + f_y.square().mean(dim=(2, 3))
-        texture.append((2 * mean_x * mean_y + STABILITY) / (mean_x**2 + mean_y**2 + STABILITY))
-        structure.append((2 * (f_x * f_y).mean(dim=(2, 3)) + STABILITY) / (variances + STABILITY))
-    similarity = torch.cat(texture + structure, dim=1)  # (N, 2 ΣC)
-    share = torch.ones(similarity.shape[1]) if weights is None else torch.cat(weights)
-    share = share.to(similarity)
-    return 1 - similarity @ (share / share.sum())
+        # 1 − similarity as a fraction of its own: of equal images it is exactly 0, which 1 − 1 + rounding is not.
+        texture.append((mean_x - mean_y).square() / (mean_x**2 + mean_y**2 + STABILITY))
+        structure.append((f_x - f_y).square().mean(dim=(2, 3)) / (variances + STABILITY))
+    difference = torch.cat(texture + structure, dim=1)  # (N, 2 ΣC)
+    share = difference.new_ones(difference.shape[1]) if weights is None else torch.cat(weights)
+    share = share.to(difference)
+    with full_precision(difference):
+        return difference @ (share / share.sum())
 
 
 class DISTSLoss(nn.Module):
     """The mean over the batch of `dists` with `tower`: 0 = identical."""
 
-    def __init__(self, tower: FeatureTower, weights: tuple[Tensor, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        tower: FeatureTower,
+        weights: tuple[Tensor, Tensor] | None = None,
+        *,
+        check_range: RangeCheck = "auto",
+    ) -> None:
         super().__init__()
-        self.tower, self.weights = tower, weights
+        self.tower, self.weights, self.check_range = tower, weights, check_range
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return dists(x, y, self.tower, self.weights).mean()
+        return dists(x, y, self.tower, self.weights, check_range=self.check_range).mean()
 
 
 def _channels(tower: FeatureTower) -> Sequence[int]:

@@ -455,3 +455,11 @@ def test_sizes_are_checked():
         ssim(torch.rand(1, 3, 10, 64), torch.rand(1, 3, 10, 64))
     with pytest.raises(ValueError, match=r"y has shape \(1, 3, 9, 8\); expected x's shape \(1, 3, 8, 8\)"):
         l2(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 9, 8))
+
+
+@pytest.mark.parametrize(("side", "factor"), [(100, 1), (256, 1), (383, 1), (384, 2), (640, 3), (896, 4), (1152, 5)])
+def test_images_are_shrunk_by_matlabs_round(side, factor):
+    """MATLAB's round takes halves up: 1.5 → 2, 2.5 → 3, 3.5 → 4, 4.5 → 5."""
+    from lpips_lite.images import shrinking_factor
+
+    assert shrinking_factor(torch.empty(1, 3, side, side + 9, device="meta")) == factor

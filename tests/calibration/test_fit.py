@@ -186,7 +186,7 @@ def test_fit_writes_a_file_that_the_metric_loads_and_checks(data, tmp_path, monk
     score = agreement(held.d0, held.d1, held.judgement, held.votes)
     assert score == pytest.approx(float(metadata["cross_validated_agreement"]), abs=1e-4)
     metric = LPIPS("lite", channel_weights=out, reduction="none")
-    assert "weights=mine-" in metric.signature
+    assert "weights=custom-" in metric.signature
     triplets = load([data])
     ref, p0, p1 = (torch.stack([read_image(getattr(t, side)) for t in triplets]) for side in ("ref", "p0", "p1"))
     chosen = metric.preference(ref, p0, p1)
@@ -218,7 +218,7 @@ def test_a_start_without_input_scaling_is_refused(data, tmp_path):
 
 
 def test_no_slope_no_preference():
-    metric, image = LPIPS("lite"), torch.rand(1, 3, 32, 32)
+    metric, image = LPIPS("lite", channel_weights="uniform"), torch.rand(1, 3, 32, 32)
     with pytest.raises(ValueError, match="carry no slope fitted to votes"):
         metric.preference(image, image, image)
 

@@ -1,0 +1,175 @@
+"""One contract for every metric: a table of the public functions and Modules against what all of them must do."""
+
+import inspect
+from functools import cache
+
+import pytest
+import torch
+
+import lpips_lite
+from lpips_lite import FeatureTower, crn_tower, dists_tower
+
+NO_METRICS = {  # public, but no function of a pair of images
+    *("LPIPS", "Encoding", "FeatureTower", "TOWERS", "METRICS", "read_image", "compare", "__version__", "lpips"),
+    *("gram_matrix", "crn_tower", "dists_tower", "read_dists_weights", "Jittered", "MultiScale"),
+}
+TOWERS = {"crn": lambda: crn_tower("random:0"), "dists": lambda: dists_tower("random:0")}
+
+
+@cache
+def tower_for(name):
+    kind = next((kind for kind in TOWERS if name.lower().startswith(kind)), None)
+    return TOWERS[kind]() if kind else FeatureTower("lite")
+
+
+def metric(name, new_tower=False, **options):
+    """Return a public name as a function of two batches."""
+    value = getattr(lpips_lite, name)
+    make = tower_for.__wrapped__ if new_tower else tower_for
+    tower = (make(name),) if "tower" in inspect.signature(value).parameters else ()
+    if inspect.isclass(value):
+        return value(*tower, **options)
+    return lambda x, y: value(x, y, *tower, **options)
+
+
+PUBLIC = sorted(set(lpips_lite.__all__) - NO_METRICS)
+LPIPS = ["LPIPS"]
+
+
+def load(name, new_tower=False, **options):
+    return lpips_lite.LPIPS("lite", **options) if name == "LPIPS" else metric(name, new_tower, **options)
+
+
+@pytest.fixture
+def pair(name):
+    """A pair of two images each, as small as the metric allows."""
+    generator, side = torch.Generator().manual_seed(0), 176 if name in ("ms_ssim", "MSSSIMLoss") else 32
+    x = torch.rand(2, 3, side, side, generator=generator)
+    return x, (x + 0.05 * torch.randn(x.shape, generator=generator)).clamp(0, 1)
+
+
+def has_tower(name):
+    return name == "LPIPS" or "tower" in inspect.signature(getattr(lpips_lite, name)).parameters
+
+
+def test_every_public_distance_is_in_the_table():
+    for name in PUBLIC:
+        parameters = inspect.signature(getattr(lpips_lite, name)).parameters
+        assert "check_range" in parameters, name
+        assert parameters["check_range"].default == "auto", name
+
+
+WRONG = {
+    "0…255": (lambda x, y: (x * 255, y * 255), "look like 0…255"),
+    "−1…1": (lambda x, y: (x, y * 2 - 1), "look like −1…1"),
+    "NaN in x": (lambda x, y: (torch.where(x > 0.999, torch.nan, x), y), "NaN or infinite"),
+    "NaN in y": (lambda x, y: (x, torch.where(y > 0.999, torch.nan, y)), "NaN or infinite"),
+    "infinity": (lambda x, y: (torch.where(x > 0.999, torch.inf, x), y), "NaN or infinite"),
+    "far beyond": (lambda x, y: (x * 1.8, y), "no such bounds"),
+    "overshoot": (lambda x, y: (x, y * 1.1 - 0.05), r"overshoot.*clamp\(0, 1\)"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+@pytest.mark.parametrize(("spoil", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_values_are_errors_that_say_so(pair, name, spoil, message):
+    with pytest.raises(ValueError, match=message):
+        load(name)(*spoil(*pair))
+    with pytest.raises(ValueError, match=message):
+        load(name, check_range="always")(*spoil(*pair))
+
+
+@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+def test_checks_can_be_switched_off_and_no_number_comes_of_nan(pair, name):
+    x, y = pair
+    function = load(name, check_range="never")
+    assert torch.isfinite(function(x * 1.8, y)).all()
+    x = x.clone()
+    x[:, :, 5, 7] = torch.nan
+    found = function(x, y)
+    if found.ndim == 3:  # a map
+        found = found.flatten(1).sum(dim=1)
+    assert found.isnan().all()
+
+
+@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+def test_an_unknown_policy_is_an_error(pair, name):
+    with pytest.raises(ValueError, match="check_range='sometimes': expected"):
+        load(name, check_range="sometimes")(*pair)
+
+
+@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_input_counts_as_its_values(pair, name, dtype):
+    half = [image.to(dtype) for image in pair]
+    found, expected = (load(name)(*images) for images in (half, [image.float() for image in half]))
+    assert found.dtype == torch.float32
+    if not has_tower(name):
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    else:
+        torch.testing.assert_close(found, expected, rtol=0.1, atol=0.01)
+
+
+@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+def test_autocast_reaches_towers_only(pair, name):
+    function = load(name)
+    expected = function(*pair)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = function(*pair)
+    assert found.dtype == torch.float32
+    if has_tower(name):
+        torch.testing.assert_close(found, expected, rtol=0.1, atol=0.01)
+    else:
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+def test_float64_stays_float64(pair, name):
+    found = load(name)(*(image.double() for image in pair))
+    assert found.dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_images_are_at_the_best_value(pair, name, dtype):
+    x = pair[0].to(dtype)
+    found = load(name)(x, x)
+    best = torch.inf if name == "psnr" else 1.0 if name in HIGHER else 0.0
+    if name == "match_template":
+        found = found.amax(dim=(1, 2))
+    assert torch.equal(found, torch.full_like(found, best)) or (
+        name in HIGHER and torch.allclose(found, torch.full_like(found, best), rtol=0, atol=1e-5)
+    )
+
+
+HIGHER = {"ssim", "ms_ssim", "fsim", "ncc", "zncc", "match_template"} | {
+    name for name in PUBLIC if name.endswith("Loss") and name[:-4].lower() in ("ssim", "msssim", "fsim", "ncc", "zncc")
+}
+HIGHER -= {name for name in HIGHER if name.endswith("Loss")}
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if not inspect.isclass(getattr(lpips_lite, name))])
+def test_rows_of_a_batch_do_not_depend_on_each_other(pair, name):
+    function = load(name)
+    together = function(*pair)
+    alone = torch.cat([function(*(image[row : row + 1] for image in pair)) for row in range(2)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+def test_built_and_used_under_inference_mode_then_as_a_loss(pair, name):
+    with torch.inference_mode():
+        function = load(name, new_tower=True)
+        function(*pair)
+    x = pair[0].clone().requires_grad_()
+    function(x, pair[1]).sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+def test_a_default_device_does_not_decide_where_it_computes(pair, name):
+    with torch.device("meta"):
+        function = load(name, new_tower=True)
+        found = function(*pair)
+    assert found.device.type == "cpu"
+    assert torch.equal(found, load(name)(*pair))
