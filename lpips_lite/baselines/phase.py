@@ -29,7 +29,7 @@ def fsim(x: Tensor, y: Tensor, *, chromatic: bool = False, check_range: RangeChe
     PC is the phase congruency of luma (log-Gabor filters, 4 scales × 4 orientations), S_G the likewise similarity of
     Scharr gradients; FSIMc multiplies by the similarity of both chroma channels of YIQ to the power 0.03. Images are
     shrunk first by the whole number nearest to (smallest side)/256. Equal to `piq.fsim`, after the authors' code, but
-    where that side is an odd multiple of 128 (640, 1152): there MATLAB rounds up, and piq to the even number.
+    where that quotient is 2.5 or 4.5 (sides of 640 and 1152): there MATLAB rounds up, and piq to the even number.
 
     Args:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8, sides of at least 8.
