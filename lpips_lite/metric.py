@@ -100,13 +100,14 @@ class LPIPS(Frozen):
             channel = load_channel_weights(net, channel_weights, channels)
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channel.scaled else ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         tower = FeatureTower(net, weights=tower_weights, mean=mean, std=std, checkpoint=checkpoint)
-        if channel.tower not in (None, tower.fingerprint):
+        fitted_on_it = channel.tower in (None, tower.fingerprint)
+        if not fitted_on_it and channel_weights != "calibrated":
             raise ValueError(
                 f"channel_weights={str(channel_weights)!r} were fitted on tower {channel.tower}; "
                 f"expected this tower's {tower.fingerprint}"
             )
         super().__init__({f"channel_weights.{index}": weight for index, weight in enumerate(channel.tensors)})
-        self.tower, self.slope = tower, channel.slope
+        self.tower, self.slope = tower, channel.slope if fitted_on_it else None
         self.reduction, self.check_range = reduction, check_range
         self.max_memory = None if max_memory is None else parse_memory(max_memory)
         self.signature = f"{DEFINITION} net={net} tower={tower.fingerprint} weights={channel.label}"

@@ -385,6 +385,12 @@ def test_the_embedded_file_by_its_path_is_the_same_metric(tmp_path):
     assert by_path.slope == LPIPS("lite").slope
 
 
+def test_another_tower_has_no_slope():
+    metric, x = LPIPS("lite", tower_weights="random:0"), torch.rand(1, 3, 32, 32)
+    with pytest.raises(ValueError, match="carry no slope"):
+        metric.preference(x, x, x)
+
+
 def test_lite_knows_how_sure_people_are():
     metric, x = LPIPS("lite"), torch.rand(1, 3, 32, 32)
     assert metric.preference(x, x, x).item() == 0.5
