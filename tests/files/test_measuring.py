@@ -118,7 +118,7 @@ def test_memory_does_not_grow_with_the_list(folder):
     import weakref
 
     noise(folder / "x.png", (64, 64))
-    pairs = [Pair(folder / "x.png", folder / "x.png", str(number)) for number in range(160)]
+    pairs = [Pair(folder / "x.png", folder / "x.png", str(number)) for number in range(130)]
     settings, alive, most = Settings(), weakref.WeakSet(), 0
     for result, _ in measure_pairs(pairs, load_metrics(parse_metrics(["l1"]), settings), settings, Reader()):
         alive.add(result)
