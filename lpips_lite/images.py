@@ -5,6 +5,7 @@ First room of the flow; `towers.py` takes over from here. Image files are read i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
@@ -53,9 +54,7 @@ def prepare_images(x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int)
         TypeError, ValueError: As `prepare_pair`.
     """
     check_pair(x, y, min_side)
-    if values_wanted(check_range, x, _checked):
-        check_values(x, "x", INPUT_SLACK)
-        check_values(y, "y", TARGET_SLACK)
+    check_values_of_pair({"x": x, "y": y}, check_range, _checked)
     return to_float(x), to_float(y)
 
 
@@ -74,13 +73,23 @@ def prepare_template(image: Tensor, template: Tensor, check_range: RangeCheck) -
         raise ValueError(f"template has sides {sides}")
     if image.device != template.device:
         raise ValueError(f"template is on {template.device}; expected image's device {image.device}")
-    if values_wanted(check_range, image, _checked):
-        check_values(image, "image", INPUT_SLACK)
-        check_values(template, "template", TARGET_SLACK)
+    check_values_of_pair({"image": image, "template": template}, check_range, _checked)
     return to_common(to_float(image), to_float(template))
 
 
 _checked: Checked = set()  # by functions, which have no place of their own
+
+
+def check_values_of_pair(named: Mapping[str, Tensor], check_range: RangeCheck, checked: Checked) -> None:
+    """Check the values of an image that may overshoot, and of the one it is compared with, if they are to be read.
+
+    Raises:
+        ValueError: As `check_values` and `values_wanted`.
+    """
+    (name_x, x), (name_y, y) = named.items()
+    if values_wanted(check_range, x, checked):
+        check_values(x, name_x, INPUT_SLACK)
+        check_values(y, name_y, TARGET_SLACK)
 
 
 def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked) -> bool:

@@ -18,13 +18,13 @@ from lpips_lite.frozen import Frozen, ordinary_tensors
 from lpips_lite.fused import layer_map
 from lpips_lite.images import (
     INPUT_SLACK,
-    TARGET_SLACK,
     Checked,
     RangeCheck,
     check_image,
     check_mask,
     check_pair,
     check_values,
+    check_values_of_pair,
     to_float,
     values_wanted,
 )
@@ -266,9 +266,7 @@ class LPIPS(Frozen):
     def _check_pair(self, x: Tensor, y: Tensor) -> None:
         check_pair(x, y, self.tower.spec.min_side)
         self._check_device(x)
-        if self._values_wanted(x):
-            check_values(x, "x", INPUT_SLACK)
-            check_values(y, "y", TARGET_SLACK)
+        check_values_of_pair({"x": x, "y": y}, self.check_range, self._checked)
 
     def _check_device(self, x: Tensor) -> None:
         if x.device != self.device:

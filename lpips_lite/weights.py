@@ -96,7 +96,7 @@ def load_channel_weights(net: str, source: str | os.PathLike[str], channels: Seq
     if source == "uniform":
         return ChannelWeights("uniform", tuple(torch.ones(count) for count in channels))
     if source == "calibrated" and net == "lite":
-        return _own_weights(embedded_file(), channels)
+        return _own_weights(embedded_file(), manifest.EMBEDDED.sha256, channels)
     version = "v0.1" if source == "calibrated" else str(source)
     if (net, version) in manifest.CHANNEL_FILES:
         return _published_weights(_cached_channel_file(net, version), version, channels)
@@ -110,20 +110,20 @@ def load_channel_weights(net: str, source: str | os.PathLike[str], channels: Seq
         raise FileNotFoundError(f"weights: {path} does not exist or is not a file")
     digest = _sha256(path)
     published = [v for (n, v), entry in manifest.CHANNEL_FILES.items() if n == net and entry.sha256 == digest]
-    return _published_weights(path, published[0], channels) if published else _own_weights(path, channels)
+    return _published_weights(path, published[0], channels) if published else _own_weights(path, digest, channels)
 
 
 def _published_weights(path: Path, version: str, channels: Sequence[int]) -> ChannelWeights:
     return ChannelWeights(version, _read_channel_weights(path, channels), scaled=version != "v0.0")
 
 
-def _own_weights(path: Path, channels: Sequence[int]) -> ChannelWeights:
+def _own_weights(path: Path, digest: str, channels: Sequence[int]) -> ChannelWeights:
     """Read weights of this package's making, the embedded ones or a user's."""
     metadata = read_metadata(path) if path.suffix == ".safetensors" else {}
     slope = float(metadata["slope"]) if "slope" in metadata else None
     if slope is not None and not 0 < slope < float("inf"):
         raise ValueError(f"weights: {path} has a slope of {slope:g}; expected a positive number")
-    label = f"lite-{metadata['version']}" if _sha256(path) == manifest.EMBEDDED.sha256 else "custom"
+    label = f"lite-{metadata['version']}" if digest == manifest.EMBEDDED.sha256 else "custom"
     return ChannelWeights(label, _read_channel_weights(path, channels), True, metadata.get("tower"), slope)
 
 

@@ -21,6 +21,12 @@ def noise(path, size=(48, 40), seed=0):
     Image.fromarray(pixels).save(path)
 
 
+def noises(folder, *names, size=(20, 18)):
+    """Write images of noise, each another one."""
+    for number, name in enumerate(names):
+        noise(folder / name, size, seed=number)
+
+
 def touch(*names):
     """Make empty files in the working folder."""
     for name in names:

@@ -142,6 +142,13 @@ def test_lpips_metrics_have_maps_and_encodings(pair):
     torch.testing.assert_close(metric.distance(*map(metric.encode, pair)), metric.compute(*pair))
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_the_catalog_knows_which_metrics_have_maps(name):
+    tower = ":tower=random:0" if "tower" in METRICS[name].options else ""
+    weights = ":weights=uniform" if METRICS[name].has_map else ""  # else published ones would be downloaded
+    assert (parse_metric(f"{name}{tower}{weights}").load().distance_map is not None) == METRICS[name].has_map
+
+
 def test_the_memory_for_tiles_is_read_when_a_metric_is_loaded(monkeypatch):
     assert parse_metric("lite").load().compute.max_memory == 2**30
     monkeypatch.setattr("lpips_lite.catalog.MAX_MEMORY", "4MiB")

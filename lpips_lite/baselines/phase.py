@@ -54,10 +54,10 @@ def fsim(x: Tensor, y: Tensor, *, chromatic: bool = False, check_range: RangeChe
     """
     x, y = prepare_pair(x, y, check_range, MIN_SIDE)
     with full_precision(x):
-        return _similarity(x, y, chromatic)
+        return _compare(x, y, chromatic)
 
 
-def _similarity(x: Tensor, y: Tensor, chromatic: bool) -> Tensor:
+def _compare(x: Tensor, y: Tensor, chromatic: bool) -> Tensor:
     luma_x, *chroma_x = _to_yiq(x)
     luma_y, *chroma_y = _to_yiq(y)
     filters = _log_gabor(luma_x)

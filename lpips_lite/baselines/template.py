@@ -103,12 +103,12 @@ def match_template(
     if method not in ("ssd", "ncc", "zncc"):
         raise ValueError(f"method={method!r}: expected 'ssd', 'ncc' or 'zncc'")
     image, template = prepare_template(image, template, check_range)
-    size = template.shape[2:]
     with full_precision(image):
-        return _match(image, template, size, method)
+        return _match(image, template, method)
 
 
-def _match(image: Tensor, template: Tensor, size: torch.Size, method: Method) -> Tensor:
+def _match(image: Tensor, template: Tensor, method: Method) -> Tensor:
+    size = template.shape[2:]
     if method == "zncc":  # an offset changes nothing, and small values keep their digits
         image = image - image.mean(dim=(1, 2, 3), keepdim=True)
         template = template - template.mean(dim=(1, 2, 3), keepdim=True)
@@ -123,34 +123,28 @@ def _match(image: Tensor, template: Tensor, size: torch.Size, method: Method) ->
     return _quotient(product, (square.clamp(min=0) * own), count)
 
 
-class SSDLoss(nn.Module):
-    """The mean over the batch of `ssd`: 0 = identical."""
-
+class _Loss(nn.Module):
     def __init__(self, *, check_range: RangeCheck = "auto") -> None:
         super().__init__()
         self.check_range = check_range
+
+
+class SSDLoss(_Loss):
+    """The mean over the batch of `ssd`: 0 = identical."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return ssd(x, y, check_range=self.check_range).mean()
 
 
-class NCCLoss(nn.Module):
+class NCCLoss(_Loss):
     """The mean over the batch of 1 − `ncc`: 0 = equal but for gain."""
-
-    def __init__(self, *, check_range: RangeCheck = "auto") -> None:
-        super().__init__()
-        self.check_range = check_range
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return 1 - ncc(x, y, check_range=self.check_range).mean()
 
 
-class ZNCCLoss(nn.Module):
+class ZNCCLoss(_Loss):
     """The mean over the batch of 1 − `zncc`: 0 = equal but for gain and offset."""
-
-    def __init__(self, *, check_range: RangeCheck = "auto") -> None:
-        super().__init__()
-        self.check_range = check_range
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return 1 - zncc(x, y, check_range=self.check_range).mean()

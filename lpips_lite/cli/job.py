@@ -55,9 +55,10 @@ def _find(request: Request, count: int) -> Pairing:
     """Find the pairs, and check them against what will be written."""
     pairing = request.find()
     check(request, pairing)
-    streams = [path for pair in pairing.pairs for path in (pair.reference, pair.image) if is_stream(path)]
-    if count > 1 and streams:
-        raise ValueError(f"{printable(streams[0])}: is read by one process only; expected files under torchrun")
+    paths = (path for pair in pairing.pairs for path in (pair.reference, pair.image))
+    stream = next(filter(is_stream, paths), None) if count > 1 else None
+    if stream is not None:
+        raise ValueError(f"{printable(stream)}: is read by one process only; expected files under torchrun")
     return pairing
 
 

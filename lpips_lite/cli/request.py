@@ -107,12 +107,13 @@ def check(request: Request, pairing: Pairing) -> None:
     outputs = [(option, path) for option, path in (("--output", request.output), ("--report", request.report)) if path]
     for option, path in outputs:
         check_folder(option, path)
-    if request.heatmap_files is not None:
-        request.heatmap_files.check(pairing.pairs, spell=spell)
-        check_outside("--heatmap", request.heatmap_files.target, _image_folders(pairing))
-        if request.heatmap_files.is_folder:
-            outputs.append(("--heatmap", request.heatmap_files.target))
-        outputs += [("--heatmap", request.heatmap_files.path(pair)) for pair in pairing.pairs]
+    heatmaps = request.heatmap_files
+    if heatmaps is not None:
+        heatmaps.check(pairing.pairs, spell=spell)
+        check_outside("--heatmap", heatmaps.target, _image_folders(pairing))
+        if heatmaps.is_folder:
+            outputs.append(("--heatmap", heatmaps.target))
+        outputs += [("--heatmap", heatmaps.path(pair)) for pair in pairing.pairs]
     check_outputs(outputs, _inputs(request, pairing))
 
 

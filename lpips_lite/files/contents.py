@@ -16,7 +16,7 @@ from lpips_lite.files.names import printable
 
 _STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _PIECE = 2**20  # bytes read from a pipe at once
-_SMALL = 2**26  # bytes for which nobody asks how much memory is free
+SMALL = 2**26  # bytes for which nobody asks how much memory is free
 
 
 class Contents:
@@ -119,5 +119,5 @@ def _to_the_end(stream: BinaryIO) -> bytes:
 
 
 def _check_bytes(count: int) -> None:
-    if count > _SMALL and count > (most := psutil.virtual_memory().available // 2):
+    if count > SMALL and count > (most := psutil.virtual_memory().available // 2):
         raise MemoryError(f"has {count} bytes or more; half of the free memory is {most}")

@@ -61,7 +61,7 @@ def _lines(rows: Iterator[tuple[int, list[str]]], header: list[str], table: Path
     next(rows)  # the header
     carried = [(column, place) for place, column in enumerate(header) if column and column not in PATHS]
     reference, image = (header.index(column) for column in PATHS)
-    base = "" if _is_stream(table) else str(table.parent)
+    base = "" if _has_no_folder(table) else str(table.parent)
     paths: dict[str, Path] = {}  # they repeat, and making them is slow
     for number, cells in rows:
         if len(cells) != len(header):
@@ -188,7 +188,7 @@ def _path(cell: str, base: str, table: Path, where: str) -> Path:
     return path
 
 
-def _is_stream(table: Path) -> bool:
+def _has_no_folder(table: Path) -> bool:
     """Say whether a list has no folder of its own: standard input, an open file by its number, a pipe."""
     numbered = re.match("/dev/stdin$|/dev/fd/|/proc/[^/]+/fd/", str(table))
     return table == STANDARD_INPUT or bool(numbered) or not table.is_file()

@@ -122,6 +122,8 @@ def errors_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # one of ours, in its own words
+            raise
         raise OSError(error.errno, error.strerror, printable(path)) from error
 
 

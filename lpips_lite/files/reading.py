@@ -28,7 +28,7 @@ from PIL import Image, ImageFile as PillowFile, UnidentifiedImageError
 from torch import Tensor
 
 from lpips_lite.files.colour import srgb_conversion
-from lpips_lite.files.contents import Contents, is_stream
+from lpips_lite.files.contents import SMALL, Contents, is_stream
 from lpips_lite.files.depth import RefusedError, samples_of, unread_depth
 from lpips_lite.files.names import printable
 from lpips_lite.files.picture import Picture, peak_bytes, picture_of
@@ -39,7 +39,6 @@ from lpips_lite.images import to_float
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or Pillow's complaints would go to standard error
 
 _COMMON = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"P5", b"P6")  # of these, opening reads no more than the header
-_SMALL = 2**26  # bytes for which nobody asks how much memory is free
 _plugins_lock = threading.Lock()
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -206,7 +205,7 @@ def _load_plugins(*, everything: bool) -> None:
 
 
 def _check_memory(peak: int) -> None:
-    if peak > _SMALL and peak > (free := psutil.virtual_memory().available):
+    if peak > SMALL and peak > (free := psutil.virtual_memory().available):
         raise RefusedError(f"needs more memory than there is (about {peak >> 20} MiB; {free >> 20} MiB are free)")
 
 

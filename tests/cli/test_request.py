@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from lpips_lite import LPIPS
-from tests.command import ENVIRONMENT, PROGRAM, noise, run
+from tests.command import ENVIRONMENT, PROGRAM, noise, noises, run
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Two folders of images, a list of pairs, weights, and other names for some of them."""
     monkeypatch.chdir(tmp_path)
-    for number, name in enumerate(("ref/a.png", "ref/b.png", "out/a.png", "out/b.png", "r.png", "s.png")):
-        noise(tmp_path / name, (20, 18), seed=number)
+    noises(tmp_path, "ref/a.png", "ref/b.png", "out/a.png", "out/b.png", "r.png", "s.png")
     (tmp_path / "list.csv").write_text("reference,image\nr.png,s.png\n")
     (tmp_path / "link.png").symlink_to("s.png")
     (tmp_path / "list.txt").symlink_to("list.csv")
@@ -190,12 +189,17 @@ def test_pipes_are_written_to_and_stay(folder, option):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes are others there")
-def test_a_pipe_without_a_reader_is_an_error(folder, monkeypatch):
+@pytest.mark.parametrize(
+    "written",
+    [["-f", "csv", "-o", "pipe"], ["-f", "json", "-o", "pipe"], ["-o", "pipe"], ["--report", "pipe"]],
+    ids=" ".join,
+)
+def test_a_pipe_without_a_reader_is_an_error(folder, monkeypatch, written):
     from lpips_lite.files import outputs
 
     monkeypatch.setattr(outputs, "READER_SECONDS", 0.2)
     os.mkfifo("pipe")
-    status, _, err = run("r.png", "s.png", "-f", "csv", "-o", "pipe")
+    status, _, err = run("r.png", "s.png", *written)
     assert status == 2
     assert "pipe: nobody reads from this pipe; expected a reader" in err
 

@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 
 from lpips_lite import compare
-from tests.command import noise, run
+from tests.command import noises, run
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """A working folder with pairs, and what is wrong with pairs."""
     monkeypatch.chdir(tmp_path)
-    for number, name in enumerate(("r.png", "s.png", "a/1.png", "b/1.png", "c/2.png", "x4/1x4.png")):
-        noise(tmp_path / name, (20, 18), seed=number)
+    noises(tmp_path, "r.png", "s.png", "a/1.png", "b/1.png", "c/2.png", "x4/1x4.png")
     (tmp_path / "list.csv").write_text("reference,image,method\nr.png,s.png,JPEG\n")
     (tmp_path / "psnr.csv").write_text("reference,image,psnr\nr.png,s.png,1\n")
     (tmp_path / "empty.csv").write_text("reference,image\n")
