@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lpips_lite.entries import (
-    Arguments,
+    MAX_MEMORY,
     Load,
     LoadedMetric as LoadedMetric,
     MetricEntry as MetricEntry,
@@ -27,24 +27,14 @@ from lpips_lite.entries import (
     dists,
     function,
     gram,
+    lpips,
     one_of,
+    whole_number,
 )
-
-MAX_MEMORY = "1GiB"  # beyond which LPIPS compares an image by tiles
-
-
-def _lpips(net: str) -> Load:
-    def load(device: str, arguments: Arguments) -> LoadedMetric:
-        from lpips_lite.metric import LPIPS
-
-        metric = LPIPS(net, reduction="none", max_memory=MAX_MEMORY, **arguments).to(device)
-        return LoadedMetric(metric, metric.signature, metric.distance_map, metric.encode, metric.distance)
-
-    return load
 
 
 def _ssim(channels: str) -> Load:
-    return function("baselines.structural.ssim", {"variant": "variant=wang2004", "channels": channels})
+    return function("baselines.structural.ssim", {"variant": "variant=wang2004", "space": channels})
 
 
 _ZHANG = "Zhang et al., CVPR 2018, https://arxiv.org/abs/1801.03924"
@@ -59,15 +49,19 @@ _LEWIS = "Lewis, Vision Interface 1995"
 # What may follow a name; an option more is a line more.
 _TOWER = {"tower": Option("tower_weights", words=r"random:\d+")}
 _LPIPS = {"weights": Option("channel_weights", words=r"uniform|calibrated|v\d+\.\d+"), **_TOWER}
-_LAB = {"lab": Option("space", "lab", changes={"range": "[0, ∞)", "decimals": 4})}
-_PSNR = {"lab": Option("space", "lab", changes={"range": "(-∞, ∞]"})}
+_PUBLISHED = {**_LPIPS, "unscaled": Option("unscaled", True)}
+_LUMA = {"y": Option("space", "y"), "crop": Option("crop", read=whole_number)}
+_LAB = {"lab": Option("space", "lab", changes={"range": "[0, ∞)", "decimals": 4}), **_LUMA}
+_PSNR = {"lab": Option("space", "lab", changes={"range": "(-∞, ∞]"}), **_LUMA}
 _SSIM = {
     "wang2004": Option("variant", "wang2004"),
     "matlab": Option("variant", "matlab", changes={"load": _ssim("channels=luma")}),
     "skimage": Option("variant", "skimage"),
     "torchmetrics": Option("variant", "torchmetrics"),
+    "3dgs": Option("variant", "3dgs"),
+    **_LUMA,
 }
-_MS_SSIM = {"negative": Option("negative", read=one_of("relu", "raise"))}
+_MS_SSIM = {"negative": Option("negative", read=one_of("relu", "raise")), **_LUMA}
 _CHROMATIC = {"chromatic": Option("chromatic", True)}
 _GRAM = {
     "normalization": Option("normalization", read=one_of("johnson", "gatys")),
@@ -77,16 +71,16 @@ _GRAM = {
 _CRN = {"resolution": Option("resolution", read=one_of("256p", "512p", "gta")), **_TOWER}
 _DISTS = {"weights": Option("weights", words=""), **_TOWER}
 
-_SCALES_PARTS = {"negative": "negative=relu", "channels": "channels=rgb"}
+_SCALES_PARTS = {"negative": "negative=relu", "space": "channels=rgb"}
 
 # fmt: off
 METRICS: Mapping[str, MetricEntry] = {
-    "lite": MetricEntry("LPIPS, embedded lite tower", _lpips("lite"),
+    "lite": MetricEntry("LPIPS, embedded lite tower", lpips("lite"),
                         "[0, ∞)", "lower", 2026, "this project", 4, _LPIPS, has_map=True),
-    "alex": MetricEntry("LPIPS, AlexNet", _lpips("alex"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS, has_map=True),
-    "vgg": MetricEntry("LPIPS, VGG-16", _lpips("vgg"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS, has_map=True),
-    "squeeze": MetricEntry("LPIPS, SqueezeNet 1.1", _lpips("squeeze"),
-                           "[0, ∞)", "lower", 2018, _ZHANG, 4, _LPIPS, has_map=True),
+    "alex": MetricEntry("LPIPS, AlexNet", lpips("alex"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _PUBLISHED, has_map=True),
+    "vgg": MetricEntry("LPIPS, VGG-16", lpips("vgg"), "[0, ∞)", "lower", 2018, _ZHANG, 4, _PUBLISHED, has_map=True),
+    "squeeze": MetricEntry("LPIPS, SqueezeNet 1.1", lpips("squeeze"),
+                           "[0, ∞)", "lower", 2018, _ZHANG, 4, _PUBLISHED, has_map=True),
     "l1": MetricEntry("Mean absolute error", function("baselines.pixel.l1", {"space": "range=[0,1]"}),
                       "[0, 1]", "lower", 1757, "Boscovich", 6, _LAB),
     "l2": MetricEntry("Mean squared error", function("baselines.pixel.l2", {"space": "range=[0,1]"}),
@@ -101,9 +95,9 @@ METRICS: Mapping[str, MetricEntry] = {
                         "[-1, 1]", "higher", 2004, _WANG, 4, _SSIM),
     "ms-ssim": MetricEntry("Multi-scale structural similarity", function("baselines.structural.ms_ssim", _SCALES_PARTS),
                            "[0, 1]", "higher", 2003, _ASILOMAR, 4, _MS_SSIM),
-    "fsim": MetricEntry("Feature similarity", function("baselines.phase.fsim", {}),
+    "fsim": MetricEntry("Feature similarity", function("baselines.phase.fsim", {}, MAX_MEMORY),
                         "[0, 1]", "higher", 2011, _FSIM, 4, _CHROMATIC),
-    "fsimc": MetricEntry("Feature similarity with colour", function("baselines.phase.fsim", {}),
+    "fsimc": MetricEntry("Feature similarity with colour", function("baselines.phase.fsim", {}, MAX_MEMORY),
                          "[0, 1]", "higher", 2011, _FSIM, arguments={"chromatic": True}),
     "ncc": MetricEntry("Normalised cross-correlation", function("baselines.template.ncc", {}),
                        "[0, 1]", "higher", 1995, _LEWIS),

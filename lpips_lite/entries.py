@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lpips_lite.encoding import Encoding
     from lpips_lite.towers import FeatureTower
 
+MAX_MEMORY = "1GiB"  # beyond which a metric with a tower compares images by tiles
+
 Direction = Literal["lower", "higher"]
 Arguments = Mapping[str, Any]
 Parts = Mapping[str, str]  # of a signature, each by the argument that replaces it
@@ -92,12 +94,39 @@ class MetricEntry:
 # -- how metrics are loaded --------------------------------------------------------------------------------------------
 
 
-def function(path: str, parts: Parts) -> Load:
+def function(path: str, parts: Parts, max_memory: str | None = None) -> Load:
     """Return how to load a function that needs no weights, at a path in the package like "baselines.pixel.l1"."""
     module, _, name = path.rpartition(".")
 
     def load(device: str, arguments: Arguments) -> LoadedMetric:
-        return _loaded(name, getattr(import_module(f"lpips_lite.{module}"), name), parts, arguments)
+        compute = getattr(import_module(f"lpips_lite.{module}"), name)
+        return _loaded(name, partial(compute, max_memory=max_memory) if max_memory else compute, parts, arguments)
+
+    return load
+
+
+def lpips(net: str) -> Load:
+    """Return how to load LPIPS on a tower; with `unscaled`, fed [0, 1] where the network expects [-1, 1]."""
+
+    def load(device: str, arguments: Arguments) -> LoadedMetric:
+        from lpips_lite.images import to_float
+        from lpips_lite.metric import LPIPS
+
+        own = {key: value for key, value in arguments.items() if key != "unscaled"}
+        metric = LPIPS(net, reduction="none", max_memory=MAX_MEMORY, **own).to(device)
+        if "unscaled" not in arguments:
+            return LoadedMetric(metric, metric.signature, metric.distance_map, metric.encode, metric.distance)
+
+        def as_declared(images: Tensor) -> Tensor:
+            return (to_float(images) + 1) / 2
+
+        return LoadedMetric(
+            lambda x, y: metric(as_declared(x), as_declared(y)),
+            f"{metric.signature} unscaled",
+            lambda x, y: metric.distance_map(as_declared(x), as_declared(y)),
+            lambda x: metric.encode(as_declared(x)),
+            metric.distance,
+        )
 
     return load
 
@@ -154,7 +183,8 @@ def _on_tower(
     name: str, compute: Callable[..., Tensor], tower: FeatureTower, parts: Parts, arguments: Arguments
 ) -> LoadedMetric:
     others = {key: value for key, value in arguments.items() if key != "tower_weights"}
-    return _loaded(name, partial(compute, tower=tower), {**parts, "tower": f"tower={tower.fingerprint}"}, others)
+    compute = partial(compute, tower=tower, max_memory=MAX_MEMORY)
+    return _loaded(name, compute, {**parts, "tower": f"tower={tower.fingerprint}"}, others)
 
 
 def _loaded(name: str, compute: Callable[..., Tensor], parts: Parts, arguments: Arguments) -> LoadedMetric:
@@ -178,6 +208,13 @@ def one_of(*choices: str) -> Callable[[str], str]:
         return value
 
     return read
+
+
+def whole_number(value: str) -> int:
+    """Read a number ≥ 0."""
+    if not value.isdecimal():
+        raise ValueError("expected a whole number ≥ 0")
+    return int(value)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -56,6 +56,10 @@ class Pool:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {}
 
+    def window(self, pooling: Pooling) -> tuple[int, int]:
+        """Return the side of the window, and the padding."""
+        return (3, 1) if pooling == "l2" else (self.kernel, self.padding)
+
     def __call__(self, x: Tensor, weights: Weights, pooling: Pooling) -> Tensor:
         if pooling == "l2":
             return _l2_pool(x, self.stride)

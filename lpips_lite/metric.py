@@ -29,7 +29,7 @@ from lpips_lite.images import (
     values_wanted,
 )
 from lpips_lite.memory import parse_memory
-from lpips_lite.tiling import fits, tiled_layer_maps
+from lpips_lite.tiling import check_no_gradients, fits, tiled_layer_maps
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
 from lpips_lite.weights import content_hash, load_channel_weights
 
@@ -148,7 +148,9 @@ class LPIPS(Frozen):
             return torch.stack([maths.pool_mean(m) for m in self._layer_maps(x, y)], dim=1)
         check_mask(mask, x, values=self.check_range != "never" and not torch.compiler.is_compiling())
         layers = []
-        for distances, field in zip(self._layer_maps(x, y), self.tower.spec.receptive_fields(), strict=True):
+        for distances, field in zip(
+            self._layer_maps(x, y), self.tower.spec.receptive_fields(self.tower.taps), strict=True
+        ):
             size = (distances.shape[1], distances.shape[2])
             small = maths.erode(mask.to(distances.dtype), size, *field) if erode else mask
             layers.append(maths.pool_mask(distances, small))
@@ -244,12 +246,8 @@ class LPIPS(Frozen):
 
     def _layer_maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
         """Compare checked images: L × (N, H_l, W_l)."""
-        if self.max_memory is not None and not fits(self.tower.spec, x, self.max_memory):
-            if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
-                raise ValueError(
-                    f"max_memory={self.max_memory} bytes: too few for {tuple(x.shape)} at once, and tiles give no "
-                    f"gradients; compute under torch.no_grad(), or give smaller images"
-                )
+        if self.max_memory is not None and not fits(self.tower, x, self.max_memory):
+            check_no_gradients(x, y, self.max_memory)
             return tiled_layer_maps(self.tower, self.tensors, x, y, self.max_memory)
         layers = zip(self._features(to_float(x), to_float(y)), self.tensors.values(), strict=True)
         return [layer_map(f_x, f_y, weight) for (f_x, f_y), weight in layers]

@@ -1,15 +1,17 @@
-"""Exact comparison of images larger than memory: the layers' maps, tile by tile, without gradients.
+"""Exact comparison of images larger than memory, tile by tile, without gradients.
 
-Between `fused.py`, which compares one layer, and `metric.py`, which pools the maps. A tile is computed with a margin of
-all that its features can see, and only the features that belong to it are kept; zeros are padded at the image's own
-borders only. Tiles begin at multiples of the tower's stride, so that its windows fall where they fall in the whole
-image: the maps are the same up to rounding.
+Between `fused.py`, which compares one layer, and its users: `metric.py`, which pools the layers' maps, and baselines
+that read a tower. A tile is computed with a margin of all that its features can see, and only the features that belong
+to it count; zeros are padded at the image's own borders only. Tiles begin at multiples of the tower's stride, so that
+its windows fall where they fall in the whole image: features are the same up to rounding.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,35 +19,78 @@ from torch import Tensor
 from lpips_lite.fused import layer_map
 from lpips_lite.images import to_float
 from lpips_lite.layers import Pool
-from lpips_lite.towers import FeatureTower, TowerSpec
+from lpips_lite.memory import parse_memory
+from lpips_lite.towers import FeatureTower
 
 HEADROOM = 1.5  # what the convolutions' own workspace and the allocator take on top of the arrays themselves
 
-
-def stride_and_reach(spec: TowerSpec) -> tuple[int, int]:
-    """Return the stride of a tower's last tap, and how far its features see to either side, in whole strides."""
-    stride, before, after = spec.receptive_fields()[-1]
-    return stride, math.ceil(max(before, after) / stride) * stride
+Compare = Callable[[Tensor, Tensor], Tensor]  # features of one tap, (N, C_l, h, w) each -> (N, …)
+Merge = Callable[[Sequence[tuple[Tensor, int]]], Tensor]  # what that gave for each tile, and its number of positions
 
 
-def bytes_per_pixel(spec: TowerSpec, dtype: torch.dtype) -> float:
-    """Estimate the memory that comparing a pair takes at its peak, for each pixel of one image."""
-    numbers, stride, channels = 0.0, 1, 3
-    for stage in spec.stages(spec.find_taps()):
-        for layer in stage:
-            before = channels / stride**2
-            stride *= layer.stride
-            if not isinstance(layer, Pool):
-                channels = layer.channels
-            after = channels / stride**2 * (3 if isinstance(layer, Pool) else 1)  # a maximum's 8-byte index, too
-            numbers = max(numbers, before + after)
-    itemsize = torch.empty(0, dtype=torch.promote_types(dtype, torch.float32)).element_size()
-    return 2 * numbers * itemsize * HEADROOM
+class Span(NamedTuple):
+    """Along one side of an image: the pixels that a tile owns, and those that its features see."""
+
+    own: slice
+    seen: slice
+
+    def features(self, stride: int) -> slice:
+        """Return which features of what is seen are the tile's own; at the image's end, all that follow."""
+        start = (self.own.start - self.seen.start) // stride
+        last = self.own.stop == self.seen.stop
+        return slice(start, None if last else (self.own.stop - self.seen.start) // stride)
 
 
-def fits(spec: TowerSpec, x: Tensor, max_memory: int) -> bool:
-    """Say whether a batch (N, 3, H, W) can be compared at once."""
-    return len(x) * x.shape[2] * x.shape[3] * bytes_per_pixel(spec, x.dtype) <= max_memory
+class Tile(NamedTuple):
+    """A part of one image of a batch."""
+
+    image: int
+    rows: Span
+    columns: Span
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return what the tile's features see, (1, 3, h, w), as floats."""
+        return to_float(images[self.image : self.image + 1, :, self.rows.seen, self.columns.seen])
+
+    def own(self, features: Tensor, stride: int) -> Tensor:
+        """Return the tile's own of what was computed from its pixels, (…, h, w)."""
+        return features[..., self.rows.features(stride), self.columns.features(stride)]
+
+
+def compare_layers(
+    tower: FeatureTower, x: Tensor, y: Tensor, compare: Compare, merge: Merge, max_memory: str | int | None
+) -> list[Tensor]:
+    """Compare the features of two batches tap by tap, at once or, where that takes too much memory, in tiles.
+
+    Args:
+        tower: Reads the features.
+        x: Images, (N, 3, H, W), floats in [0, 1].
+        y: Likewise, the same shape.
+        compare: What is computed of the features at each tap.
+        merge: Makes one of what it gave for all tiles of an image.
+        max_memory: Bytes, or a text like "2GiB"; `None`: no limit.
+
+    Returns:
+        What `compare` gives of whole images, L × (N, …).
+
+    Raises:
+        ValueError: If tiles are needed and gradients wanted, or the smallest tile needs more memory.
+    """
+    memory = None if max_memory is None else parse_memory(max_memory)
+    if memory is None or fits(tower, x, memory):
+        return [compare(f_x, f_y) for f_x, f_y in zip(tower.stream(x), tower.stream(y), strict=True)]
+    check_no_gradients(x, y, memory)
+    images = []
+    with torch.no_grad():
+        for _, tiles_of_image in groupby(_tiles(tower, x, memory), key=lambda tile: tile.image):
+            layers: list[list[tuple[Tensor, int]]] = [[] for _ in tower.taps]
+            for tile in tiles_of_image:
+                streams = (tower.stream(tile.pixels(image)) for image in (x, y))
+                for parts, tap, (f_x, f_y) in zip(layers, tower.taps, zip(*streams, strict=True), strict=True):
+                    own = tile.own(f_x, tap.stride), tile.own(f_y, tap.stride)
+                    parts.append((compare(*own), own[0].shape[2] * own[0].shape[3]))
+            images.append([merge(parts) for parts in layers])
+    return [torch.cat(layer) for layer in zip(*images, strict=True)]
 
 
 @torch.no_grad()
@@ -67,52 +112,105 @@ def tiled_layer_maps(
     Raises:
         ValueError: If the smallest tile with its margin needs more memory.
     """
-    height, width = tile_size(tower.spec, x, max_memory)
-    _, reach = stride_and_reach(tower.spec)
-    images: list[list[Tensor]] = []
-    for row in range(len(x)):
-        pair = x[row : row + 1], y[row : row + 1]
+    images = []
+    for _, tiles_of_image in groupby(_tiles(tower, x, max_memory), key=lambda tile: tile.image):
         rows = []
-        for own_rows, seen_rows in _spans(x.shape[2], height, reach):
-            parts = []
-            for own_columns, seen_columns in _spans(x.shape[3], width, reach):
-                both = torch.cat([to_float(image[:, :, seen_rows, seen_columns]) for image in pair])
-                layers = zip(tower.stream(both), channel_weights.values(), strict=True)
-                maps = [layer_map(f[:1], f[1:], weight) for f, weight in layers]
-                strides = [tap.stride for tap in tower.taps]
-                parts.append([m[:, _own(own_rows, seen_rows, s), _own(own_columns, seen_columns, s)].clone()
-                              for m, s in zip(maps, strides, strict=True)])  # fmt: skip
+        for _, tiles_of_row in groupby(tiles_of_image, key=lambda tile: tile.rows):
+            parts = [_maps_of_tile(tower, channel_weights.values(), x, y, tile) for tile in tiles_of_row]
             rows.append([torch.cat(layer, dim=2) for layer in zip(*parts, strict=True)])
         images.append([torch.cat(layer, dim=1) for layer in zip(*rows, strict=True)])
     return [torch.cat(layer) for layer in zip(*images, strict=True)]
 
 
-def tile_size(spec: TowerSpec, x: Tensor, max_memory: int) -> tuple[int, int]:
-    """Return height and width of the largest tiles whose pair, with margins, fits into memory."""
-    stride, reach = stride_and_reach(spec)
-    pixels = max_memory / bytes_per_pixel(spec, x.dtype)
+def _maps_of_tile(
+    tower: FeatureTower, channel_weights: Iterable[Tensor], x: Tensor, y: Tensor, tile: Tile
+) -> list[Tensor]:
+    stream = tower.stream(torch.cat([tile.pixels(image) for image in (x, y)]))
+    maps = (layer_map(f[:1], f[1:], weights) for f, weights in zip(stream, channel_weights, strict=True))
+    return [tile.own(m, tap.stride).clone() for m, tap in zip(maps, tower.taps, strict=True)]
+
+
+def check_no_gradients(x: Tensor, y: Tensor, max_memory: int) -> None:
+    """Raise a ValueError if gradients are wanted of a pair that has to be cut into tiles."""
+    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+        raise ValueError(
+            f"max_memory={max_memory} bytes: too few for {tuple(x.shape)} at once, and tiles give no gradients; "
+            f"compute under torch.no_grad(), or give smaller images"
+        )
+
+
+# -- how large tiles are -----------------------------------------------------------------------------------------------
+
+
+def stride_and_reach(tower: FeatureTower) -> tuple[int, int]:
+    """Return the stride of a tower's last tap, and how far its features see to either side, in whole strides."""
+    stride, before, after = tower.spec.receptive_fields(tower.taps, tower.pooling)[-1]
+    return stride, math.ceil(max(before, after) / stride) * stride
+
+
+def bytes_per_pixel(tower: FeatureTower, dtype: torch.dtype) -> float:
+    """Estimate the memory that comparing a pair takes at its peak, for each pixel of one image."""
+    numbers, stride, channels = 0.0, 1, 3
+    for stage in tower.spec.stages(tower.taps):
+        for layer in stage:
+            before = channels / stride**2
+            stride *= layer.stride
+            if not isinstance(layer, Pool):
+                channels = layer.channels
+            after = channels / stride**2 * (3 if isinstance(layer, Pool) else 1)  # a maximum's 8-byte index, too
+            numbers = max(numbers, before + after)
+    itemsize = torch.empty(0, dtype=torch.promote_types(dtype, torch.float32)).element_size()
+    return 2 * numbers * itemsize * HEADROOM
+
+
+def fits(tower: FeatureTower, x: Tensor, max_memory: int) -> bool:
+    """Say whether a batch (N, 3, H, W) can be compared at once."""
+    return len(x) * x.shape[2] * x.shape[3] * bytes_per_pixel(tower, x.dtype) <= max_memory
+
+
+def tile_size(tower: FeatureTower, x: Tensor, max_memory: int) -> tuple[int, int]:
+    """Return height and width of tiles whose pair, with margins, fits into memory, and which see the least in all.
+
+    All are about equally large, since a sliver with its margins costs nearly as much as a tile.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    stride, reach = stride_and_reach(tower)
+    pixels = max_memory / bytes_per_pixel(tower, x.dtype)
     height, width = x.shape[2:]
-    side = math.isqrt(int(pixels))
-    if width <= side:  # a strip of the whole width has no margins on its sides
-        sizes = int(pixels / width) - 2 * reach, width
-    elif height <= side:
-        sizes = height, int(pixels / height) - 2 * reach
-    else:
-        sizes = side - 2 * reach, side - 2 * reach
-    if min(sizes) < stride and min(sizes) < min(height, width):
-        smallest = (2 * reach + stride) ** 2 * bytes_per_pixel(spec, x.dtype)
-        raise ValueError(f"max_memory={max_memory} bytes: expected at least {smallest:.0f} for tower {spec.name!r}")
-    return max(stride, sizes[0] // stride * stride), max(stride, sizes[1] // stride * stride)
+    sizes = {}
+    for columns in range(1, math.ceil(width / stride) + 1):
+        tile_width = _share(width, columns, stride)
+        room = int(pixels / min(width, tile_width + 2 * reach * (columns > 1)))
+        tile_height = height if room >= height else (room - 2 * reach) // stride * stride
+        if tile_height > 0:
+            rows = math.ceil(height / tile_height)
+            work = (width + 2 * reach * (columns - 1)) * (height + 2 * reach * (rows - 1))
+            sizes.setdefault(work, (_share(height, rows, stride), tile_width))
+    if not sizes:
+        smallest = (2 * reach + stride) ** 2 * bytes_per_pixel(tower, x.dtype)
+        raise ValueError(
+            f"max_memory={max_memory} bytes: expected at least {smallest:.0f} for tower {tower.spec.name!r}"
+        )
+    return sizes[min(sizes)]
 
 
-def _spans(length: int, tile: int, reach: int) -> Iterator[tuple[slice, slice]]:
-    """Yield what a tile owns, and what its features see: pixels from … to, along one side of the image."""
+def _share(length: int, parts: int, stride: int) -> int:
+    """Return a side of one of about equal parts, a multiple of the stride."""
+    return math.ceil(length / parts / stride) * stride
+
+
+def _tiles(tower: FeatureTower, x: Tensor, max_memory: int) -> Iterator[Tile]:
+    height, width = tile_size(tower, x, max_memory)
+    _, reach = stride_and_reach(tower)
+    for image in range(len(x)):
+        for rows in _spans(x.shape[2], height, reach):
+            for columns in _spans(x.shape[3], width, reach):
+                yield Tile(image, rows, columns)
+
+
+def _spans(length: int, tile: int, reach: int) -> Iterator[Span]:
     for start in range(0, length, tile):
         end = min(start + tile, length)
-        yield slice(start, end), slice(max(0, start - reach), min(length, end + reach))
-
-
-def _own(own: slice, seen: slice, stride: int) -> slice:
-    """Return which features of what is seen are a tile's own; at the image's end, all that follow."""
-    last = own.stop == seen.stop
-    return slice((own.start - seen.start) // stride, None if last else (own.stop - seen.start) // stride)
+        yield Span(slice(start, end), slice(max(0, start - reach), min(length, end + reach)))

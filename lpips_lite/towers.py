@@ -68,16 +68,17 @@ class TowerSpec:
             raise ValueError(f"taps={names!r}: tower {self.name!r} has the taps {', '.join(known)}")
         return tuple(tap for tap in known.values() if tap.name in names)
 
-    def receptive_fields(self) -> list[tuple[int, int, int]]:
+    def receptive_fields(self, taps: Sequence[Tap], pooling: Pooling = "max") -> list[tuple[int, int, int]]:
         """Return stride, and pixels seen before and after its place, of the features at each tap.
 
         Feature j of a row sees the pixels from stride · j − before to stride · j + after.
         """
         stride, before, after, fields = 1, 0, 0, []
-        for stage in self.stages(self.find_taps()):
+        for stage in self.stages(taps):
             for layer in stage:
-                before += layer.padding * stride
-                after += (layer.kernel - 1 - layer.padding) * stride
+                kernel, padding = layer.window(pooling) if isinstance(layer, Pool) else (layer.kernel, layer.padding)
+                before += padding * stride
+                after += (kernel - 1 - padding) * stride
                 stride *= layer.stride
             fields.append((stride, before, after))
         return fields

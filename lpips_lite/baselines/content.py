@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lpips_lite.images import RangeCheck, prepare_images, to_common
+from lpips_lite.strips import average, strips
+from lpips_lite.tiling import compare_layers
 from lpips_lite.towers import FeatureTower
 
 Resolution = Literal["256p", "512p", "gta"]
@@ -23,7 +25,14 @@ CRN_SCALES: dict[Resolution, tuple[float, ...]] = {
 }
 
 
-def content_distance(x: Tensor, y: Tensor, tower: FeatureTower, *, check_range: RangeCheck = "auto") -> Tensor:
+def content_distance(
+    x: Tensor,
+    y: Tensor,
+    tower: FeatureTower,
+    *,
+    max_memory: str | int | None = None,
+    check_range: RangeCheck = "auto",
+) -> Tensor:
     """Return the mean squared difference of features, summed over the tower's taps.
 
     The feature reconstruction loss of Johnson et al. (2016), with `FeatureTower("vgg", taps=["relu3_3"])`. At each tap
@@ -39,6 +48,7 @@ def content_distance(x: Tensor, y: Tensor, tower: FeatureTower, *, check_range: 
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
         y: Likewise, same shape.
         tower: Makes the features.
+        max_memory: Bytes, or a text like "2GiB"; what would take more is computed tile by tile, without gradients.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
@@ -59,8 +69,7 @@ def content_distance(x: Tensor, y: Tensor, tower: FeatureTower, *, check_range: 
         tensor([0.])
     """
     x, y = prepare_images(x, y, check_range, tower.spec.min_side)
-    pairs = zip(tower(x), tower(y), strict=True)
-    return torch.stack([_subtract(f_x, f_y).square().mean(dim=(1, 2, 3)) for f_x, f_y in pairs]).sum(dim=0)
+    return torch.stack(compare_layers(tower, x, y, _mean_square, average, max_memory)).sum(dim=0)
 
 
 def crn_tower(weights: str | None = None) -> FeatureTower:
@@ -78,6 +87,7 @@ def crn_distance(
     tower: FeatureTower,
     *,
     resolution: Resolution = "256p",
+    max_memory: str | int | None = None,
     check_range: RangeCheck = "auto",
 ) -> Tensor:
     """Return the loss of cascaded refinement networks: weighted L1 of images and of features at five taps.
@@ -87,6 +97,7 @@ def crn_distance(
         y: Likewise, same shape.
         tower: As `crn_tower()` returns it.
         resolution: Whose published weights: of the 256p models, of 512p and 1024p, or of the GTA ones.
+        max_memory: Bytes, or a text like "2GiB"; what would take more is computed tile by tile, without gradients.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
@@ -105,8 +116,9 @@ def crn_distance(
     if taps != CRN_TAPS:
         raise ValueError(f"tower has the taps {', '.join(taps)}; expected {', '.join(CRN_TAPS)}, as crn_tower() has")
     x, y = prepare_images(x, y, check_range, tower.spec.min_side)
-    pairs = zip((255 * x, *tower(x)), (255 * y, *tower(y)), CRN_SCALES[resolution], strict=True)
-    return torch.stack([_subtract(f_x, f_y).abs().mean(dim=(1, 2, 3)) / scale for f_x, f_y, scale in pairs]).sum(dim=0)
+    of_images = average((_mean_absolute(255 * strip.x, 255 * strip.y), strip.x.shape[2]) for strip in strips(x, y))
+    terms = [of_images, *compare_layers(tower, x, y, _mean_absolute, average, max_memory)]
+    return torch.stack([term / scale for term, scale in zip(terms, CRN_SCALES[resolution], strict=True)]).sum(dim=0)
 
 
 class ContentLoss(nn.Module):
@@ -133,7 +145,11 @@ class CRNLoss(nn.Module):
         return crn_distance(x, y, self.tower, resolution=self.resolution, check_range=self.check_range).mean()
 
 
-def _subtract(f_x: Tensor, f_y: Tensor) -> Tensor:
-    """Return the difference of features in at least float32."""
+def _mean_square(f_x: Tensor, f_y: Tensor) -> Tensor:
     f_x, f_y = to_common(f_x, f_y)
-    return f_x - f_y
+    return (f_x - f_y).square().mean(dim=(1, 2, 3))
+
+
+def _mean_absolute(f_x: Tensor, f_y: Tensor) -> Tensor:
+    f_x, f_y = to_common(f_x, f_y)
+    return (f_x - f_y).abs().mean(dim=(1, 2, 3))

@@ -71,7 +71,7 @@ def fsim(
     factor = shrinking_factor(x)
     needed = NUMBERS_AT_ONCE * 4 * (x.shape[2] // factor) * (x.shape[3] // factor)
     if max_memory is not None and needed > parse_memory(max_memory):
-        raise ValueError(f"max_memory={max_memory}: FSIM of {x.shape[2]}×{x.shape[3]} pixels needs {needed} bytes")
+        raise ValueError(f"fsim: max_memory={max_memory}, but {x.shape[2]}×{x.shape[3]} pixels need {needed} bytes")
     with full_precision(x):
         shrunk = [[_to_yiq(rows, factor) for rows in s[:2]] for s in strips(x, y, window=factor, stride=factor)]
         yiq_x, yiq_y = (torch.cat(parts, dim=2) for parts in zip(*shrunk, strict=True))

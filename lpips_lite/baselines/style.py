@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lpips_lite.images import RangeCheck, full_precision, prepare_images
+from lpips_lite.strips import average
+from lpips_lite.tiling import compare_layers
 from lpips_lite.towers import FeatureTower
 
 Normalization = Literal["johnson", "gatys"]
@@ -46,6 +50,7 @@ def gram_distance(
     *,
     normalization: Normalization = "johnson",
     centered: bool = False,
+    max_memory: str | int | None = None,
     check_range: RangeCheck = "auto",
 ) -> Tensor:
     """Return the style distance of each pair: mean squared difference of Gram matrices, summed over the tower's taps.
@@ -65,6 +70,7 @@ def gram_distance(
         tower: Makes the features.
         normalization: "johnson" or "gatys".
         centered: Compare covariances, without the means of channels, instead of Gram matrices.
+        max_memory: Bytes, or a text like "2GiB"; what would take more is computed tile by tile, without gradients.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
@@ -84,11 +90,33 @@ def gram_distance(
         tensor([0.])
     """
     x, y = prepare_images(x, y, check_range, tower.spec.min_side)
+    compare = partial(_grams_and_means, normalization=normalization, centered=centered)
     layers = []
-    for features in zip(tower(x), tower(y), strict=True):
-        g_x, g_y = (gram_matrix(f, normalization=normalization, centered=centered) for f in features)
+    for found in compare_layers(tower, x, y, compare, partial(_merge, normalization=normalization), max_memory):
+        g_x, g_y = found[:, :, :-1].unbind(dim=1)
         layers.append((g_x - g_y).square().mean(dim=(1, 2)))
     return torch.stack(layers).sum(dim=0) / (4 if normalization == "gatys" else 1)
+
+
+def _grams_and_means(f_x: Tensor, f_y: Tensor, normalization: Normalization, centered: bool) -> Tensor:
+    """Return both Gram matrices with, as a last row, what was taken off each channel: (N, 2, C + 1, C)."""
+    found = []
+    for features in (f_x, f_y):
+        gram = gram_matrix(features, normalization=normalization, centered=centered)
+        means = features.to(gram.dtype).mean(dim=(2, 3)) if centered else gram.new_zeros(gram.shape[:2])
+        found.append(torch.cat([gram, means.unsqueeze(1)], dim=1))
+    return torch.stack(found, dim=1)
+
+
+def _merge(parts: Sequence[tuple[Tensor, int]], normalization: Normalization) -> Tensor:
+    """Merge tiles: a covariance is the mean of the tiles' own and the covariance of their means."""
+    means = average(parts)[:, :, -1:]
+    whole = []
+    for part, count in parts:
+        offset = part[:, :, -1:] - means
+        between = offset.transpose(2, 3) @ offset / (offset.shape[3] if normalization == "johnson" else 1)
+        whole.append((torch.cat([part[:, :, :-1] + between, part[:, :, -1:]], dim=2), count))
+    return average(whole)
 
 
 class GramLoss(nn.Module):

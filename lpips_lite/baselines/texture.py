@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lpips_lite.images import RangeCheck, full_precision, prepare_images, to_common
+from lpips_lite.strips import average, strips
+from lpips_lite.tiling import compare_layers
 from lpips_lite.towers import FeatureTower
 from lpips_lite.weights import check_tensors, read_tensors
 
@@ -51,6 +53,7 @@ def dists(
     tower: FeatureTower,
     weights: tuple[Tensor, Tensor] | None = None,
     *,
+    max_memory: str | int | None = None,
     check_range: RangeCheck = "auto",
 ) -> Tensor:
     """Return the deep image structure and texture distance of each pair.
@@ -66,6 +69,7 @@ def dists(
         y: Likewise, same shape.
         tower: Makes the features; `dists_tower()` is the published one.
         weights: α and β, as `read_dists_weights` returns them; `None`: all equal.
+        max_memory: Bytes, or a text like "2GiB"; what would take more is computed tile by tile, without gradients.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
@@ -79,20 +83,38 @@ def dists(
         2020, https://arxiv.org/abs/2004.07728
     """
     x, y = prepare_images(x, y, check_range, tower.spec.min_side)
+    of_images = _merge([(_moments(strip.x, strip.y), strip.x.shape[2]) for strip in strips(x, y)])
     texture, structure = [], []
-    for f_x, f_y in zip((x, *tower(x)), (y, *tower(y)), strict=True):
-        f_x, f_y = to_common(f_x, f_y)
-        mean_x, mean_y = f_x.mean(dim=(2, 3)), f_y.mean(dim=(2, 3))
-        f_x, f_y = f_x - mean_x[..., None, None], f_y - mean_y[..., None, None]
-        variances = f_x.square().mean(dim=(2, 3)) + f_y.square().mean(dim=(2, 3))
+    for moments in (of_images, *compare_layers(tower, x, y, _moments, _merge, max_memory)):
+        mean_x, mean_y, variances, variance_of_difference = moments.unbind(dim=1)
         # 1 − similarity as a fraction of its own: of equal images it is exactly 0, which 1 − 1 + rounding is not.
         texture.append((mean_x - mean_y).square() / (mean_x**2 + mean_y**2 + STABILITY))
-        structure.append((f_x - f_y).square().mean(dim=(2, 3)) / (variances + STABILITY))
+        structure.append(variance_of_difference / (variances + STABILITY))
     difference = torch.cat(texture + structure, dim=1)  # (N, 2 ΣC)
     share = difference.new_ones(difference.shape[1]) if weights is None else torch.cat(weights)
     share = share.to(difference)
     with full_precision(difference):
         return difference @ (share / share.sum())
+
+
+def _moments(f_x: Tensor, f_y: Tensor) -> Tensor:
+    """Return both means, the sum of both variances, and the variance of the difference, by channel: (N, 4, C)."""
+    f_x, f_y = to_common(f_x, f_y)
+    mean_x, mean_y = f_x.mean(dim=(2, 3)), f_y.mean(dim=(2, 3))
+    f_x, f_y = f_x - mean_x[..., None, None], f_y - mean_y[..., None, None]
+    variances = f_x.square().mean(dim=(2, 3)) + f_y.square().mean(dim=(2, 3))
+    return torch.stack([mean_x, mean_y, variances, (f_x - f_y).square().mean(dim=(2, 3))], dim=1)
+
+
+def _merge(parts: Sequence[tuple[Tensor, int]]) -> Tensor:
+    """Merge the moments of tiles: a variance is the mean of the tiles' own and the variance of their means."""
+    means = average(parts)[:, :2]
+    whole = []
+    for part, count in parts:
+        offsets = part[:, :2] - means
+        between = [offsets.square().sum(dim=1), (offsets[:, 0] - offsets[:, 1]).square()]
+        whole.append((torch.cat([part[:, :2], part[:, 2:] + torch.stack(between, dim=1)], dim=1), count))
+    return average(whole)
 
 
 class DISTSLoss(nn.Module):

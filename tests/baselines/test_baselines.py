@@ -301,8 +301,8 @@ def test_covariance_is_numpys():
 class FakeTower(FeatureTower):
     """Its features are the images, and the images doubled."""
 
-    def forward(self, x):
-        return x, 2 * x
+    def stream(self, x):
+        return iter((x, 2 * x))
 
 
 def test_content_distance_of_a_fake_tower_has_a_closed_form(images):

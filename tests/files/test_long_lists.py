@@ -399,7 +399,7 @@ def test_compare_refuses_what_it_does_not_know(folders):
 
 
 def test_large_images_are_compared_by_tiles(tmp_path, monkeypatch):
-    from lpips_lite import catalog, metric
+    from lpips_lite import entries, metric
 
     monkeypatch.chdir(tmp_path)
     noise(tmp_path / "x.png", (400, 300), seed=0)
@@ -408,7 +408,7 @@ def test_large_images_are_compared_by_tiles(tmp_path, monkeypatch):
     tiled = []
     original = metric.tiled_layer_maps
     monkeypatch.setattr(metric, "tiled_layer_maps", lambda *arguments: (tiled.append(1), original(*arguments))[1])
-    monkeypatch.setattr(catalog, "MAX_MEMORY", "4MiB")
+    monkeypatch.setattr(entries, "MAX_MEMORY", "4MiB")
     assert compare("x.png", "y.png").lite[0] == pytest.approx(whole, rel=1e-5)
     assert run("x.png", "y.png", "--heatmap", "heat.png")[0] == 0
     assert len(tiled) == 3
