@@ -1,9 +1,15 @@
-"""A drop-in for `lpips.LPIPS`: the same call, [-1, 1] inputs and shapes, on this package's tower and weights.
+"""A drop-in for `lpips` 0.1.4: the same calls, [-1, 1] inputs, shapes and numbers, on this package's tower and weights.
 
-    from lpips_lite.compat import LPIPS  # was: from lpips import LPIPS
+    from lpips_lite import compat as lpips  # was: import lpips
 
-What differs: nothing is trainable, nothing enters `state_dict()` (checkpoints that hold the old keys still load), and
-input that was declared as [-1, 1] but has no negative value warns once.
+Beside `LPIPS` there are `im2tensor`, `tensor2im`, `load_image`, `normalize_tensor`, `spatial_average` and `upsample`.
+
+What differs, each tested; `docs/migrating.md` has the whole list:
+
+- Nothing is trainable, and nothing enters `state_dict()`; checkpoints that hold the old keys load.
+- What the original computes wrongly without a word is an error: integers, floats in 0…255, NaN, images of two sizes.
+  Other values that do not look like [-1, 1] warn once. Any other range, as of an untrained decoder, is computed.
+- Half-precision inputs are compared in float32, and the tower runs in float32 unless autocast is on.
 """
 
 from __future__ import annotations
@@ -11,13 +17,37 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lpips_lite import distance as maths, metric
-from lpips_lite.images import INPUT_SLACK, check_pair, check_values
+from lpips_lite.compat_inputs import batches, check_values
+from lpips_lite.compat_parts import (
+    Network,
+    Scaling,
+    im2tensor,
+    linear_layers,
+    load_image,
+    normalize_tensor,
+    spatial_average,
+    tensor2im,
+    upsample,
+)
+from lpips_lite.fused import layer_map
+from lpips_lite.images import RangeCheck, to_common
+
+__all__ = [
+    "LPIPS",
+    "im2tensor",
+    "load_image",
+    "normalize_tensor",
+    "spatial_average",
+    "tensor2im",
+    "upsample",
+]
 
 _UPSTREAM_KEYS = re.compile(r"(net|scaling_layer|lins?\d*)\.")
 
@@ -31,13 +61,22 @@ class LPIPS(nn.Module):
         version: "0.1" or "0.0".
         lpips: Use the calibrated channel weights; False: uniform ones.
         spatial: Return a map (N, 1, H, W) instead of (N, 1, 1, 1).
-        pnet_rand: Use a random tower.
+        pnet_rand: Use a random tower, always the same.
         pnet_tune: Not supported: the tower is frozen.
         use_dropout: No effect, as in the original's eval mode.
         model_path: A file with channel weights, instead of `version`'s.
         eval_mode: No effect: there is no other mode.
         verbose: No effect: nothing is printed.
         tower_weights: As in `lpips_lite.LPIPS`.
+        check_range: As in `lpips_lite.LPIPS`; "never" lets all values pass without an error or a warning.
+
+    Attributes:
+        net: Scaled images -> the features of each layer, a named tuple. This and the next two are made when asked for,
+            with nothing to train, and writing to them changes nothing.
+        lins: A callable for each layer; the channel weights are `lins[k].model[-1].weight`.
+        scaling_layer: Images in [-1, 1] -> what `net` takes.
+        chns: Channels of each layer.
+        L: Number of layers.
 
     Raises:
         ValueError: If an argument asks for what is not supported; else as `lpips_lite.LPIPS`.
@@ -45,7 +84,7 @@ class LPIPS(nn.Module):
     Example:
         >>> import torch
         >>> loss = LPIPS(net="lite", verbose=False)
-        >>> loss(torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 64, 64), normalize=True).shape
+        >>> loss(torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 64, 64), normalize=True).shape
         torch.Size([2, 1, 1, 1])
     """
 
@@ -63,7 +102,8 @@ class LPIPS(nn.Module):
         eval_mode: bool = True,
         verbose: bool = True,
         *,
-        tower_weights: str | os.PathLike[str] | None = None,
+        tower_weights: str | os.PathLike[str] | Mapping[str, Tensor] | None = None,
+        check_range: RangeCheck = "auto",
     ) -> None:
         super().__init__()
         if pnet_tune:
@@ -77,15 +117,35 @@ class LPIPS(nn.Module):
             "vgg" if net == "vgg16" else net,
             channel_weights=(model_path or calibrated) if lpips else "uniform",
             tower_weights="random:0" if pnet_rand else tower_weights,
+            check_range=check_range,
         )
-        self.spatial = spatial
+        self.pnet_type, self.version, self.lpips, self.spatial = net, version, lpips, spatial
+        self.chns = [tap.channels for tap in self.metric.tower.taps]
+        self.L = len(self.chns)
         self._warned = False
+        if bool((self.metric.tower.tensors["mean"] == 0.5).all()) != (version == "0.0"):
+            raise ValueError(
+                f"version={version!r}: expected the version whose channel weights are used, '0.0' or '0.1'"
+            )
+
+    @property
+    def net(self) -> Network:
+        return Network(self.metric.tower)
+
+    @property
+    def lins(self) -> nn.ModuleList:
+        return linear_layers(self.metric.tensors)
+
+    @property
+    def scaling_layer(self) -> Scaling:
+        return Scaling(self.metric.device)
 
     def forward(self, in0: Tensor, in1: Tensor, retPerLayer: bool = False, normalize: bool = False) -> Any:  # noqa: N803
         """Return the distance of each pair.
 
         Args:
-            in0: Images, (N, 3, H, W), float in [-1, 1].
+            in0: Images, (N, 3, H, W), floats in [-1, 1]. One image may come without its batch, (3, H, W); a batch of
+                one is compared with all of the other side; one channel stands for three equal ones.
             in1: Likewise.
             retPerLayer: Return (distance, [distance of layer 1, …]) instead.
             normalize: Inputs are in [0, 1].
@@ -94,32 +154,31 @@ class LPIPS(nn.Module):
             (N, 1, 1, 1), or (N, 1, H, W) if `spatial`; lower = closer.
 
         Raises:
-            TypeError, ValueError: As `lpips_lite.LPIPS.forward`; values may overshoot the range by half its width.
+            TypeError: If an image is not a tensor of floats: bytes could be meant in more than one range.
+            ValueError: If the shapes do not go together, or a value is NaN or infinite, or in0 or in1 is in 0…255.
         """
-        x, y = (in0, in1) if normalize else ((in0 + 1) / 2, (in1 + 1) / 2)
-        check_pair(x, y, self.metric.tower.spec.min_side)
-        if self.metric._values_wanted(in0):
-            self._check_values(in0, in1, normalize)
-        layers = self._layers(x, y)
+        x, y = batches(in0, in1, self.metric.tower.spec.min_side)
+        doubt = check_values(x, y, normalize) if self.metric._values_wanted(x) else None
+        if doubt and not self._warned:
+            self._warned = True
+            warnings.warn(doubt, stacklevel=4)  # the line that calls this module
+        x, y = to_common(x, y)
+        layers = self._layers(x, y) if normalize else self._layers((x + 1) / 2, (y + 1) / 2)
         total = torch.stack(layers).sum(dim=0)
         return (total, layers) if retPerLayer else total
 
     def _layers(self, x: Tensor, y: Tensor) -> list[Tensor]:
         size = (x.shape[2], x.shape[3])
-        maps = self.metric._layer_maps(x, y)
+        maps = self._maps(x, y)
         return [maths.pool_map(m, size) if self.spatial else maths.pool_mean(m).view(-1, 1, 1, 1) for m in maps]
 
-    def _check_values(self, in0: Tensor, in1: Tensor, normalize: bool) -> None:
-        low = 0.0 if normalize else -1.0
-        for image, name in ((in0, "in0"), (in1, "in1")):
-            check_values(image, name, INPUT_SLACK * (1 - low), low)
-        if not normalize and not self._warned and min(in0.min(), in1.min()) >= 0:
-            self._warned = True
-            warnings.warn(
-                "in0 and in1 have no negative value, but [-1, 1] is expected: are they in [0, 1]? Then pass "
-                "normalize=True, or use lpips_lite.LPIPS, which takes [0, 1].",
-                stacklevel=3,
-            )
+    def _maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        if len(x) == len(y):
+            return self.metric._layer_maps(x, y)
+        rows = max(len(x), len(y))  # the tower runs once on the one, whose features are then repeated
+        streams = zip(self.metric.tower.stream(x), self.metric.tower.stream(y), strict=True)
+        layers = zip(streams, self.metric.tensors.values(), strict=True)
+        return [layer_map(f0.expand(rows, -1, -1, -1), f1.expand(rows, -1, -1, -1), w) for (f0, f1), w in layers]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         """Pass over the tower and weights of `lpips` in an old checkpoint; there is nothing of ours to load."""

@@ -1,63 +1,166 @@
 """The drop-in: the published loops unchanged, equal in value, shape and gradient."""
 
+import copy
 import warnings
+from functools import cache
 
+import lpips as published
 import pytest
 import torch
 from torch import nn
 
 from lpips_lite import read_image
 from lpips_lite.compat import LPIPS
-from tests.peers import random_tower, upstream
+from tests.peers import copy_tower, random_tower, upstream
+
+NETS = ["alex", "vgg", "squeeze"]
+
+
+@cache
+def _both(net, version):
+    tower = random_tower(net)
+    ours = LPIPS(net=net, version=version, tower_weights=tower, verbose=False)
+    return ours, upstream(net, tower, version=version)
+
+
+def both(net, version="0.1", spatial=False):
+    """Return our loss and the published one with the same random tower."""
+    ours, theirs = _both(net, version)
+    ours.spatial = theirs.spatial = spatial
+    return ours, theirs
+
+
+def images_of(*shapes):
+    return [torch.rand(shape) * 2 - 1 for shape in shapes]
 
 
 @pytest.fixture
 def images():
-    return torch.rand(2, 3, 65, 72) * 2 - 1, torch.rand(2, 3, 65, 72) * 2 - 1
+    return images_of((2, 3, 65, 72), (2, 3, 65, 72))
+
+
+def assert_equal_to(expected, found):
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("version", ["0.1", "0.0"])
 @pytest.mark.parametrize("spatial", [False, True])
 @pytest.mark.parametrize("net", ["alex", "vgg", "squeeze"])
-def test_values_and_shapes_equal_upstream(net, spatial, version, images, tmp_path):
-    tower = random_tower(net)
-    torch.save(tower, tmp_path / "tower.pth")
-    ours = LPIPS(net=net, version=version, spatial=spatial, tower_weights=tmp_path / "tower.pth", verbose=False)
-    theirs = upstream(net, tower, version=version, spatial=spatial)
+def test_values_and_shapes_equal_upstream(net, spatial, version, images):
+    ours, theirs = both(net, version, spatial)
     with torch.no_grad():
         for normalize in (False, True):
             x, y = images if not normalize else [(image + 1) / 2 for image in images]
             found, layers = ours(x, y, retPerLayer=True, normalize=normalize)
             expected, expected_layers = theirs(x, y, retPerLayer=True, normalize=normalize)
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
-            assert len(layers) == len(expected_layers)
+            assert_equal_to(expected, found)
             for layer, expected_layer in zip(layers, expected_layers, strict=True):
-                torch.testing.assert_close(layer, expected_layer, rtol=1e-5, atol=1e-7)
+                assert_equal_to(expected_layer, layer)
             torch.testing.assert_close(ours(x, y, normalize=normalize), found)
 
 
-def test_gradient_equals_upstream_in_float64(images, tmp_path):
-    tower = random_tower("alex")
-    torch.save(tower, tmp_path / "tower.pth")
+SHAPES = {
+    "one with many": ((1, 3, 33, 35), (3, 3, 33, 35)),
+    "many with one": ((3, 3, 33, 35), (1, 3, 33, 35)),
+    "without a batch": ((3, 33, 35), (3, 33, 35)),
+    "without a batch with many": ((3, 33, 35), (2, 3, 33, 35)),
+    "many with one without a batch": ((2, 3, 33, 35), (3, 33, 35)),
+    "one channel": ((2, 1, 33, 35), (2, 1, 33, 35)),
+    "one channel with three": ((2, 1, 33, 35), (2, 3, 33, 35)),
+    "one channel, one with many": ((1, 1, 33, 35), (3, 3, 33, 35)),
+    "one channel without a batch": ((1, 33, 35), (1, 33, 35)),
+    "many with one of one channel without a batch": ((2, 3, 33, 35), (1, 33, 35)),
+    "neither batch nor channel": ((33, 35), (33, 35)),
+}
+
+
+@pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("spatial", [False, True])
+@pytest.mark.parametrize("net", NETS)
+def test_shapes_that_upstream_broadcasts(net, spatial, shapes):
+    ours, theirs = both(net, spatial=spatial)
+    x, y = images_of(*shapes)
+    upstream_x = x if x.ndim == 4 or not spatial else x.expand(1, 3, -1, -1)  # of which it asks the size of the map
+    with torch.no_grad():
+        found, layers = ours(x, y, retPerLayer=True)
+        expected, expected_layers = theirs(upstream_x, y, retPerLayer=True)
+    assert_equal_to(expected, found)
+    for layer, expected_layer in zip(layers, expected_layers, strict=True):
+        assert_equal_to(expected_layer, layer)
+
+
+@pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
+def test_gradients_of_shapes_that_upstream_broadcasts(shapes):
+    ours, theirs = both("alex")
+    theirs = copy.deepcopy(theirs).double()
+    x, y = (image.double().requires_grad_() for image in images_of(*shapes))
+    expected = torch.autograd.grad(theirs(x, y).sum(), (x, y))
+    for gradient, expected_gradient in zip(torch.autograd.grad(ours(x, y).sum(), (x, y)), expected, strict=True):
+        assert gradient.shape == expected_gradient.shape
+        assert (gradient - expected_gradient).norm() <= 1e-6 * expected_gradient.norm()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "error", "message"),
+    [
+        ((2, 3, 33, 35), (3, 3, 33, 35), ValueError, r"in1 has shape \(3, .*; expected in0's, \(2, .* batch of one"),
+        ((2, 3, 33, 35), (2, 3, 33, 36), ValueError, r"in1 has shape \(2, 3, 33, 36\); expected in0's"),
+        ((2, 2, 33, 35), (2, 3, 33, 35), ValueError, "in0 has shape .* 2 channels; expected 3"),
+        ((2, 3, 33, 35), (33, 35, 3), ValueError, r"in1 has shape .* use in1.permute\(0, 3, 1, 2\)"),
+        ((2, 3, 33, 30), (2, 3, 33, 35), ValueError, "in0 is 33×30; expected at least 31×31"),
+    ],
+)
+def test_shapes_that_upstream_refuses_are_errors(first, second, error, message):
+    ours, theirs = both("alex")
+    x, y = images_of(first, second)
+    with pytest.raises(error, match=message):
+        ours(x, y)
+    if first[2:] == second[2:]:  # for what it does with sizes that differ by little, see test_migrating.py
+        with pytest.raises(RuntimeError):
+            theirs(x, y)
+
+
+def untrained(*shape):
+    """Images of a network without a last activation, some values of which are beyond [-2, 2]."""
+    x = torch.randn(*shape)
+    return 3.1 * x / x.abs().amax()
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("scale", [1, 10, 1000])
+def test_values_of_an_untrained_network_are_computed(scale, normalize):
+    ours, theirs = both("alex")
+    x, y = scale * untrained(2, 3, 33, 35), images_of((2, 3, 33, 35))[0]
+    y = (y + 1) / 2 if normalize else y
+    with torch.no_grad():
+        assert_equal_to(theirs(x, y, normalize=normalize), ours(x, y, normalize=normalize))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_widened_as_upstream_does(dtype):
+    ours, theirs = both("alex")
+    x, y = images_of((2, 3, 33, 35), (2, 3, 33, 35))
+    with torch.no_grad():
+        for pair in ((x.to(dtype), y.to(dtype)), (x.to(dtype), y), (x, y.to(dtype))):
+            assert_equal_to(theirs(*pair), ours(*pair))
+
+
+def test_gradient_equals_upstream_in_float64(images):
+    ours, theirs = both("alex")
     x, y = (image.double().requires_grad_() for image in images)
-    expected = torch.autograd.grad(upstream("alex", tower).double()(x, y).sum(), (x, y))
-    found = torch.autograd.grad(LPIPS(tower_weights=tmp_path / "tower.pth")(x, y).sum(), (x, y))
-    for ours, theirs in zip(found, expected, strict=True):
-        assert (ours - theirs).norm() <= 1e-6 * theirs.norm()
+    expected = torch.autograd.grad(copy.deepcopy(theirs).double()(x, y).sum(), (x, y))
+    for gradient, expected_gradient in zip(torch.autograd.grad(ours(x, y).sum(), (x, y)), expected, strict=True):
+        assert (gradient - expected_gradient).norm() <= 1e-6 * expected_gradient.norm()
 
 
-def test_lpips_false_is_uniform_weights(images, tmp_path):
-    import lpips
-
+def test_lpips_false_is_uniform_weights(images):
     tower = random_tower("alex")
-    torch.save(tower, tmp_path / "tower.pth")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        peer = lpips.LPIPS(net="alex", lpips=False, pnet_rand=True, verbose=False)
-    from tests.peers import copy_tower
-
+        peer = published.LPIPS(net="alex", lpips=False, pnet_rand=True, verbose=False)
     copy_tower(peer.net, tower)
-    ours = LPIPS(lpips=False, pretrained=False, tower_weights=tmp_path / "tower.pth")
+    ours = LPIPS(lpips=False, pretrained=False, tower_weights=tower)
     torch.testing.assert_close(ours(*images), peer(*images), rtol=1e-5, atol=0)
 
 
@@ -73,27 +176,45 @@ def test_published_distances(shared):
     assert loss(x, y).flatten().tolist() == pytest.approx([0.1024, 0.0938], abs=5e-5)
 
 
-def test_warns_once_when_declared_range_looks_wrong():
-    loss, x = LPIPS(net="lite"), torch.rand(1, 3, 32, 32)
-    with pytest.warns(UserWarning, match=r"in0 and in1 have no negative value, but \[-1, 1\] is expected"):
-        loss(x, x)
-    loss(x, x)  # warnings are errors in these tests: there is no second one
-    LPIPS(net="lite")(x, x, normalize=True)
-    LPIPS(net="lite")(2 * x - 1, x)
+def in_range(low, high):
+    return torch.rand(1, 3, 32, 32) * (high - low) + low
 
 
 @pytest.mark.parametrize(
-    ("lowest", "highest", "normalize", "message"),
+    ("low", "high", "normalize", "message"),
     [
-        (0, 255, False, r"in0 has values .* expected \[-1, 1\]: values look like 0…255"),
-        (0, 255, True, r"in0 has values .* expected \[0, 1\]: values look like 0…255"),
-        (-1, 1, True, r"in0 has values .* expected \[0, 1\]: values look like −1…1"),
+        (0, 1, False, r"in0 and in1 have no negative value, but \[-1, 1\] is expected: are they in \[0, 1\]"),
+        (-1, 1, True, r"in0 has values .* expected \[0, 1\]: are they in \[-1, 1\]\? Then leave normalize=True out"),
+        (-20, 270, False, r"in0 has values .*: do they overshoot 0…255, .* use in0 / 127.5 - 1"),
+        (-3, 258, True, r"in0 has values .*: do they overshoot 0…255, .* use in0 / 255"),
     ],
 )
-def test_wrong_ranges_are_errors_in_this_interfaces_terms(lowest, highest, normalize, message):
-    x = torch.rand(1, 3, 32, 32) * (highest - lowest) + lowest
+def test_warns_once_when_values_do_not_look_as_declared(low, high, normalize, message):
+    loss, x = LPIPS(net="lite"), in_range(low, high)
+    y = in_range(0, 1)
+    with pytest.warns(UserWarning, match=message) as found:
+        loss(x, y, normalize=normalize)
+    assert found[0].filename == __file__
+    loss(x, y, normalize=normalize)  # warnings are errors in these tests: there is no second one
+    LPIPS(net="lite", check_range="never")(x, y, normalize=normalize)
+
+
+def test_images_that_may_be_bright_do_not_warn():
+    loss = LPIPS(net="lite")
+    loss(in_range(-1, 1), in_range(0, 1))
+    loss(in_range(0, 1), in_range(0, 1), normalize=True)
+
+
+@pytest.mark.parametrize("scale", [255, 30])
+@pytest.mark.parametrize("wrong", [0, 1])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_bytes_as_floats_are_an_error(wrong, scale, normalize):
+    pair = [in_range(0, 1), in_range(0, 1)]
+    pair[wrong] *= scale
+    use = rf"in{wrong} / 255" if normalize else rf"in{wrong} / 127.5 - 1"
+    message = rf"in{wrong} has values .*; expected \[{0 if normalize else -1}, 1\]: values look like 0…255; use {use}"
     with pytest.raises(ValueError, match=message):
-        LPIPS(net="lite")(x, x, normalize=normalize)
+        LPIPS(net="lite")(*pair, normalize=normalize)
 
 
 class OldModel(nn.Module):
@@ -122,6 +243,7 @@ def test_checkpoint_with_the_old_keys_loads_strictly():
         ({"pnet_tune": True}, "pnet_tune=True: the tower is frozen"),
         ({"pretrained": False}, "pretrained=False: channel weights would be random"),
         ({"version": "0.2"}, "version='0.2': expected '0.1' or '0.0'"),
+        ({"net": "lite", "version": "0.0"}, "version='0.0': expected the version whose channel weights are used"),
         ({"net": "resnet"}, "net='resnet': expected one of"),
     ],
 )
