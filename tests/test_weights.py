@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import multiprocessing
 import pwd
+import re
 import shutil
 import threading
 from dataclasses import replace
@@ -520,6 +521,14 @@ def test_lite_knows_how_sure_people_are():
     metric, x = LPIPS("lite"), torch.rand(1, 3, 32, 32)
     assert metric.preference(x, x, x).item() == 0.5
     assert metric.preference(x, torch.rand(1, 3, 32, 32), x).item() > 0.5
+
+
+def test_the_docs_say_what_lites_slope_was_fitted_to():
+    metadata = tensor_files.read_metadata(weights.embedded_file())
+    text = LPIPS.preference.__doc__
+    assert f"Lite's is {float(metadata['slope']):.2f}," in text
+    counts = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) (?:triplets|pairs)", text)]
+    assert sum(counts) == int(metadata["triplets"])
 
 
 @pytest.mark.parametrize("slope", ["nan", "inf", "-3", "0"])
