@@ -5,7 +5,7 @@ First room of the flow; `towers.py` takes over from here. Image files are read i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
@@ -38,34 +38,64 @@ def full_precision(like: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
-def prepare_pair(x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int = 1) -> tuple[Tensor, Tensor]:
-    """Check a pair as `LPIPS` does, and return it as floats of one dtype, at least float32.
-
-    Raises:
-        TypeError, ValueError: As `check_pair`; ValueError also if `check_range` is unknown, or a value out of range.
-    """
-    return to_common(*prepare_images(x, y, check_range, min_side))
-
-
 def prepare_images(x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int) -> tuple[Tensor, Tensor]:
     """Check a pair as `LPIPS` does, and return it as floats for a tower, which may compute in their dtype.
 
     Raises:
-        TypeError, ValueError: As `prepare_pair`.
+        TypeError, ValueError: As `check_pair`; ValueError also if `check_range` is unknown, or a value out of range.
     """
     check_pair(x, y, min_side)
     check_values_of_pair({"x": x, "y": y}, check_range, _checked)
     return to_float(x), to_float(y)
 
 
-def prepare_template(image: Tensor, template: Tensor, check_range: RangeCheck) -> tuple[Tensor, Tensor]:
-    """Check an image and a template that may be smaller, and return them as `prepare_pair` does.
+def check_for_strips(
+    x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int = 1, *, peak: float = 1.0, crop: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Check a pair for a baseline that needs no tower, and return it as it came, but for the border that is cropped.
+
+    Images may have one channel. Nothing is copied: `strips.strips` turns rows into floats when they are needed.
+
+    Args:
+        x: Images, (N, C, H, W), C = 3 or 1, float in [0, peak] or uint8.
+        y: Likewise, same shape.
+        check_range: When values are read.
+        min_side: Least side of what is left.
+        peak: Largest value of float images.
+        crop: Pixels to leave out at each border.
 
     Raises:
-        TypeError, ValueError: As `prepare_pair`; ValueError if the template does not fit into the image.
+        TypeError, ValueError: As `prepare_images`; ValueError also if `peak` or `crop` is not as described.
     """
-    check_image(image, "image")
-    check_image(template, "template")
+    if not 0 < peak < float("inf"):
+        raise ValueError(f"peak={peak!r}: expected a positive number")
+    if crop < 0:
+        raise ValueError(f"crop={crop}: expected a number of pixels ≥ 0")
+    check_pair(x, y, min_side, channels=(3, 1))
+    if peak != 1 and torch.uint8 in (x.dtype, y.dtype):
+        raise ValueError(f"peak={peak:g} with uint8 images, whose peak is 255; expected floats, or peak=1")
+    if crop:
+        left = [side - 2 * crop for side in x.shape[2:]]
+        if min(left) < min_side:
+            raise ValueError(
+                f"crop={crop} leaves {max(0, left[0])}×{max(0, left[1])} of {x.shape[2]}×{x.shape[3]}; "
+                f"expected at least {min_side}×{min_side}"
+            )
+        x, y = (image[:, :, crop:-crop, crop:-crop] for image in (x, y))
+    check_values_of_pair({"x": x, "y": y}, check_range, _checked, peak)
+    return x, y
+
+
+def prepare_template(image: Tensor, template: Tensor, check_range: RangeCheck) -> tuple[Tensor, Tensor]:
+    """Check an image and a template that may be smaller, of three channels or one; return them as floats of one dtype.
+
+    Raises:
+        TypeError, ValueError: As `check_for_strips`; ValueError if the template does not fit into the image.
+    """
+    check_image(image, "image", channels=(3, 1))
+    check_image(template, "template", channels=(3, 1))
+    if image.shape[1] != template.shape[1]:
+        raise ValueError(f"template has {template.shape[1]} channels; expected image's {image.shape[1]}")
     if image.shape[0] != template.shape[0]:
         raise ValueError(f"template has {template.shape[0]} rows; expected image's {image.shape[0]}")
     if template.shape[2] > image.shape[2] or template.shape[3] > image.shape[3]:
@@ -80,7 +110,9 @@ def prepare_template(image: Tensor, template: Tensor, check_range: RangeCheck) -
 _checked: Checked = set()  # by functions, which have no place of their own
 
 
-def check_values_of_pair(named: Mapping[str, Tensor], check_range: RangeCheck, checked: Checked) -> None:
+def check_values_of_pair(
+    named: Mapping[str, Tensor], check_range: RangeCheck, checked: Checked, peak: float = 1.0
+) -> None:
     """Check the values of an image that may overshoot, and of the one it is compared with, if they are to be read.
 
     Raises:
@@ -88,8 +120,8 @@ def check_values_of_pair(named: Mapping[str, Tensor], check_range: RangeCheck, c
     """
     (name_x, x), (name_y, y) = named.items()
     if values_wanted(check_range, x, checked):
-        check_values(x, name_x, INPUT_SLACK)
-        check_values(y, name_y, TARGET_SLACK)
+        check_values(x, name_x, INPUT_SLACK * peak, high=peak)
+        check_values(y, name_y, TARGET_SLACK * peak, high=peak)
 
 
 def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked) -> bool:
@@ -117,12 +149,12 @@ def shrinking_factor(images: Tensor) -> int:
     return max(1, (2 * min(images.shape[2:]) + 256) // 512)
 
 
-def check_image(image: Tensor, name: str, min_side: int = 1) -> None:
+def check_image(image: Tensor, name: str, min_side: int = 1, channels: Sequence[int] = (3,)) -> None:
     """Check type, dtype, layout and size of one batch; reads no values.
 
     Raises:
         TypeError: If `image` is not a tensor of uint8 or floating dtype.
-        ValueError: If it is not (N, 3, H, W) with N ≥ 1 and sides of at least `min_side`.
+        ValueError: If it is not (N, C, H, W) with C among `channels`, N ≥ 1 and sides of at least `min_side`.
     """
     if not isinstance(image, Tensor):
         raise TypeError(f"{name} is a {type(image).__name__}; expected a torch.Tensor (N, 3, H, W)")
@@ -132,8 +164,8 @@ def check_image(image: Tensor, name: str, min_side: int = 1) -> None:
     if image.ndim != 4:
         hint = f"; add the batch dimension with {name}[None]" if image.ndim == 3 else ""
         raise ValueError(f"{name} has shape {shape}; expected (N, 3, H, W){hint}")
-    if shape[1] != 3:
-        hint = "expected 3 (RGB)"
+    if shape[1] not in channels:
+        hint = "expected 3 (RGB)" if len(channels) == 1 else "expected 3 (RGB) or 1 (grayscale)"
         if shape[3] == 3:
             hint += f"; the layout looks like (N, H, W, 3): use {name}.permute(0, 3, 1, 2)"
         elif shape[1] == 1:
@@ -145,14 +177,14 @@ def check_image(image: Tensor, name: str, min_side: int = 1) -> None:
         raise ValueError(f"{name} is {shape[2]}×{shape[3]}; expected at least {min_side}×{min_side}")
 
 
-def check_pair(x: Tensor, y: Tensor, min_side: int = 1) -> None:
+def check_pair(x: Tensor, y: Tensor, min_side: int = 1, channels: Sequence[int] = (3,)) -> None:
     """Check both images with `check_image`, then that shape and device agree.
 
     Raises:
         TypeError, ValueError: As `check_image`; ValueError if shapes or devices differ.
     """
-    check_image(x, "x", min_side)
-    check_image(y, "y", min_side)
+    check_image(x, "x", min_side, channels)
+    check_image(y, "y", min_side, channels)
     if x.shape != y.shape:
         raise ValueError(f"y has shape {tuple(y.shape)}; expected x's shape {tuple(x.shape)}")
     if x.device != y.device:
@@ -173,18 +205,21 @@ def check_values(image: Tensor, name: str, slack: float, low: float = 0.0, high:
     if smallest >= low - slack and largest <= high + slack:
         return
     span = f"{name} has values from {smallest:.4g} to {largest:.4g}; expected [{low:g}, {high:g}]"
-    raise ValueError(f"{span}: {_likely_mistake(name, smallest, largest, low)}")
+    raise ValueError(f"{span}: {_likely_mistake(name, smallest, largest, low, high)}")
 
 
-def _likely_mistake(name: str, smallest: float, largest: float, low: float) -> str:
+def _likely_mistake(name: str, smallest: float, largest: float, low: float, high: float) -> str:
     """Guess only what the values look like; advice that does not fit gives plausible wrong numbers."""
-    if smallest >= low - INPUT_SLACK and largest >= LOOKS_LIKE_BYTES:
+    clamp = f"use {name}.clamp({low:g}, {high:g})"
+    if high == 1 and smallest >= low - INPUT_SLACK and largest >= LOOKS_LIKE_BYTES:
         return f"values look like 0…255; divide by 255, or pass uint8 for {name}"
-    if low == 0 and -1 - TARGET_SLACK <= smallest <= -0.5 and 0.5 <= largest <= 1 + TARGET_SLACK:
+    if (low, high) == (0, 1) and -1 - TARGET_SLACK <= smallest <= -0.5 and 0.5 <= largest <= 1 + TARGET_SLACK:
         return f"values look like −1…1; use ({name} + 1) / 2, or lpips_lite.compat.LPIPS"
-    if smallest >= low - INPUT_SLACK and largest <= 1 + INPUT_SLACK:
-        return f"values overshoot, as after bicubic or Lanczos resizing; use {name}.clamp({low:g}, 1)"
-    return f"values have no such bounds, as those of a network without a last sigmoid; use {name}.clamp({low:g}, 1)"
+    if smallest >= low - INPUT_SLACK * high and largest <= (1 + INPUT_SLACK) * high:
+        return f"values overshoot, as after bicubic or Lanczos resizing; {clamp}"
+    if high != 1:
+        return f"values have another peak; give that, or {clamp}"
+    return f"values have no such bounds, as those of a network without a last sigmoid; {clamp}"
 
 
 def check_mask(mask: Tensor, x: Tensor, *, values: bool) -> None:

@@ -28,8 +28,9 @@ from lpips_lite.images import (
     to_float,
     values_wanted,
 )
+from lpips_lite.memory import parse_memory
 from lpips_lite.tensor_files import content_hash
-from lpips_lite.tiling import fits, parse_memory, tiled_layer_maps
+from lpips_lite.tiling import fits, tiled_layer_maps
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
 from lpips_lite.weights import load_channel_weights
 

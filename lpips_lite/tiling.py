@@ -9,7 +9,6 @@ image: the maps are the same up to rounding.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -20,24 +19,7 @@ from lpips_lite.images import to_float
 from lpips_lite.layers import Pool
 from lpips_lite.towers import FeatureTower, TowerSpec
 
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 HEADROOM = 1.5  # what the convolutions' own workspace and the allocator take on top of the arrays themselves
-
-
-def parse_memory(text: str | int) -> int:
-    """Return a number of bytes: "2GiB" -> 2147483648.
-
-    Raises:
-        ValueError: If it is not a positive number with a unit among B, KB, MB, GB, KiB, MiB, GiB, TiB.
-    """
-    match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]*)\s*", str(text))
-    try:
-        found = float(match[1]) * UNITS[match[2].upper()] if match else 0
-    except (ValueError, KeyError):
-        found = 0
-    if found < 1:
-        raise ValueError(f"max_memory={text!r}: expected bytes, or a text like '2GiB' or '500MB'")
-    return int(found)
 
 
 def stride_and_reach(spec: TowerSpec) -> tuple[int, int]:

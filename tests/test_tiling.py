@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lpips_lite import LPIPS, TOWERS, tiling
+from lpips_lite.memory import parse_memory
 
 
 def metric_of(net, max_memory=None):
@@ -91,7 +92,7 @@ def test_too_little_memory_says_how_much_is_needed():
     ("text", "expected"), [("2GiB", 2**31), ("500 MB", 500_000_000), ("1.5kb", 1500), (1024, 1024)]
 )
 def test_memory_is_read_with_units(text, expected):
-    assert tiling.parse_memory(text) == expected
+    assert parse_memory(text) == expected
 
 
 @pytest.mark.parametrize("text", ["2 parsecs", "", "-1", 0, "GiB", "1.2.3MB"])

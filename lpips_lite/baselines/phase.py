@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import RangeCheck, full_precision, prepare_pair, shrinking_factor
+from lpips_lite.images import RangeCheck, check_for_strips, full_precision, shrinking_factor
+from lpips_lite.memory import parse_memory
+from lpips_lite.strips import strips
 
 SCALES, ORIENTATIONS = 4, 4
 SHORTEST, RATIO = 6.0, 2.0  # wavelength in pixels of the finest filter; from each scale to the next
@@ -19,9 +21,17 @@ NOISE_DEVIATIONS, NOISE_RESCALE = 2.0, 1.7
 T1, T2, T3, T4, CHROMA_POWER = 0.85, 160.0, 200.0, 200.0, 0.03  # Zhang et al. 2011, section IV-A
 RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 MIN_SIDE = 8
+NUMBERS_AT_ONCE = 60  # float32, for each pixel of a shrunk image
 
 
-def fsim(x: Tensor, y: Tensor, *, chromatic: bool = False, check_range: RangeCheck = "auto") -> Tensor:
+def fsim(
+    x: Tensor,
+    y: Tensor,
+    *,
+    chromatic: bool = False,
+    max_memory: str | int | None = None,
+    check_range: RangeCheck = "auto",
+) -> Tensor:
     """Return the feature similarity of each pair, or FSIMc with `chromatic=True`.
 
         FSIM = Σ S_PC · S_G · PC_max / Σ PC_max,   S_PC = (2 PC_x PC_y + T1) / (PC_x² + PC_y² + T1)
@@ -32,9 +42,12 @@ def fsim(x: Tensor, y: Tensor, *, chromatic: bool = False, check_range: RangeChe
     where that quotient is 2.5 or 4.5 (sides of 640 and 1152): there MATLAB rounds up, and piq to the even number.
 
     Args:
-        x: Images, (N, 3, H, W), float in [0, 1] or uint8, sides of at least 8.
+        x: Images, (N, C, H, W), C = 3 or, unless `chromatic`, 1 (grayscale), float in [0, 1] or uint8, sides of at
+            least 8.
         y: Likewise, same shape.
         chromatic: Whether colour counts.
+        max_memory: Bytes, or a text like "2GiB". Large images are shrunk strip by strip; what is left is transformed
+            whole, and refused where that would take more.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
@@ -52,19 +65,25 @@ def fsim(x: Tensor, y: Tensor, *, chromatic: bool = False, check_range: RangeChe
         >>> fsim(image, image)
         tensor([1.])
     """
-    x, y = prepare_pair(x, y, check_range, MIN_SIDE)
+    x, y = check_for_strips(x, y, check_range, MIN_SIDE)
+    if chromatic and x.shape[1] == 1:
+        raise ValueError("chromatic=True of images with one channel; expected three (RGB), or chromatic=False")
+    factor = shrinking_factor(x)
+    needed = NUMBERS_AT_ONCE * 4 * (x.shape[2] // factor) * (x.shape[3] // factor)
+    if max_memory is not None and needed > parse_memory(max_memory):
+        raise ValueError(f"max_memory={max_memory}: FSIM of {x.shape[2]}×{x.shape[3]} pixels needs {needed} bytes")
     with full_precision(x):
-        return _compare(x, y, chromatic)
+        shrunk = [[_to_yiq(rows, factor) for rows in s[:2]] for s in strips(x, y, window=factor, stride=factor)]
+        yiq_x, yiq_y = (torch.cat(parts, dim=2) for parts in zip(*shrunk, strict=True))
+        return _compare(yiq_x.unbind(dim=1), yiq_y.unbind(dim=1), chromatic)
 
 
-def _compare(x: Tensor, y: Tensor, chromatic: bool) -> Tensor:
-    luma_x, *chroma_x = _to_yiq(x)
-    luma_y, *chroma_y = _to_yiq(y)
-    filters = _log_gabor(luma_x)
-    congruency_x, congruency_y = _phase_congruency(luma_x, filters), _phase_congruency(luma_y, filters)
-    similarity = _similar(congruency_x, congruency_y, T1) * _similar(_gradient(luma_x), _gradient(luma_y), T2)
+def _compare(x: tuple[Tensor, ...], y: tuple[Tensor, ...], chromatic: bool) -> Tensor:
+    """Compare luma and chroma channels, 3 × (N, H, W), or 1."""
+    congruency_x, congruency_y = _phase_congruency(torch.cat([x[0], y[0]])).chunk(2)
+    similarity = _similar(congruency_x, congruency_y, T1) * _similar(_gradient(x[0]), _gradient(y[0]), T2)
     if chromatic:
-        for channel_x, channel_y, constant in zip(chroma_x, chroma_y, (T3, T4), strict=True):
+        for channel_x, channel_y, constant in zip(x[1:], y[1:], (T3, T4), strict=True):
             similarity = similarity * _similar(channel_x, channel_y, constant).abs().clamp(min=1e-12) ** CHROMA_POWER
     weight = torch.maximum(congruency_x, congruency_y)
     tiny = torch.finfo(weight.dtype).eps
@@ -82,10 +101,12 @@ class FSIMLoss(nn.Module):
         return 1 - fsim(x, y, chromatic=self.chromatic, check_range=self.check_range).mean()
 
 
-def _to_yiq(images: Tensor) -> tuple[Tensor, ...]:
-    """Return luma and both chroma channels for a peak of 255, shrunk: 3 × (N, H/f, W/f)."""
-    images = F.avg_pool2d(255 * images, shrinking_factor(images))
-    return torch.einsum("ij,njhw->nihw", images.new_tensor(RGB_TO_YIQ), images).unbind(dim=1)
+def _to_yiq(images: Tensor, factor: int) -> Tensor:
+    """Return luma and both chroma channels for a peak of 255, shrunk: (N, 3, H/f, W/f); of gray images luma only."""
+    images = F.avg_pool2d(255 * images, factor)
+    if images.shape[1] == 1:
+        return images
+    return torch.einsum("ij,njhw->nihw", images.new_tensor(RGB_TO_YIQ), images)
 
 
 def _similar(a: Tensor, b: Tensor, constant: float) -> Tensor:
@@ -115,43 +136,64 @@ def _frequencies(side: int, like: Tensor) -> Tensor:
     return steps / (side - side % 2)
 
 
-def _log_gabor(luma: Tensor) -> Tensor:
-    """Return the filters' transfer functions, (orientations, scales, H, W)."""
+def _log_gabor(luma: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the filters' transfer functions along the radius, (scales, H, W), and around it, (orientations, H, W)."""
     down, across = _frequencies(luma.shape[1], luma).view(-1, 1), _frequencies(luma.shape[2], luma)
     radius = (down**2 + across**2).sqrt()
     angle = torch.atan2(-across.expand_as(radius), down.expand_as(radius))
-    low_pass = 1 / (1 + (radius / CUTOFF) ** (2 * ORDER))
+    low_pass = 1 / (1 + (radius / CUTOFF) ** (2 * ORDER)) * (radius > 0)
     safe = torch.where(radius > 0, radius, 1)
     wavelengths = [SHORTEST * RATIO**scale for scale in range(SCALES)]
     bands = [torch.exp(-((safe * w).log() ** 2) / (2 * math.log(BANDWIDTH) ** 2)) for w in wavelengths]
-    radial = torch.stack(bands) * low_pass * (radius > 0)
     fans = []
     for number in range(ORIENTATIONS):
         turned = angle - number * math.pi / ORIENTATIONS
         away = torch.atan2(turned.sin(), turned.cos()).abs()
         fans.append(torch.exp(-(away**2) / (2 * ANGULAR**2)))
-    filters: Tensor = torch.stack(fans).unsqueeze(1) * radial
-    return filters
+    return torch.stack(bands) * low_pass, torch.stack(fans)
 
 
-def _phase_congruency(luma: Tensor, filters: Tensor) -> Tensor:
-    """Return where the phases of all scales agree, in [0, 1]: (N, H, W)."""
-    responses = torch.fft.ifft2(torch.fft.fft2(luma)[:, None, None] * filters)  # (N, orientations, scales, H, W)
-    even, odd = responses.real, responses.imag
-    amplitude = _length(even, odd)
-    sum_even, sum_odd = even.sum(dim=2, keepdim=True), odd.sum(dim=2, keepdim=True)
-    tiny = torch.finfo(luma.dtype).eps
-    total = _length(sum_even, sum_odd) + tiny
-    mean_even, mean_odd = sum_even / total, sum_odd / total
-    energy = (even * mean_even + odd * mean_odd - (even * mean_odd - odd * mean_even).abs()).sum(dim=2)
+def _phase_congruency(luma: Tensor) -> Tensor:
+    """Return where the phases of all scales agree, in [0, 1]: (N, H, W). One orientation and image at a time."""
+    spectra, tiny = torch.fft.fft2(luma), torch.finfo(luma.dtype).eps
+    radial, fans = _log_gabor(luma)
+    energies: list[Tensor] = []
+    amplitudes: list[Tensor] = []
+    for fan in fans:
+        filters = fan * radial
+        noise_gain = _noise_gain(filters)
+        found = [_energy(spectrum, filters, noise_gain) for spectrum in spectra]
+        for sums, parts in zip((energies, amplitudes), zip(*found, strict=True), strict=True):
+            sums[:] = [total + part for total, part in zip(sums, parts, strict=True)] if sums else parts
+    return (torch.stack(energies) + tiny) / (torch.stack(amplitudes) + tiny)
 
-    # Noise: its power from the median energy of the finest scale (a chi-squared variable), its sum over scales from
-    # the filters' own correlations, its mean and deviation from the Rayleigh distribution.
-    median = amplitude[:, :, 0].flatten(2).square().median(dim=-1).values
-    power = -median / math.log(0.5) / filters[:, 0].square().sum(dim=(1, 2))
-    impulse = torch.fft.ifft2(filters).real.sum(dim=1) * math.sqrt(filters.shape[-1] * filters.shape[-2])
-    rayleigh = _root(power * impulse.square().sum(dim=(1, 2)))
-    threshold = rayleigh * (math.sqrt(math.pi / 2) + NOISE_DEVIATIONS * math.sqrt(2 - math.pi / 2)) / NOISE_RESCALE
-    energy = (energy - threshold[..., None, None]).clamp(min=0)
-    congruency: Tensor = (energy.sum(dim=1) + tiny) / (amplitude.sum(dim=(1, 2)) + tiny)
-    return congruency
+
+def _energy(spectrum: Tensor, filters: Tensor, noise_gain: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the energy beyond the noise, and the sum of amplitudes, of one image in one orientation: (H, W) each.
+
+    Args:
+        spectrum: Of the image, (H, W).
+        filters: Transfer functions of all scales, the finest first, (scales, H, W).
+        noise_gain: As `_noise_gain` returns it, ().
+    """
+    responses = torch.fft.ifft2(spectrum * filters)
+    amplitudes = responses.abs()
+    together = responses.sum(dim=0)
+    direction = together / (together.abs() + torch.finfo(filters.dtype).eps)
+    across = responses.imag * direction.real - responses.real * direction.imag
+    energy = together.real * direction.real + together.imag * direction.imag - across.abs().sum(dim=0)
+    noise = _root(amplitudes[0].square().flatten().median() * noise_gain)
+    return (energy - noise).clamp(min=0), amplitudes.sum(dim=0)
+
+
+def _noise_gain(filters: Tensor) -> Tensor:
+    """Return the square of the energy that noise is taken to reach, by the median energy of the finest scale: ().
+
+    The median gives the noise's power (a chi-squared variable), the filters' own correlations its sum over scales, the
+    Rayleigh distribution its mean and deviation.
+    """
+    power = -1 / math.log(0.5) / filters[0].square().sum()
+    total = filters.sum(dim=0)
+    even = (total + total.flip(0, 1).roll((1, 1), (0, 1))) / 2  # whose transform is the impulse response's real part
+    above = (math.sqrt(math.pi / 2) + NOISE_DEVIATIONS * math.sqrt(2 - math.pi / 2)) / NOISE_RESCALE
+    return power * even.square().sum() * above**2

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import RangeCheck, full_precision, prepare_pair, shrinking_factor
+from lpips_lite.baselines.spaces import Space, reader
+from lpips_lite.images import RangeCheck, check_for_strips, full_precision, shrinking_factor, to_float
+from lpips_lite.strips import Read, Strip, average, strips
 
-Variant = Literal["wang2004", "matlab", "skimage", "torchmetrics"]
+Variant = Literal["wang2004", "matlab", "skimage", "torchmetrics", "3dgs"]
 Negative = Literal["relu", "raise"]
 
 WINDOW, SIGMA = 11, 1.5  # Gaussian window and
@@ -18,10 +20,21 @@ K1, K2 = 0.01, 0.03  # stabilising constants of Wang et al. 2004, section III-B
 FLAT_WINDOW = 7  # of scikit-image's default
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 LUMA = (0.2989, 0.5870, 0.1140)  # of MATLAB's rgb2gray
+BORDERS = {"torchmetrics": "reflect", "3dgs": "constant"}  # of variants that average over all positions
+SPACES: tuple[Space, ...] = ("rgb", "y")
 
 
-def ssim(x: Tensor, y: Tensor, *, variant: Variant = "wang2004", check_range: RangeCheck = "auto") -> Tensor:
-    """Return the mean structural similarity of each pair, for a peak value of 1.
+def ssim(
+    x: Tensor,
+    y: Tensor,
+    *,
+    variant: Variant = "wang2004",
+    space: Space = "rgb",
+    crop: int = 0,
+    peak: float = 1.0,
+    check_range: RangeCheck = "auto",
+) -> Tensor:
+    """Return the mean structural similarity of each pair.
 
         SSIM = (2 μ_x μ_y + C1)(2 σ_xy + C2) / ((μ_x² + μ_y² + C1)(σ_x² + σ_y² + C2))
 
@@ -35,11 +48,19 @@ def ssim(x: Tensor, y: Tensor, *, variant: Variant = "wang2004", check_range: Ra
       nearest to (smallest side)/256. Gray values are not rounded.
     * "skimage": scikit-image's default, a flat window 7×7 and unbiased moments.
     * "torchmetrics": as "wang2004", but with reflected borders, averaged over all positions.
+    * "3dgs": as "wang2004", but with zeros beyond the borders, averaged over all positions: `utils/loss_utils.py` of 3D
+      Gaussian Splatting, and `pytorch_ssim`.
+
+    Papers on super-resolution state `ssim(x, y, space="y", crop=scale)`, which is BasicSR's.
 
     Args:
-        x: Images, (N, 3, H, W), float in [0, 1] or uint8, sides of at least 11 (7 for "skimage").
+        x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, peak] or uint8, sides of at least 11 (7 for
+            "skimage").
         y: Likewise, same shape.
         variant: Whose numbers.
+        space: "rgb", channel by channel, or "y", luma (`spaces.to_y`).
+        crop: Pixels to leave out at each border.
+        peak: Largest value of float images.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
@@ -57,30 +78,48 @@ def ssim(x: Tensor, y: Tensor, *, variant: Variant = "wang2004", check_range: Ra
         >>> ssim(image, image)
         tensor([1.])
     """
-    if variant not in ("wang2004", "matlab", "skimage", "torchmetrics"):
-        raise ValueError(f"variant={variant!r}: expected 'wang2004', 'matlab', 'skimage' or 'torchmetrics'")
-    x, y = prepare_pair(x, y, check_range, FLAT_WINDOW if variant == "skimage" else WINDOW)
+    if variant not in get_args(Variant):
+        raise ValueError(f"variant={variant!r}: expected one of {', '.join(map(repr, get_args(Variant)))}")
+    size = FLAT_WINDOW if variant == "skimage" else WINDOW
+    x, y = check_for_strips(x, y, check_range, size, peak=peak, crop=crop)
+    read = reader(x, space, SPACES, peak)
     if variant == "matlab":
-        x, y = _to_gray(x), _to_gray(y)
-    elif variant == "torchmetrics":
-        x, y = (F.pad(image, (WINDOW // 2,) * 4, mode="reflect") for image in (x, y))
-    luminance, contrast = _compare(x, y, _flat(x) if variant == "skimage" else _gaussian(x), variant == "skimage")
-    index: Tensor = (luminance * contrast).mean(dim=(1, 2, 3))
-    return index
+        x, y = _shrink_luma(x, y, read)
+        read = to_float
+    reach = size // 2 if variant in BORDERS else 0
+    parts = []
+    for strip in strips(x, y, read, window=size, above=reach, below=reach):
+        a, b = (_extend(image, strip, BORDERS[variant]) if reach else image for image in strip[:2])
+        window = _flat(a) if variant == "skimage" else _gaussian(a)
+        luminance, contrast = _compare(a, b, window, unbiased=variant == "skimage")
+        parts.append(((luminance * contrast).mean(dim=(1, 2, 3)), luminance.shape[2]))
+    return average(parts)
 
 
-def ms_ssim(x: Tensor, y: Tensor, *, negative: Negative = "relu", check_range: RangeCheck = "auto") -> Tensor:
-    """Return the multi-scale structural similarity of each pair, for a peak value of 1.
+def ms_ssim(
+    x: Tensor,
+    y: Tensor,
+    *,
+    negative: Negative = "relu",
+    space: Space = "rgb",
+    crop: int = 0,
+    peak: float = 1.0,
+    check_range: RangeCheck = "auto",
+) -> Tensor:
+    """Return the multi-scale structural similarity of each pair.
 
     The contrast and structure term at five scales, each half as large as the last (means of 2×2 pixels), and the
     luminance term at the last, weighted in the exponent and averaged over channels. Equal to
     `pytorch_msssim.ms_ssim(data_range=1)`.
 
     Args:
-        x: Images, (N, 3, H, W), float in [0, 1] or uint8, sides of at least 161.
+        x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, peak] or uint8, sides of at least 161.
         y: Likewise, same shape.
         negative: What becomes of a negative mean at some scale, which has no real power. "relu": it counts as 0, with
             zero gradient. "raise": a ValueError.
+        space: "rgb", channel by channel, or "y", luma (`spaces.to_y`).
+        crop: Pixels to leave out at each border.
+        peak: Largest value of float images.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
@@ -100,15 +139,18 @@ def ms_ssim(x: Tensor, y: Tensor, *, negative: Negative = "relu", check_range: R
     """
     if negative not in ("relu", "raise"):
         raise ValueError(f"negative={negative!r}: expected 'relu' or 'raise'")
-    x, y = prepare_pair(x, y, check_range, (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1)
-    means = []
+    least = (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
+    x, y = check_for_strips(x, y, check_range, least, peak=peak, crop=crop)
+    read, means = reader(x, space, SPACES, peak), []
     for scale in range(len(SCALE_WEIGHTS)):
         if scale:
-            padding = [side % 2 for side in x.shape[2:]]
-            x, y = F.avg_pool2d(x, 2, padding=padding), F.avg_pool2d(y, 2, padding=padding)
-        luminance, contrast = _compare(x, y, _gaussian(x), unbiased=False)
-        last = scale == len(SCALE_WEIGHTS) - 1
-        means.append((luminance * contrast if last else contrast).mean(dim=(2, 3)))
+            x, y = _halve(x, y, read)
+            read = to_float
+        last, parts = scale == len(SCALE_WEIGHTS) - 1, []
+        for strip in strips(x, y, read, window=WINDOW):
+            luminance, contrast = _compare(strip.x, strip.y, _gaussian(strip.x), unbiased=False)
+            parts.append(((luminance * contrast if last else contrast).mean(dim=(2, 3)), contrast.shape[2]))
+        means.append(average(parts))
     stacked = torch.stack(means)  # (scales, N, C)
     if negative == "raise" and (stacked < 0).any():
         raise ValueError(f"a mean over one scale is {stacked.min():g}; expected ≥ 0 (negative='relu' counts it as 0)")
@@ -121,23 +163,37 @@ def ms_ssim(x: Tensor, y: Tensor, *, negative: Negative = "relu", check_range: R
 class SSIMLoss(nn.Module):
     """The mean over the batch of 1 − `ssim`: 0 = identical."""
 
-    def __init__(self, *, variant: Variant = "wang2004", check_range: RangeCheck = "auto") -> None:
+    def __init__(
+        self,
+        *,
+        variant: Variant = "wang2004",
+        space: Space = "rgb",
+        crop: int = 0,
+        peak: float = 1.0,
+        check_range: RangeCheck = "auto",
+    ) -> None:
         super().__init__()
-        self.variant, self.check_range = variant, check_range
+        self.variant, self.space, self.crop, self.peak, self.check_range = variant, space, crop, peak, check_range
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return 1 - ssim(x, y, variant=self.variant, check_range=self.check_range).mean()
+        found = ssim(
+            x, y, variant=self.variant, space=self.space, crop=self.crop, peak=self.peak, check_range=self.check_range
+        )
+        return 1 - found.mean()
 
 
 class MSSSIMLoss(nn.Module):
     """The mean over the batch of 1 − `ms_ssim`: 0 = identical."""
 
-    def __init__(self, *, check_range: RangeCheck = "auto") -> None:
+    def __init__(
+        self, *, space: Space = "rgb", crop: int = 0, peak: float = 1.0, check_range: RangeCheck = "auto"
+    ) -> None:
         super().__init__()
-        self.check_range = check_range
+        self.space, self.crop, self.peak, self.check_range = space, crop, peak, check_range
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return 1 - ms_ssim(x, y, check_range=self.check_range).mean()
+        found = ms_ssim(x, y, space=self.space, crop=self.crop, peak=self.peak, check_range=self.check_range)
+        return 1 - found.mean()
 
 
 # -- shared by both --------------------------------------------------------------------------------------------------
@@ -176,14 +232,47 @@ def _filter(images: Tensor, window: Tensor) -> Tensor:
     return flat.view(*images.shape[:-2], *flat.shape[-2:])
 
 
-def _to_gray(images: Tensor) -> Tensor:
-    """Return luma, averaged over f×f pixels and sampled at every f-th, with mirrored borders: (N, 1, H/f, W/f)."""
-    gray = (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
-    factor = shrinking_factor(gray)
+def _extend(rows: Tensor, strip: Strip, border: str) -> Tensor:
+    """Continue a strip beyond the image, by half a window."""
+    return F.pad(rows, (WINDOW // 2, WINDOW // 2, strip.above, strip.below), mode=border)
+
+
+def _halve(x: Tensor, y: Tensor, read: Read) -> tuple[Tensor, Tensor]:
+    """Return means over 2×2 pixels; odd sides begin with a row or column of zeros."""
+    above, left = (side % 2 for side in x.shape[2:])
+    halves = [
+        [F.avg_pool2d(F.pad(rows, (left, 0, strip.above, 0)), 2) for rows in strip[:2]]
+        for strip in strips(x, y, read, window=2, stride=2, above=above)
+    ]
+    return _stack_rows(halves)
+
+
+def _shrink_luma(x: Tensor, y: Tensor, read: Read) -> tuple[Tensor, Tensor]:
+    """Return luma, averaged over f×f pixels around every f-th, with mirrored borders: (N, 1, H/f, W/f)."""
+    factor = shrinking_factor(x)
     before = (factor - 1) // 2
-    for dim in (2, 3):
-        side = gray.shape[dim]
-        index = torch.arange(-before, side + factor - 1 - before, device=gray.device)
-        index = torch.where(index < 0, -1 - index, torch.where(index >= side, 2 * side - 1 - index, index))
-        gray = gray.index_select(dim, index)
-    return F.avg_pool2d(gray, factor, 1)[:, :, ::factor, ::factor]
+    below, right = (max(0, -(-side // factor) * factor - before - side) for side in x.shape[2:])
+    shrunk = []
+    for strip in strips(x, y, read, window=factor, stride=factor, above=before, below=below):
+        images = [_mirror(_mirror(_luma(rows), 2, strip.above, strip.below), 3, before, right) for rows in strip[:2]]
+        shrunk.append([F.avg_pool2d(image, factor) for image in images])
+    return _stack_rows(shrunk)
+
+
+def _luma(images: Tensor) -> Tensor:
+    if images.shape[1] == 1:
+        return images
+    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
+
+
+def _mirror(image: Tensor, dim: int, before: int, after: int) -> Tensor:
+    """Continue an image beyond its borders, its outermost pixels first."""
+    end = image.shape[dim]
+    return torch.cat(
+        [image.narrow(dim, 0, before).flip(dim), image, image.narrow(dim, end - after, after).flip(dim)], dim
+    )
+
+
+def _stack_rows(pairs: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
+    x, y = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=2) for parts in zip(*pairs, strict=True))
+    return x, y

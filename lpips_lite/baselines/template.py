@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import RangeCheck, full_precision, prepare_pair, prepare_template
+from lpips_lite.images import RangeCheck, check_for_strips, full_precision, prepare_template
+from lpips_lite.strips import average, strips
 
 Method = Literal["ssd", "ncc", "zncc"]
 
@@ -17,7 +19,7 @@ def ssd(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
     """Return the sum of squared differences of each pair, over channels and pixels.
 
     Args:
-        x: Images, (N, 3, H, W), float in [0, 1] or uint8.
+        x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
         y: Likewise, same shape.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
@@ -31,8 +33,8 @@ def ssd(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
         >>> ssd(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5))
         tensor([3.])
     """
-    x, y = _flatten(x, y, check_range)
-    return (x - y).square().sum(dim=1)
+    x, y = check_for_strips(x, y, check_range)
+    return _total((strip.x - strip.y).square().flatten(1).sum(dim=1) for strip in strips(x, y))
 
 
 def ncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
@@ -41,7 +43,7 @@ def ncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
     A gain does not change it: `ncc(a·x, y) = ncc(x, y)` for a > 0. A black image gives 0. OpenCV's `TM_CCORR_NORMED`.
 
     Args:
-        x: Images, (N, 3, H, W), float in [0, 1] or uint8.
+        x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
         y: Likewise, same shape.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
@@ -51,7 +53,7 @@ def ncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
     Raises:
         TypeError, ValueError: As `ssd`.
     """
-    return _cosine(*_flatten(x, y, check_range))
+    return _cosine(*check_for_strips(x, y, check_range))
 
 
 def zncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
@@ -61,7 +63,7 @@ def zncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
     over channels and pixels alike, so for gray images this is Pearson's correlation.
 
     Args:
-        x: Images, (N, 3, H, W), float in [0, 1] or uint8.
+        x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
         y: Likewise, same shape.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
@@ -74,8 +76,11 @@ def zncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
     References:
         Lewis: Fast Normalized Cross-Correlation, Vision Interface 1995.
     """
-    x, y = _flatten(x, y, check_range)
-    return _cosine(x - x.mean(dim=1, keepdim=True), y - y.mean(dim=1, keepdim=True))
+    x, y = check_for_strips(x, y, check_range)
+    means = average(
+        (torch.stack([rows.flatten(1).mean(dim=1) for rows in strip[:2]]), strip.x.shape[2]) for strip in strips(x, y)
+    )
+    return _cosine(x, y, means)
 
 
 def match_template(
@@ -86,8 +91,8 @@ def match_template(
     "zncc" equals scikit-image's `match_template` on gray images; "ssd" and "ncc" are the functions of that name.
 
     Args:
-        image: Images, (N, 3, H, W), float in [0, 1] or uint8.
-        template: Templates, (N, 3, h, w) with h ≤ H and w ≤ W.
+        image: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
+        template: Templates, (N, C, h, w) with h ≤ H and w ≤ W.
         method: What is computed at each position.
         check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
 
@@ -150,13 +155,21 @@ class ZNCCLoss(_Loss):
         return 1 - zncc(x, y, check_range=self.check_range).mean()
 
 
-def _flatten(x: Tensor, y: Tensor, check_range: RangeCheck) -> tuple[Tensor, Tensor]:
-    x, y = prepare_pair(x, y, check_range)
-    return x.flatten(1), y.flatten(1)
+def _cosine(x: Tensor, y: Tensor, means: Tensor | None = None) -> Tensor:
+    """Return Σ xy / √(Σ x² Σ y²), after taking off the means (2, N) if they are given."""
+    sums = []
+    for strip in strips(x, y):
+        a, b = (rows.flatten(1) for rows in strip[:2])
+        if means is not None:
+            a, b = a - means[0][:, None], b - means[1][:, None]
+        sums.append(torch.stack([(a * b).sum(dim=1), a.square().sum(dim=1), b.square().sum(dim=1)]))
+    product, square_x, square_y = _total(sums)
+    return _quotient(product, square_x * square_y, x[0].numel())
 
 
-def _cosine(x: Tensor, y: Tensor) -> Tensor:
-    return _quotient((x * y).sum(dim=1), x.square().sum(dim=1) * y.square().sum(dim=1), x.shape[1])
+def _total(parts: Iterable[Tensor]) -> Tensor:
+    first, *others = parts
+    return sum(others, start=first)
 
 
 def _quotient(product: Tensor, squares: Tensor, count: int) -> Tensor:

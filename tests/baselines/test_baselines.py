@@ -42,7 +42,7 @@ from lpips_lite import (
     zncc,
 )
 from lpips_lite.baselines.content import CRN_MEAN, CRN_SCALES, CRN_STD
-from lpips_lite.baselines.pixel import to_lab
+from lpips_lite.baselines.spaces import to_lab
 from lpips_lite.baselines.style import JOHNSON_TAPS
 from tests import reference
 
@@ -436,7 +436,7 @@ def test_losses_are_means_and_zero_for_identical_images(module, function, pair):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (partial(ssim, variant="other"), "variant='other': expected 'wang2004'"),
+        (partial(ssim, variant="other"), "variant='other': expected one of 'wang2004'"),
         (partial(ms_ssim, negative="abs"), "negative='abs': expected 'relu' or 'raise'"),
         (ms_ssim, "x is 67×71; expected at least 161×161"),
         (partial(l2, space="hsv"), "space='hsv': expected 'rgb' or 'lab'"),

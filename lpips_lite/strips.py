@@ -1,0 +1,90 @@
+"""Images larger than memory, read in strips of rows: for baselines that average or sum over an image.
+
+Between `images.py`, which checks a pair, and `baselines/`. What a strip computes does not depend on the others, so the
+result is that of the whole image, up to rounding. `tiling.py` does the same for towers, which see farther.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lpips_lite.images import to_common, to_float
+
+Read = Callable[[Tensor], Tensor]  # floats in [0, 1], as `to_float` gives them -> what is compared
+
+NUMBERS = 2**20  # of one image of a pair that a strip holds on a CPU
+ACCELERATOR_NUMBERS = 2**25
+LEAST_ROWS = 32  # of a strip, so that what its windows see twice stays little
+
+
+class Strip(NamedTuple):
+    """Some rows of a pair of batches.
+
+    Attributes:
+        x: (N, C, rows, W), floats of one dtype, at least float32.
+        y: Likewise.
+        above: Rows above the image that the strip's windows see, too; they are not in it.
+        below: Likewise, below the image.
+    """
+
+    x: Tensor
+    y: Tensor
+    above: int
+    below: int
+
+
+def strips(
+    x: Tensor, y: Tensor, read: Read = to_float, *, window: int = 1, stride: int = 1, above: int = 0, below: int = 0
+) -> Iterator[Strip]:
+    """Yield a pair in strips, each with all the rows that its windows see.
+
+    Strips are cut where memory can be saved: not where gradients are wanted, which keep everything, nor in compiled or
+    exported code.
+
+    Args:
+        x: Images, (N, C, H, W), checked.
+        y: Likewise, same shape.
+        read: Makes what is compared from rows of floats.
+        window: Rows that a window sees.
+        stride: From one window to the next.
+        above: Rows above the image that the first window sees.
+        below: Rows below the image that windows may see.
+    """
+    height = x.shape[2]
+    windows = (height + above + below - window) // stride + 1
+    step = windows if _at_once(x, y) else _windows_in_strip(x, stride)
+    if step >= windows:
+        yield _read(x, y, read, above, max(0, (windows - 1) * stride + window - above - height))
+        return
+    for first in range(0, windows, step):
+        start = first * stride - above
+        stop = (min(first + step, windows) - 1) * stride - above + window
+        rows = slice(max(0, start), min(stop, height))
+        yield _read(x[:, :, rows], y[:, :, rows], read, max(0, -start), max(0, stop - height))
+
+
+def average(parts: Iterable[tuple[Tensor, int]]) -> Tensor:
+    """Return the mean over an image from the means over its strips, each with its number of rows."""
+    means, rows = zip(*parts, strict=True)
+    if len(means) == 1:
+        return means[0]
+    total = sum(rows)
+    return torch.stack([mean * (count / total) for mean, count in zip(means, rows, strict=True)]).sum(dim=0)
+
+
+def _read(x: Tensor, y: Tensor, read: Read, above: int, below: int) -> Strip:
+    return Strip(*to_common(*(read(to_float(image)) for image in (x, y))), above, below)
+
+
+def _at_once(x: Tensor, y: Tensor) -> bool:
+    return torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad))
+
+
+def _windows_in_strip(x: Tensor, stride: int) -> int:
+    numbers = NUMBERS if x.device.type == "cpu" else ACCELERATOR_NUMBERS
+    rows = max(LEAST_ROWS, numbers // (x.shape[0] * x.shape[1] * x.shape[3]))
+    return max(1, rows // stride)
