@@ -29,8 +29,9 @@ from torch import Generator, Tensor
 
 from calibration.distort import DISTORTIONS, distort
 from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
+from lpips_lite.tensor_files import save_tensors
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
-from lpips_lite.weights import load_channel_weights, save_tensors
+from lpips_lite.weights import load_channel_weights
 
 HOLD_OUT_EVERY = 14
 HELD_OUT_KINDS = ("speckle", "motion_blur", "jpeg2000", "gamma", "warp", "displaced_patches")

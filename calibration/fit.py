@@ -34,8 +34,8 @@ from calibration.distort import DISTORTIONS, distort
 from calibration.features import Features, channel_distances, data_argument, extract, net_option, tower_option
 from calibration.triplets import Triplet, load
 from lpips_lite import LPIPS, read_image
+from lpips_lite.tensor_files import save_tensors
 from lpips_lite.terminal import progress
-from lpips_lite.weights import save_tensors
 
 Floats = NDArray[np.float64]
 EPOCHS, BATCH = 5, 50  # of the original recipe

@@ -32,8 +32,8 @@ from calibration.lessons import FLOOR, PRETENDERS, SIDE, Lessons, distances, rea
 from calibration.triplets import load
 from lpips_lite import LPIPS, read_image
 from lpips_lite.distance import unit_normalize
+from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.terminal import progress
-from lpips_lite.weights import content_hash, save_tensors
 
 
 @lru_cache(maxsize=4096)

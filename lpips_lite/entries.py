@@ -168,7 +168,7 @@ def crn(device: str, arguments: Arguments) -> LoadedMetric:
 def dists(device: str, arguments: Arguments) -> LoadedMetric:
     """Load DISTS, with the weights of a file or equal ones."""
     from lpips_lite.baselines import texture
-    from lpips_lite.weights import content_hash
+    from lpips_lite.tensor_files import content_hash
 
     tower = texture.dists_tower(arguments.get("tower_weights")).to(device)
     weights, label = None, "uniform"
@@ -184,7 +184,7 @@ def _on_tower(
 ) -> LoadedMetric:
     others = {key: value for key, value in arguments.items() if key != "tower_weights"}
     compute = partial(compute, tower=tower, max_memory=MAX_MEMORY)
-    return _loaded(name, compute, {**parts, "tower": f"tower={tower.fingerprint}"}, others)
+    return _loaded(name, compute, {**parts, "tower": f"tower={tower.label}"}, others)
 
 
 def _loaded(name: str, compute: Callable[..., Tensor], parts: Parts, arguments: Arguments) -> LoadedMetric:

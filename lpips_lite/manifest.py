@@ -1,6 +1,7 @@
 """The manifest of weight files: what exists, where it comes from, where it may lie on this machine, how to fetch it.
 
-Used by `weights.py`, which verifies and reads what is found here.
+Used by `weights.py`, which verifies and reads what is found here. A folder that cannot be written matters only when
+something must be downloaded.
 
 Look-up order for "alex", "vgg", "vgg19", "squeeze": `$LPIPS_LITE_HOME` (default: `lpips_lite` in torch's hub folder) →
 torch's hub cache, where torchvision leaves its checkpoints → download. Channel weights are also found in an installed
@@ -12,11 +13,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
+from importlib import resources
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class WeightFile:
         megabytes: Size of the download, in 10⁶ bytes.
         source: Address.
         licence: Of the numbers in it.
+        content: Of a tower's convolutions, `tensor_files.content_sha256`; "" where no file was at hand to measure it.
     """
 
     name: str
@@ -38,6 +44,7 @@ class WeightFile:
     megabytes: float
     source: str
     licence: str
+    content: str = ""
 
 
 EMBEDDED = WeightFile(
@@ -47,6 +54,7 @@ EMBEDDED = WeightFile(
     1.1,
     "embedded",
     "BSD-2-Clause",
+    content="250a64d295824b32664e55cbab99b807367e7bd0d0e587925fd42ab66b2274de",
 )
 
 _IMAGENET = (
@@ -61,6 +69,7 @@ TOWER_FILES: Mapping[str, WeightFile] = {
         244.4,
         f"{_TORCHVISION}/alexnet-owt-7be5be79.pth",
         _IMAGENET,
+        content="b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7",
     ),
     "vgg": WeightFile(
         "VGG-16 tower", "vgg16-397923af.pth", "397923af", 553.4, f"{_TORCHVISION}/vgg16-397923af.pth", _IMAGENET
@@ -75,6 +84,7 @@ TOWER_FILES: Mapping[str, WeightFile] = {
         5.0,
         f"{_TORCHVISION}/squeezenet1_1-b8a52dc0.pth",
         _IMAGENET,
+        content="f837b33e14c2b355b28d21c43ab05d411c1e65aee36259572d50b2a2be8f08ef",
     ),
 }
 
@@ -103,12 +113,25 @@ CHANNEL_FILES: Mapping[tuple[str, str], WeightFile] = {
 }
 
 
+def tower_entry(net: str) -> WeightFile:
+    """Return the entry of a tower, the embedded one included."""
+    return EMBEDDED if net == "lite" else TOWER_FILES[net]
+
+
 # -- places ----------------------------------------------------------------------------------------------------------
 
 
 def home() -> Path:
     """Return the folder for this package's files: `$LPIPS_LITE_HOME`, else `lpips_lite` in torch's hub folder."""
-    return Path(os.environ.get("LPIPS_LITE_HOME") or Path(torch.hub.get_dir()) / "lpips_lite").expanduser()
+    folder = Path(os.environ.get("LPIPS_LITE_HOME") or Path(torch.hub.get_dir()) / "lpips_lite")
+    with suppress(RuntimeError):  # a user without a home folder
+        return folder.expanduser()
+    return folder
+
+
+def embedded_file() -> Path:
+    """Return where the lite tower and its channel weights lie inside the package; unverified."""
+    return Path(str(resources.files("lpips_lite") / "data" / EMBEDDED.file))
 
 
 def tower_cache_file(net: str) -> Path:
@@ -118,8 +141,12 @@ def tower_cache_file(net: str) -> Path:
 
 def find_checkpoint(net: str) -> Path | None:
     """Return torchvision's checkpoint of a tower if one is on disk, unverified."""
-    candidates = (home(), Path(torch.hub.get_dir()) / "checkpoints")
-    return next((path for f in candidates if (path := f / TOWER_FILES[net].file).exists()), None)
+    return _first(folder / TOWER_FILES[net].file for folder in (home(), Path(torch.hub.get_dir()) / "checkpoints"))
+
+
+def find_tower(net: str) -> Path | None:
+    """Return the file that a tower is loaded from, kept convolutions or a checkpoint, if one is on disk; unverified."""
+    return _first([tower_cache_file(net)]) or find_checkpoint(net)
 
 
 def find_channel_file(entry: WeightFile) -> Path | None:
@@ -127,20 +154,52 @@ def find_channel_file(entry: WeightFile) -> Path | None:
     version, net = entry.file.removeprefix("lpips-").removesuffix(".pth").split("-")
     package = importlib.util.find_spec("lpips")
     folders = (package.submodule_search_locations if package else None) or ()
-    candidates = (home() / entry.file, *(Path(folder) / "weights" / version / f"{net}.pth" for folder in folders))
-    return next((path for path in candidates if path.exists()), None)
+    return _first([home() / entry.file, *(Path(folder) / "weights" / version / f"{net}.pth" for folder in folders)])
 
 
-def download(entry: WeightFile, folder: Path, net: str, argument: str) -> Path:
-    """Download to a temporary file, verify, rename (all in torch.hub), or say how to do without."""
-    path = folder / entry.file
+def is_here(path: Path) -> bool:
+    """Return whether a path is a file; in a folder that may not be looked into there is none."""
     try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _first(candidates: Iterable[Path]) -> Path | None:
+    return next(filter(is_here, candidates), None)
+
+
+# -- fetching --------------------------------------------------------------------------------------------------------
+
+
+def make_home() -> None:
+    """Make the folder for this package's files, or raise an OSError."""
+    if str(home()).startswith("~"):  # a folder of that name is not what anybody wants
+        raise OSError("this user has no home folder")
+    home().mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process makes `path`. Where no lock can be had, as in a read-only folder, go on without."""
+    with ExitStack() as held:
+        with suppress(OSError, NotImplementedError):
+            make_home()
+            held.enter_context(FileLock(path.with_suffix(".lock")))
+        yield
+
+
+def download(entry: WeightFile, net: str, argument: str) -> Path:
+    """Download into `home()`: to a temporary file, verify, rename (all in torch.hub), or say how to do without."""
+    path = home() / entry.file
+    try:
+        make_home()
         torch.hub.download_url_to_file(entry.source, str(path), entry.sha256, progress=sys.stderr.isatty())
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise FileNotFoundError(
             f"net={net!r} needs the {entry.name}, {entry.file} ({entry.megabytes:g} MB, sha256 {entry.sha256}), not on "
-            f"this machine; {entry.source} could not be downloaded ({error}). Put the file into {home()}, or pass "
-            f"{argument}=PATH, or run `compare-images weights fetch {net}` where there is a network. "
-            f'net="lite" needs no download.'
+            f"this machine; {entry.source} could not be downloaded into {home()} ({error}). Put the file there, or set "
+            f"LPIPS_LITE_HOME to a folder that has it or can be written, or pass {argument}=PATH, or run "
+            f'`compare-images weights fetch {net}` where there is a network. net="lite" needs no download.'
         ) from error
     return path

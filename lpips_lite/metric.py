@@ -29,9 +29,10 @@ from lpips_lite.images import (
     values_wanted,
 )
 from lpips_lite.memory import parse_memory
+from lpips_lite.tensor_files import content_hash
 from lpips_lite.tiling import check_no_gradients, fits, tiled_layer_maps
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
-from lpips_lite.weights import content_hash, load_channel_weights
+from lpips_lite.weights import load_channel_weights
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -111,7 +112,7 @@ class LPIPS(Frozen):
         self.tower, self.slope = tower, channel.slope if fitted_on_it else None
         self.reduction, self.check_range = reduction, check_range
         self.max_memory = None if max_memory is None else parse_memory(max_memory)
-        self.signature = f"{DEFINITION} net={net} tower={tower.fingerprint} weights={channel.label}"
+        self.signature = f"{DEFINITION} net={net} tower={tower.label} weights={channel.label}"
         self.signature += f"-{content_hash(self.tensors)}"
         self._checked: Checked = set()
 
@@ -169,6 +170,11 @@ class LPIPS(Frozen):
 
     def preference(self, ref: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
         """Return the probability that people choose `p1` as closer to `ref`: σ(slope · (d0 − d1)).
+
+        It holds for images like those that the slope of the weights was fitted to. Lite's is 31.05, fitted to the same
+        judgments that its tower and weights learnt from, on whole images: 6,537 triplets of JPEG of high quality with
+        9,425 votes of people (mucped23), and 29,492 pairs of distorted photographs whose mean opinion scores differ by
+        more than 0.5, the better of which counts as chosen by one vote (TID2013). So it is surer than one person is.
 
         Args:
             ref: Images, (N, 3, H, W), float in [0, 1] or uint8.

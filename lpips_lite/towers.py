@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint as rerun
 
 from lpips_lite.frozen import Frozen, ordinary_tensors
 from lpips_lite.layers import Conv, Fire, Layer, Pool, Pooling, Weights
-from lpips_lite.weights import check_tensors, content_hash, load_tower
+from lpips_lite.weights import load_tower
 
 # Mean and standard deviation of ImageNet's RGB values in [0, 1], as every tower here was trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -226,6 +226,8 @@ class FeatureTower(Frozen):
     Attributes:
         taps: The `Tap`s read, in order.
         fingerprint: Content hash of the weights, eight hex digits.
+        label: The fingerprint as signatures have it, with `custom-` before it unless the weights are the published
+            ones of this tower.
 
     Raises:
         ValueError: If `net`, a tap or `pooling` is unknown, or a weight file is wrong (see `weights.load_tower`).
@@ -253,13 +255,11 @@ class FeatureTower(Frozen):
         if pooling not in ("max", "average", "l2"):
             raise ValueError(f"pooling={pooling!r}: expected 'max', 'average' or 'l2'")
         with ordinary_tensors():
-            if not isinstance(weights, Mapping):
-                weights = load_tower(net, weights, spec.shapes())
-            check_tensors(weights, spec.shapes(), f"weights of tower {net!r}")
+            loaded = load_tower(net, weights, spec.shapes())
             scaling = {"mean": torch.tensor(mean).view(3, 1, 1), "std": torch.tensor(std).view(3, 1, 1)}
-        super().__init__({**weights, **scaling})
+        super().__init__({**loaded.tensors, **scaling})
         self.spec, self.taps, self.pooling, self.checkpoint = spec, spec.find_taps(taps), pooling, checkpoint
-        self.fingerprint = content_hash(weights)
+        self.fingerprint, self.label = loaded.content[:8], loaded.label
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return one feature map per tap.

@@ -37,7 +37,7 @@ def random_tower(net: str, seed: int = 0) -> dict[str, Tensor]:
     """Return random tensors for a tower, by torchvision's keys."""
     from lpips_lite.weights import load_tower
 
-    return load_tower(net, f"random:{seed}", TOWERS[net].shapes())
+    return load_tower(net, f"random:{seed}", TOWERS[net].shapes()).tensors
 
 
 def random_channels(net: str, seed: int = 0) -> list[Tensor]:

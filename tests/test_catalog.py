@@ -38,12 +38,14 @@ TEXTS = {  # what follows the definition in the signature
     "ssim:wang2004": "ssim variant=wang2004 channels=rgb",
     "ms-ssim:negative=raise": "ms_ssim negative=raise channels=rgb",
     "fsim:chromatic": "fsim chromatic",
-    "gram:tower=random:0": "gram normalization=johnson net=vgg taps=relu1_2,relu2_2,relu3_3,relu4_3 tower=ab775ecf",
-    "content:tower=random:0": "content net=vgg taps=relu3_3 tower=ab775ecf",
-    "crn:tower=random:0": "crn net=vgg19 resolution=256p tower=ba6385ec",
-    "crn:resolution=gta:tower=random:0": "crn net=vgg19 resolution=gta tower=ba6385ec",
-    "dists:tower=random:0": "dists net=vgg pooling=l2 weights=uniform tower=ab775ecf",
-    "squeeze:weights=uniform:tower=random:3": "net=squeeze tower=c2884e71 weights=uniform-20ff8eeb",
+    "gram:tower=random:0": (
+        "gram normalization=johnson net=vgg taps=relu1_2,relu2_2,relu3_3,relu4_3 tower=custom-ab775ecf"
+    ),
+    "content:tower=random:0": "content net=vgg taps=relu3_3 tower=custom-ab775ecf",
+    "crn:tower=random:0": "crn net=vgg19 resolution=256p tower=custom-ba6385ec",
+    "crn:resolution=gta:tower=random:0": "crn net=vgg19 resolution=gta tower=custom-ba6385ec",
+    "dists:tower=random:0": "dists net=vgg pooling=l2 weights=uniform tower=custom-ab775ecf",
+    "squeeze:weights=uniform:tower=random:3": "net=squeeze tower=custom-c2884e71 weights=uniform-20ff8eeb",
     "gram-lite:centered:normalization=gatys": (
         "gram normalization=gatys net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=250a64d2 centered"
     ),

@@ -110,7 +110,7 @@ def test_torchmetrics_differs_only_by_its_epsilon(net, pair):
 
 @pytest.mark.parametrize(("net", "geometry"), [("alex", ((2, 2, 1, 1, 1), 0)), ("lite", ((2, 1, 1, 1, 1), 1))])
 def test_layer_distances_equal_plain_numpy(net, geometry, tmp_path):
-    from lpips_lite.weights import save_tensors
+    from lpips_lite.tensor_files import save_tensors
 
     tower, channels = random_tower(net), random_channels(net)
     save_tensors(tmp_path / "w.safetensors", {f"channel_weights.{i}": w for i, w in enumerate(channels)}, {})

@@ -1,8 +1,11 @@
 """Weight files: where they are found, how they are verified, and one error for each thing that can be wrong."""
 
+import errno
 import hashlib
 import http.server
 import multiprocessing
+import pwd
+import re
 import shutil
 import threading
 from dataclasses import replace
@@ -10,9 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from lpips_lite import LPIPS, TOWERS, FeatureTower, manifest, weights
+from lpips_lite import LPIPS, TOWERS, FeatureTower, manifest, tensor_files, weights
 from tests.peers import random_channels, random_tower
 
 
@@ -35,9 +39,10 @@ def sha256(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def publish(monkeypatch, path, source="http://127.0.0.1:9/none", net="squeeze"):
-    """Make `path` the file that the manifest expects for a tower."""
-    entry = replace(manifest.TOWER_FILES[net], file=path.name, sha256=sha256(path), source=source)
+def publish(monkeypatch, path, source="http://127.0.0.1:9/none", net="squeeze", content=None):
+    """Make `path`, a random tower, the file that the manifest expects for a tower."""
+    content = tensor_files.content_sha256(random_tower(net)) if content is None else content
+    entry = replace(manifest.TOWER_FILES[net], file=path.name, sha256=sha256(path), source=source, content=content)
     monkeypatch.setattr(manifest, "TOWER_FILES", {**manifest.TOWER_FILES, net: entry})
     return entry
 
@@ -82,7 +87,7 @@ def test_published_channel_weights_have_the_published_sums():
 def test_embedded_file_is_the_manifests_and_small():
     path = weights.embedded_file()
     assert path.stat().st_size <= 2e6
-    assert weights.read_metadata(path)["net"] == "lite"
+    assert tensor_files.read_metadata(path)["net"] == "lite"
 
 
 # -- finding files -------------------------------------------------------------------------------------------------
@@ -93,15 +98,28 @@ def test_lite_needs_no_cache_and_makes_none(home):
     assert not home.exists()
 
 
+def hub():
+    """Make the folder where torchvision leaves its checkpoints."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.mark.parametrize("place", ["home", "hub"])
 def test_checkpoint_on_disk_is_found_and_its_convolutions_kept(place, home, tmp_path, monkeypatch):
-    folder = home if place == "home" else Path(torch.hub.get_dir()) / "checkpoints"
-    folder.mkdir(parents=True)
+    home.mkdir()
+    folder = home if place == "home" else hub()
     publish(monkeypatch, checkpoint(folder / "squeeze.pth"))
     first = LPIPS("squeeze")
     kept = manifest.tower_cache_file("squeeze")
     assert kept.parent == home
     assert all(key.startswith("features.") for key in load_file(kept))
+    assert tensor_files.read_metadata(kept) == {
+        "net": "squeeze",
+        "source": "squeeze.pth",
+        "sha256": sha256(folder / "squeeze.pth"),
+        "content": tensor_files.content_sha256(random_tower("squeeze")),
+    }
     (folder / "squeeze.pth").unlink()
     assert LPIPS("squeeze").signature == first.signature
 
@@ -220,14 +238,15 @@ def _load(address, digest, home, results):
     import os
 
     os.environ["LPIPS_LITE_HOME"] = home
-    entry = replace(manifest.TOWER_FILES["squeeze"], file="squeeze.pth", sha256=digest, source=address)
+    entry = replace(manifest.TOWER_FILES["squeeze"], file="squeeze.pth", sha256=digest, source=address, content="")
     manifest.TOWER_FILES = {"squeeze": entry}
     results.put(LPIPS("squeeze").signature)
 
 
-def test_two_processes_at_once_end_with_one_good_file(server, home):
+def test_two_processes_at_once_end_with_one_good_file(server, home, monkeypatch):
     folder, address, requests = server
     digest = sha256(checkpoint(folder / "squeeze.pth"))
+    publish(monkeypatch, folder / "squeeze.pth", content="")
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     arguments = (f"{address}/squeeze.pth", digest, str(home), results)
@@ -355,6 +374,113 @@ def test_given_tensors_are_checked_too():
         FeatureTower("lite", weights=tensors)
 
 
+# -- folders that cannot be written ----------------------------------------------------------------------------------
+
+
+def refuse(error):
+    def raise_it(*_, **__):
+        raise error
+
+    return raise_it
+
+
+def _below_a_file(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LPIPS_LITE_HOME", str(tmp_path / "file" / "home"))
+
+
+def _a_file(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LPIPS_LITE_HOME", str(tmp_path / "file"))
+
+
+def _in_proc(monkeypatch, tmp_path):
+    monkeypatch.setenv("LPIPS_LITE_HOME", "/proc/no/home")
+
+
+def _read_only(monkeypatch, tmp_path):
+    """A folder that exists: all that would be written there is refused."""
+    Path(manifest.home()).mkdir()
+    error = OSError(errno.EROFS, "Read-only file system")
+    for name in ("FileLock", "torch.hub.download_url_to_file"):
+        monkeypatch.setattr(f"lpips_lite.manifest.{name}", refuse(error))
+    monkeypatch.setattr(tensor_files.tempfile, "TemporaryDirectory", refuse(error))
+
+
+def _full(monkeypatch, tmp_path):
+    error = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse(error))
+    monkeypatch.setattr(tensor_files.safetensors.torch, "save_file", refuse(SafetensorError("No space left on device")))
+
+
+def _without_a_home(monkeypatch, tmp_path):
+    """A user that the machine does not know, as in containers."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", refuse(KeyError("uid")))
+    monkeypatch.setenv("LPIPS_LITE_HOME", "~/cache")
+    monkeypatch.chdir(tmp_path)
+
+
+def _without_any_folder(monkeypatch, tmp_path):
+    _without_a_home(monkeypatch, tmp_path)
+    for name in ("LPIPS_LITE_HOME", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+REFUSALS = [_below_a_file, _a_file, _in_proc, _read_only, _full, _without_a_home]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_what_can_be_read_needs_no_folder_to_write(refusal, monkeypatch, tmp_path):
+    """A checkpoint in torch's cache and channel weights in the `lpips` package."""
+    pytest.importorskip("lpips")
+    hub_folder = hub()
+    publish(monkeypatch, checkpoint(hub_folder / "squeeze.pth"))
+    expected = LPIPS("squeeze", tower_weights=hub_folder / "squeeze.pth").signature
+    refusal(monkeypatch, tmp_path)
+    for _ in range(2):
+        assert LPIPS("squeeze").signature == expected
+    assert not manifest.tower_cache_file("squeeze").exists()
+    assert not (tmp_path / "~").exists()
+    (hub_folder / "squeeze.pth").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="has sha256"):
+        LPIPS("squeeze")
+
+
+@pytest.mark.parametrize("argument", ["tower_weights", "channel_weights"])
+@pytest.mark.parametrize("refusal", [*REFUSALS, _without_any_folder])
+def test_what_is_missing_is_named_with_a_way_out(refusal, argument, monkeypatch, tmp_path):
+    refusal(monkeypatch, tmp_path)
+    monkeypatch.setattr(manifest.importlib.util, "find_spec", lambda name: None)
+    given = {"tower_weights": {"channel_weights": "uniform"}, "channel_weights": {"tower_weights": "random:0"}}
+    entry = {"tower_weights": manifest.TOWER_FILES["alex"], "channel_weights": manifest.CHANNEL_FILES["alex", "v0.1"]}
+    with pytest.raises(FileNotFoundError) as caught:
+        LPIPS("alex", **given[argument])
+    for part in ("LPIPS_LITE_HOME", entry[argument].file, str(manifest.home()), f"{argument}=PATH"):
+        assert part in str(caught.value)
+    assert ".lock" not in str(caught.value)
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "another user's"), NotImplementedError("no flock")])
+def test_without_a_lock_a_download_is_kept_all_the_same(error, server, home, monkeypatch):
+    folder, address, requests = server
+    publish(monkeypatch, checkpoint(folder / "squeeze.pth"), f"{address}/squeeze.pth")
+    monkeypatch.setattr(manifest, "FileLock", refuse(error))
+    for _ in range(2):
+        LPIPS("squeeze")
+    assert len(requests) == 1
+    assert [path.name for path in home.iterdir()] == [manifest.tower_cache_file("squeeze").name]
+
+
+def test_a_kept_file_is_read_without_a_lock(home, monkeypatch):
+    home.mkdir()
+    publish(monkeypatch, checkpoint(home / "squeeze.pth"))
+    LPIPS("squeeze")
+    monkeypatch.setattr(manifest, "FileLock", refuse(AssertionError("a lock")))
+    LPIPS("squeeze")
+
+
 # -- identity by content -------------------------------------------------------------------------------------------
 
 
@@ -362,7 +488,7 @@ def own_file(path, changes=None, **metadata):
     """Write channel weights for the lite tower."""
     taps = TOWERS["lite"].find_taps()
     tensors = {f"channel_weights.{i}": torch.full((tap.channels,), 0.5) for i, tap in enumerate(taps)}
-    weights.save_tensors(path, {**tensors, **(changes or {})}, metadata)
+    tensor_files.save_tensors(path, {**tensors, **(changes or {})}, metadata)
     return path
 
 
@@ -395,6 +521,14 @@ def test_lite_knows_how_sure_people_are():
     metric, x = LPIPS("lite"), torch.rand(1, 3, 32, 32)
     assert metric.preference(x, x, x).item() == 0.5
     assert metric.preference(x, torch.rand(1, 3, 32, 32), x).item() > 0.5
+
+
+def test_the_docs_say_what_lites_slope_was_fitted_to():
+    metadata = tensor_files.read_metadata(weights.embedded_file())
+    text = LPIPS.preference.__doc__
+    assert f"Lite's is {float(metadata['slope']):.2f}," in text
+    counts = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) (?:triplets|pairs)", text)]
+    assert sum(counts) == int(metadata["triplets"])
 
 
 @pytest.mark.parametrize("slope", ["nan", "inf", "-3", "0"])

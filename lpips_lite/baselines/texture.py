@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from lpips_lite.images import RangeCheck, full_precision, prepare_images, to_common
 from lpips_lite.strips import average, strips
+from lpips_lite.tensor_files import check_tensors, read_tensors
 from lpips_lite.tiling import compare_layers
 from lpips_lite.towers import FeatureTower
-from lpips_lite.weights import check_tensors, read_tensors
 
 STABILITY = 1e-6
 

@@ -20,7 +20,7 @@ def weights() -> None:
 
 @weights.command("list")
 def list_files() -> None:
-    """List the towers and channel weights there are, their licences, and which are on this machine."""
+    """List the towers and channel weights there are, their licences, which are here, and by what they are known."""
     from rich import box
     from rich.table import Table
 
@@ -28,15 +28,14 @@ def list_files() -> None:
     from lpips_lite.cli.tables import to_text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("weights", "MB", "here", "licence"):
+    for column in ("weights", "MB", "here", "licence", "known by"):
         table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
     places: list[tuple[manifest.WeightFile, Path | str | None]] = [(manifest.EMBEDDED, "in the package")]
-    for net, entry in manifest.TOWER_FILES.items():
-        kept = manifest.tower_cache_file(net)
-        places.append((entry, kept if kept.exists() else manifest.find_checkpoint(net)))
+    places += [(entry, manifest.find_tower(net)) for net, entry in manifest.TOWER_FILES.items()]
     places += [(entry, manifest.find_channel_file(entry)) for entry in manifest.CHANNEL_FILES.values()]
     for entry, place in places:
-        table.add_row(entry.name, f"{entry.megabytes:g}", str(place or "no"), entry.licence)
+        known_by = f"content {entry.content[:8]}" if entry.content else f"sha256 {entry.sha256[:8]}"
+        table.add_row(entry.name, f"{entry.megabytes:g}", str(place or "no"), entry.licence, known_by)
     show(to_text(table, f"folder: {manifest.home()}", terminal=sys.stdout.isatty()).rstrip("\n"))
 
 
@@ -49,7 +48,7 @@ def fetch(nets: tuple[str, ...]) -> None:
 
     for net in nets:
         weight_files.load_tower(net, None, TOWERS[net].shapes())
-        show(manifest.tower_cache_file(net))
+        show(manifest.find_tower(net))
         if (net, "v0.1") in manifest.CHANNEL_FILES:
             weight_files.load_channel_weights(net, "v0.1", [tap.channels for tap in TOWERS[net].find_taps()])
             show(manifest.find_channel_file(manifest.CHANNEL_FILES[net, "v0.1"]))
@@ -58,16 +57,15 @@ def fetch(nets: tuple[str, ...]) -> None:
 @weights.command()
 @click.pass_context
 def verify(ctx: click.Context) -> None:
-    """Check every weight file on this machine: hash where one is known, names, shapes and values always."""
+    """Check every weight file on this machine, and say by what it is known to be the published one."""
     from lpips_lite import weights as weight_files
     from lpips_lite.towers import TOWERS
 
     bad = False
     for path, check in weight_files.present_files({net: spec.shapes() for net, spec in TOWERS.items()}):
         try:
-            check()
-            show(f"good  {path}")
-        except ValueError as error:
+            show(f"good  {path}: {check()}")
+        except (ValueError, OSError) as error:
             bad = True
             show(f"BAD   {path}: {error}")
     ctx.exit(FAILED if bad else 0)
@@ -89,10 +87,11 @@ def convert(checkpoint: Path, output: Path | None) -> None:
         out = output or Path(f"{net}-features.safetensors")
         check_outputs([("--output", out)], [("the checkpoint", checkpoint)])
         try:
-            weight_files.convert_tower(net, checkpoint, out, TOWERS[net].shapes())
+            tower = weight_files.convert_tower(net, checkpoint, out, TOWERS[net].shapes())
         except ValueError as error:
             problems.append(f"{net}: {error}")
             continue
-        show(f"{out}: the {net} tower, {out.stat().st_size / 1e6:.1f} MB; use it as --metric {net}:tower={out}")
+        kind = "the published" if tower.published else "a custom"
+        show(f"{out}: {kind} {net} tower, {out.stat().st_size / 1e6:.1f} MB; use it as --metric {net}:tower={out}")
         return
     raise ValueError("\n  ".join([f"{checkpoint} fits none of {', '.join(NETS)}", *(text[:200] for text in problems)]))

@@ -22,7 +22,7 @@ from calibration.fit import Votes, fit, fit_ranking, folds_by_reference
 from calibration.triplets import load
 from examples.make_triplets import make_triplets
 from lpips_lite import LPIPS, read_image
-from lpips_lite.weights import read_metadata
+from lpips_lite.tensor_files import read_metadata
 from tests.conftest import ROOT, free_port
 
 

@@ -22,7 +22,7 @@ from calibration.judged import Judged, by_reference, pool_votes
 from calibration.lessons import RANKED, Lessons
 from calibration.triplets import load
 from lpips_lite import LPIPS, FeatureTower, read_image
-from lpips_lite.weights import read_metadata
+from lpips_lite.tensor_files import read_metadata
 from tests.conftest import ROOT
 from tests.peers import random_channels, random_tower
 

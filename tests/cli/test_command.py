@@ -1,5 +1,6 @@
 """The command line, run as people run it: output, schema, messages and exit status."""
 
+import hashlib
 import io
 import json
 import re
@@ -16,9 +17,11 @@ from PIL import Image
 
 from lpips_lite import LPIPS, METRICS, psnr, read_image, ssim
 from lpips_lite.cli.main import main
+from lpips_lite.tensor_files import save_tensors
 from tests.command import run
 from tests.conftest import ROOT
-from tests.test_weights import checkpoint
+from tests.peers import random_tower
+from tests.test_weights import checkpoint, hub, publish
 
 EXAMPLES = ROOT / "examples/images"
 
@@ -335,20 +338,48 @@ def test_weights_list_names_files_sizes_and_licences():
     assert status == 0
     assert all(line == line.rstrip() for line in out.splitlines())
     assert re.search(r"AlexNet tower +244.4 +no +trained on ImageNet", out)
-    assert re.search(r"lite tower and channel weights +1.1 +in the package +BSD-2-Clause", out)
+    assert re.search(r"lite tower and channel weights +1.1 +in the package +BSD-2-Clause +content 250a64d2", out)
+    assert re.search(r"VGG-16 tower +553.4 +no +trained on .* sha256 397923af", out)
 
 
 def test_weights_convert_recognises_the_tower(tmp_path):
     path = checkpoint(tmp_path / "mine.pth", "alex")
     status, out, _ = run("weights", "convert", path, "-o", tmp_path / "small.safetensors")
     assert status == 0
-    assert "the alex tower, 9.9 MB" in out
+    assert "a custom alex tower, 9.9 MB" in out
     by_full, by_small = (LPIPS("alex", tower_weights=p).signature for p in (path, tmp_path / "small.safetensors"))
     assert by_full == by_small
     (tmp_path / "text.pth").write_text("hello")
     status, _, err = run("weights", "convert", tmp_path / "text.pth")
     assert status == 2
     assert "fits none of alex, vgg, vgg19, squeeze" in err
+
+
+def test_weights_verify_says_by_what_a_file_is_known(home, monkeypatch):
+    for net, content in (("squeeze", None), ("alex", "")):
+        publish(monkeypatch, checkpoint(hub() / f"{net}.pth", net), net=net, content=content)
+        assert f"{net}-" in run("weights", "fetch", net)[1]
+    status, out, _ = run("weights", "verify")
+    assert status == 0
+    digest = hashlib.sha256((hub() / "alex.pth").read_bytes()).hexdigest()
+    for text in (
+        r"lite.safetensors: published, by its sha256",
+        r"squeeze-\w{8}-features.safetensors: published, by its content",
+        rf"alex-\w{{8}}-features.safetensors: content as it records it, made from alex.pth with sha256 {digest}",
+        r"alex.pth: published, by its sha256",
+    ):
+        assert re.search(rf"^good  \S*{text}$", out, re.MULTILINE)
+    save_tensors(next(home.glob("squeeze-*.safetensors")), random_tower("squeeze", seed=1), {})
+    status, out, _ = run("weights", "verify")
+    assert status == 2
+    assert re.search(r"BAD +\S+squeeze-\S+: .*is not the published SqueezeNet 1.1 tower: its content is", out)
+
+
+def test_weights_fetch_names_the_file_that_is_read(monkeypatch):
+    """Where nothing can be kept, that is the checkpoint."""
+    monkeypatch.setenv("LPIPS_LITE_HOME", "/proc/no/home")
+    publish(monkeypatch, checkpoint(hub() / "squeeze.pth"))
+    assert run("weights", "fetch", "squeeze")[1].split()[0] == str(hub() / "squeeze.pth")
 
 
 def test_weights_verify_finds_the_bad_file(home):

@@ -1,0 +1,106 @@
+"""What a tower's weights are: read from one file, or given as tensors, and whether they are the published ones.
+
+Between `tensor_files.py`, which reads any tensors, and `weights.py`, which looks for the file. Published is what has
+the content that the manifest has for the tower, or, where it has none, what was made from a file with the published
+hash: the file itself, or a conv-only one that records it and still holds what it held when it was written.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lpips_lite import manifest
+from lpips_lite.tensor_files import (
+    Shapes,
+    Tensors,
+    check_tensors,
+    content_sha256,
+    read_metadata,
+    read_tensors,
+    save_tensors,
+    verify,
+)
+
+
+@dataclass(frozen=True)
+class TowerWeights:
+    """A tower's convolutions, and what is known of where they come from.
+
+    Attributes:
+        tensors: By torchvision's keys, float32.
+        content: Their `content_sha256`.
+        published: Whether they are the ones that everybody gets under the tower's name.
+        file: Name of the file they were first read from, if there was one.
+        sha256: Its hash.
+    """
+
+    tensors: Tensors
+    content: str
+    published: bool
+    file: str = ""
+    sha256: str = ""
+
+    @property
+    def label(self) -> str:
+        """For signatures: eight digits of the content, with `custom-` before them unless it is the published one."""
+        return self.content[:8] if self.published else f"custom-{self.content[:8]}"
+
+
+def read_tower(net: str, path: Path, shapes: Shapes, sha256: str = "") -> TowerWeights:
+    """Read and check a tower's convolutions from a full checkpoint or a conv-only file. See `load_tower`.
+
+    Args:
+        net: The tower's name.
+        path: The file.
+        shapes: The shape of every weight the tower has.
+        sha256: What the hash of the file must begin with; by default the digits in its name, if there are any.
+    """
+    named = re.search(r"-([0-9a-f]{8})\.pth$", path.name)  # torchvision's convention
+    digest = verify(path, sha256 or (named[1] if named else ""))
+    tensors = read_tensors(path)
+    if tensors and all(re.match(r"lin\d|channel_weights", key) for key in tensors):
+        raise ValueError(
+            f"weights: {path} is the {path.stat().st_size / 1000:.0f} KB channel-weight file given as the tower; "
+            f"the tower is a separate file with the convolutions: pass this one as channel_weights="
+        )
+    tensors = {k: t.float() for k, t in tensors.items() if not re.match(r"classifier\.|channel_weights\.\d", k)}
+    check_tensors(tensors, shapes, f"weights: {path}")
+    record = read_metadata(path)
+    if "content" not in record:
+        return identify(net, tensors, path.name, digest)
+    tower = identify(net, tensors, record.get("source", path.name), record.get("sha256", digest))
+    if record["content"] not in (tower.content, tower.content[:8]):
+        raise ValueError(f"weights: {path} holds other numbers than when it was written; delete it and load again")
+    return tower
+
+
+def identify(net: str, tensors: Tensors, file: str = "", sha256: str = "") -> TowerWeights:
+    """Say whether tensors are the published ones: by content, or by the hash of the file they were first read from."""
+    entry, content = manifest.tower_entry(net), content_sha256(tensors)
+    published = content == entry.content if entry.content else sha256.startswith(entry.sha256)
+    return TowerWeights(tensors, content, published, file, sha256)
+
+
+def expect_published(net: str, tower: TowerWeights, path: Path) -> TowerWeights:
+    """Return a tower read from `path`, or raise a ValueError if it is not the published one."""
+    entry = manifest.tower_entry(net)
+    if tower.published:
+        return tower
+    if entry.content:
+        wrong = f"is not the published {entry.name}: its content is {tower.content[:8]}; expected {entry.content[:8]}"
+    else:
+        wrong = (
+            f"is not known to be the published {entry.name}: "
+            f"it does not record that it was made from a file with sha256 {entry.sha256}…"
+        )
+    raise ValueError(
+        f"weights: {path} {wrong}. Delete it and load again, or pass it as tower_weights=PATH, as a custom tower"
+    )
+
+
+def save_tower(net: str, tower: TowerWeights, path: Path) -> None:
+    """Write a conv-only safetensors file that records where the tower comes from and what it is."""
+    record = {"net": net, "source": tower.file, "sha256": tower.sha256, "content": tower.content}
+    save_tensors(path, tower.tensors, record)
