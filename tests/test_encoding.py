@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lpips_lite import LPIPS, Encoding
 
@@ -201,6 +202,34 @@ def test_all_pairs_in_the_wider_dtype(metric, gallery, dtypes, autocast):
         found = metric.pairwise(x, y)
     assert found.dtype == wide
     torch.testing.assert_close(found, metric.pairwise(x.to(wide), y.to(wide)))
+
+
+class LargestArray(TorchDispatchMode):
+    """Remembers the bytes of the largest new array."""
+
+    def __init__(self, known):
+        super().__init__()
+        self.known, self.bytes = {f.untyped_storage().data_ptr() for f in known}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self.known:
+                self.bytes = max(self.bytes, tensor.untyped_storage().nbytes())
+        return result
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+def test_no_array_is_larger_than_the_memory(gradients, turned):
+    metric = LPIPS("lite", reduction="none", max_memory="1MB")
+    many = metric.encode(torch.rand(200, 3, 64, 64)).to(torch.float16)
+    query = Encoding(tuple(f[:1].float().requires_grad_(gradients) for f in many.features), many.size, many.signature)
+    with LargestArray(many.features) as seen:
+        table = metric.pairwise(many, query) if turned else metric.distance(query, many)
+        if gradients:
+            table.sum().backward()
+    assert 0 < seen.bytes <= 10**6
 
 
 def test_encodings_elsewhere_come_to_the_device_of_the_metric(gallery):
