@@ -38,15 +38,14 @@ def full_precision(like: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
-def prepare_images(x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int) -> tuple[Tensor, Tensor]:
-    """Check a pair as `LPIPS` does, and return it as floats for a tower, which may compute in their dtype.
+def check_for_tower(x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int) -> None:
+    """Check a pair as `LPIPS` does, for a baseline that reads a tower.
 
     Raises:
         TypeError, ValueError: As `check_pair`; ValueError also if `check_range` is unknown, or a value out of range.
     """
     check_pair(x, y, min_side)
     check_values_of_pair({"x": x, "y": y}, check_range, _checked)
-    return to_float(x), to_float(y)
 
 
 def check_for_strips(
@@ -65,7 +64,7 @@ def check_for_strips(
         crop: Pixels to leave out at each border.
 
     Raises:
-        TypeError, ValueError: As `prepare_images`; ValueError also if `peak` or `crop` is not as described.
+        TypeError, ValueError: As `check_for_tower`; ValueError also if `peak` or `crop` is not as described.
     """
     if not 0 < peak < float("inf"):
         raise ValueError(f"peak={peak!r}: expected a positive number")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lpips_lite import distance as maths
+from lpips_lite.all_pairs import MEMORY, compare_all
 from lpips_lite.encoding import Encoding, check_encodings
 from lpips_lite.frozen import Frozen, ordinary_tensors
 from lpips_lite.fused import layer_map
@@ -30,7 +31,7 @@ from lpips_lite.images import (
 )
 from lpips_lite.memory import parse_memory
 from lpips_lite.tensor_files import content_hash
-from lpips_lite.tiling import check_no_gradients, fits, tiled_layer_maps
+from lpips_lite.tiling import bytes_per_pixel, check_no_gradients, fits, tiled_layer_maps
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
 from lpips_lite.weights import load_channel_weights
 
@@ -60,8 +61,8 @@ class LPIPS(Frozen):
             accelerator, where reading waits for the device, at the first call of each shape and dtype. "always": at
             every eager call. "never". Compiled or exported code never checks values; shape and dtype always are.
         max_memory: Bytes, or a text like "2GiB". What would take more is computed tile by tile, with the same result,
-            where no gradients are needed; `encode` and `pairwise`, which keep features, compute at once. By default
-            there is no limit.
+            where no gradients are needed; `encode` and `pairwise`, which keep features, take some images at a time. By
+            default there is no limit.
         checkpoint: Keep only the features for the backward pass and compute the rest again: with "vgg" a sixth less
             memory, for a third more time.
 
@@ -207,11 +208,7 @@ class LPIPS(Frozen):
         Raises:
             TypeError, ValueError: As `forward`.
         """
-        check_image(x, "x", self.tower.spec.min_side)
-        self._check_device(x)
-        if self._values_wanted(x):
-            check_values(x, "x", INPUT_SLACK)
-        return Encoding(self.tower(to_float(x)), (x.shape[2], x.shape[3]), self.signature)
+        return self._encode(x, "x", self.max_memory)
 
     def distance(self, encoding_x: Encoding, encoding_y: Encoding) -> Tensor:
         """Return the distance of each pair of encoded images, (N,), lower = closer; a batch of one goes with all.
@@ -220,33 +217,51 @@ class LPIPS(Frozen):
             ValueError: If an encoding is another metric's, or the batches or image sizes differ.
         """
         check_encodings(encoding_x, encoding_y, self.signature)
-        count = max(len(encoding_x), len(encoding_y))
-        encoding_x, encoding_y = (e.expand(count) if len(e) == 1 else e for e in (encoding_x, encoding_y))
         if len(encoding_x) != len(encoding_y):
+            if 1 in (len(encoding_x), len(encoding_y)):
+                return self.pairwise(encoding_x, encoding_y).flatten()
             raise ValueError(
                 f"encoding_y has {len(encoding_y)} images; expected encoding_x's {len(encoding_x)} "
                 f"(all pairs: LPIPS.pairwise)"
             )
-        return self._feature_distance(encoding_x.features, encoding_y.features)
+        return self._feature_distance(*(e.to(self.device).features for e in (encoding_x, encoding_y)))
 
     def pairwise(self, x: Tensor | Encoding, y: Tensor | Encoding | None = None) -> Tensor:
         """Return the distance of every image of `x` to every image of `y`, running each once through the tower.
 
-        Differences are formed directly, row by row, not by expanding the square, which cancels for close images.
+        Differences are formed directly, not by expanding the square, which cancels for close images. What is kept is
+        the features of all images and the table; the rest takes at most `max_memory`, by default 256 MiB, in chunks
+        of images, at least one at a time. Encodings may lie on another device or in another dtype: their chunks come
+        to the metric's device one after the other, in at least float32.
 
         Args:
             x: Images, (N, 3, H, W), float in [0, 1] or uint8, or their encoding.
             y: Likewise, (M, 3, H, W), of the same size; default: `x` itself.
 
         Returns:
-            (N, M), lower = closer.
+            (N, M), lower = closer. Gradients flow through it; what the backward pass needs it computes again.
 
         Raises:
             TypeError, ValueError: As `forward`, except that N and M may differ.
         """
-        encoded_x = x if isinstance(x, Encoding) else self.encode(x)
-        encoded_y = encoded_x if y is None else y if isinstance(y, Encoding) else self.encode(y)
-        return torch.stack([self.distance(row, encoded_y) for row in encoded_x])
+        memory = self.max_memory or MEMORY
+        encoded_x = x if isinstance(x, Encoding) else self._encode(x, "x", memory)
+        encoded_y = encoded_x if y is None else y if isinstance(y, Encoding) else self._encode(y, "y", memory)
+        check_encodings(encoded_x, encoded_y, self.signature)
+        return compare_all(encoded_x.features, encoded_y.features, list(self.tensors.values()), memory)
+
+    def _encode(self, x: Tensor, name: str, max_memory: int | None) -> Encoding:
+        """Check and encode images, as many at a time as memory allows, at least one."""
+        check_image(x, name, self.tower.spec.min_side)
+        self._check_device(x)
+        if self._values_wanted(x):
+            check_values(x, name, INPUT_SLACK)
+        one = x.shape[2] * x.shape[3] * bytes_per_pixel(self.tower, x.dtype)
+        count = len(x) if max_memory is None else max(1, int(max_memory / one))
+        size = (x.shape[2], x.shape[3])
+        return Encoding.cat(
+            [Encoding(self.tower(to_float(part)), size, self.signature) for part in torch.split(x, count)]
+        )
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ def _read(x: Tensor, y: Tensor, read: Read, above: int, below: int) -> Strip:
 
 
 def _at_once(x: Tensor, y: Tensor) -> bool:
-    return torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad))
+    return bool(torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)))
 
 
 def _windows_in_strip(x: Tensor, stride: int) -> int:

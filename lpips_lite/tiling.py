@@ -64,7 +64,7 @@ def compare_layers(
 
     Args:
         tower: Reads the features.
-        x: Images, (N, 3, H, W), floats in [0, 1].
+        x: Images, (N, 3, H, W), float in [0, 1] or uint8.
         y: Likewise, the same shape.
         compare: What is computed of the features at each tap.
         merge: Makes one of what it gave for all tiles of an image.
@@ -78,7 +78,8 @@ def compare_layers(
     """
     memory = None if max_memory is None else parse_memory(max_memory)
     if memory is None or fits(tower, x, memory):
-        return [compare(f_x, f_y) for f_x, f_y in zip(tower.stream(x), tower.stream(y), strict=True)]
+        streams = (tower.stream(to_float(image)) for image in (x, y))
+        return [compare(f_x, f_y) for f_x, f_y in zip(*streams, strict=True)]
     check_no_gradients(x, y, memory)
     images = []
     with torch.no_grad():

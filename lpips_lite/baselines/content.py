@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lpips_lite.images import RangeCheck, prepare_images, to_common
+from lpips_lite.images import RangeCheck, check_for_tower, to_common
 from lpips_lite.strips import average, strips
 from lpips_lite.tiling import compare_layers
 from lpips_lite.towers import FeatureTower
@@ -68,7 +68,7 @@ def content_distance(
         >>> content_distance(image, image, FeatureTower("lite"))
         tensor([0.])
     """
-    x, y = prepare_images(x, y, check_range, tower.spec.min_side)
+    check_for_tower(x, y, check_range, tower.spec.min_side)
     return torch.stack(compare_layers(tower, x, y, _mean_square, average, max_memory)).sum(dim=0)
 
 
@@ -115,7 +115,7 @@ def crn_distance(
     taps = tuple(tap.name for tap in tower.taps)
     if taps != CRN_TAPS:
         raise ValueError(f"tower has the taps {', '.join(taps)}; expected {', '.join(CRN_TAPS)}, as crn_tower() has")
-    x, y = prepare_images(x, y, check_range, tower.spec.min_side)
+    check_for_tower(x, y, check_range, tower.spec.min_side)
     of_images = average((_mean_absolute(255 * strip.x, 255 * strip.y), strip.x.shape[2]) for strip in strips(x, y))
     terms = [of_images, *compare_layers(tower, x, y, _mean_absolute, average, max_memory)]
     return torch.stack([term / scale for term, scale in zip(terms, CRN_SCALES[resolution], strict=True)]).sum(dim=0)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lpips_lite.images import RangeCheck, full_precision, prepare_images
+from lpips_lite.images import RangeCheck, check_for_tower, full_precision
 from lpips_lite.strips import average
 from lpips_lite.tiling import compare_layers
 from lpips_lite.towers import FeatureTower
@@ -89,7 +89,7 @@ def gram_distance(
         >>> gram_distance(image, image, FeatureTower("lite"))
         tensor([0.])
     """
-    x, y = prepare_images(x, y, check_range, tower.spec.min_side)
+    check_for_tower(x, y, check_range, tower.spec.min_side)
     compare = partial(_grams_and_means, normalization=normalization, centered=centered)
     layers = []
     for found in compare_layers(tower, x, y, compare, partial(_merge, normalization=normalization), max_memory):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lpips_lite.images import RangeCheck, full_precision, prepare_images, to_common
+from lpips_lite.images import RangeCheck, check_for_tower, full_precision, to_common
 from lpips_lite.strips import average, strips
 from lpips_lite.tensor_files import check_tensors, read_tensors
 from lpips_lite.tiling import compare_layers
@@ -82,7 +82,7 @@ def dists(
         Ding, Ma, Wang, Simoncelli: Image Quality Assessment: Unifying Structure and Texture Similarity, IEEE TPAMI
         2020, https://arxiv.org/abs/2004.07728
     """
-    x, y = prepare_images(x, y, check_range, tower.spec.min_side)
+    check_for_tower(x, y, check_range, tower.spec.min_side)
     of_images = _merge([(_moments(strip.x, strip.y), strip.x.shape[2]) for strip in strips(x, y)])
     texture, structure = [], []
     for moments in (of_images, *compare_layers(tower, x, y, _moments, _merge, max_memory)):

@@ -168,8 +168,7 @@ class Measurer:
         places = {decoded.pair.reference: place for place, decoded in enumerate(batch)}
         both = metric.encode(torch.cat([to_float(x), to_float(y[list(places.values())])]))
         index = [len(x) + list(places).index(decoded.pair.reference) for decoded in batch]
-        references = Encoding(tuple(f[index] for f in both.features), both.size, both.signature)
-        return metric.distance(both[: len(x)], references)
+        return metric.distance(both[: len(x)], both[torch.tensor(index)])
 
     def _stack(self, images: Iterable[Tensor | None]) -> Tensor:
         found = [image for image in images if image is not None]

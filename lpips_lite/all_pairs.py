@@ -1,0 +1,89 @@
+"""All pairs of two encodings in bounded memory: one image against a chunk of the others at a time.
+
+Between `fused.py`, which compares batches row by row, and `metric.py`. A chunk comes to the metric's device and, in at
+least float32, to unit length once for all images that it is compared with: encodings may lie elsewhere, in fewer bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint as rerun
+
+from lpips_lite import distance as maths
+from lpips_lite.fused import layer_map
+from lpips_lite.images import full_precision
+
+Features = Sequence[Tensor]
+
+MEMORY = 2**28  # bytes, where the metric has no `max_memory`
+CACHE = 2**20  # numbers of a chunk on a CPU, so that what lies between two operations stays in its cache
+ARRAYS = 4  # of a chunk's size at once: its copy, the unit features, their differences, what an operation needs
+
+
+def compare_all(x: Features, y: Features, weights: Sequence[Tensor], max_memory: int) -> Tensor:
+    """Return the distance of every image of one encoding to every image of the other.
+
+    Args:
+        x: Features, L × (N, C_l, H_l, W_l), on any device, in any floating dtype.
+        y: Likewise, L × (M, C_l, H_l, W_l).
+        weights: L × (C_l,), ≥ 0, on the device that computes.
+        max_memory: Bytes to take at most, apart from the encodings and the result; but one image is always compared.
+
+    Returns:
+        (N, M), in float32 or float64.
+    """
+    count_x, count_y = len(x[0]), len(y[0])
+    if count_x > count_y:  # chunks are of the longer side; the distance is symmetric
+        return compare_all(y, x, weights, max_memory).T
+    dtype = reduce(torch.promote_types, (x[0].dtype, y[0].dtype), torch.float32)
+    weights = [weight.to(dtype) for weight in weights]
+    if count_x == 0:
+        return weights[0].new_zeros(0, count_y)
+    numbers = sum(f.shape[1:].numel() for f in y)
+    size = ARRAYS * numbers * dtype.itemsize
+    chunk = min(max_memory // size, CACHE // numbers) if weights[0].device.type == "cpu" else max_memory // size
+    again = count_x * count_y * size > max_memory
+    compare = _with_gradients if torch.is_grad_enabled() and _need_gradients(x, y) else _without_gradients
+    with full_precision(weights[0]):
+        queries, parts = _split(x, 1), _split(y, max(1, chunk))
+        return torch.cat([compare(queries, part, weights, again) for part in parts], dim=1)
+
+
+def _split(features: Features, count: int) -> list[Features]:
+    return list(zip(*(torch.split(f, count) for f in features), strict=True))
+
+
+def _need_gradients(x: Features, y: Features) -> bool:
+    return any(features.requires_grad for features in (*x, *y))
+
+
+def _without_gradients(queries: Sequence[Features], y: Features, weights: Sequence[Tensor], _: bool) -> Tensor:
+    units, table = _unit_rows(y, weights), []
+    for query in queries:
+        layers = zip(_unit_rows(query, weights), units, weights, strict=True)
+        table.append(torch.stack([((a - b).square_() @ w).mean(dim=1) for a, b, w in layers]).sum(dim=0))
+    return torch.stack(table)
+
+
+def _unit_rows(features: Features, weights: Sequence[Tensor]) -> Features:
+    """Return unit features where and as the weights are: L × (N, H·W, C)."""
+    pairs = zip(features, weights, strict=True)
+    rows = [f.to(w.device).permute(0, 2, 3, 1).contiguous().flatten(1, 2).to(w.dtype) for f, w in pairs]
+    return [f / (torch.linalg.vector_norm(f, dim=2, keepdim=True) + maths.EPSILON) for f in rows]
+
+
+def _with_gradients(queries: Sequence[Features], y: Features, weights: Sequence[Tensor], again: bool) -> Tensor:
+    """Compare with a graph that keeps what it needs, or only the encodings: then the rest is computed `again`."""
+
+    def compare(query: Features) -> Tensor:
+        layers = zip(query, y, weights, strict=True)
+        pairs = ((a.to(w).expand_as(b), b.to(w), w) for a, b, w in layers)
+        return torch.stack([maths.pool_mean(layer_map(a, b, w)) for a, b, w in pairs]).sum(dim=0)
+
+    if not again:
+        return torch.stack([compare(query) for query in queries])
+    return torch.stack([rerun(compare, query, use_reentrant=False, preserve_rng_state=False) for query in queries])
