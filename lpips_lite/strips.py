@@ -69,6 +69,7 @@ def strips(
 
 def average(parts: Iterable[tuple[Tensor, int]]) -> Tensor:
     """Return the mean over an image from the means over its parts, each with how much it counts."""
+    means: tuple[Tensor, ...]
     means, counts = zip(*parts, strict=True)
     if len(means) == 1:
         return means[0]

@@ -180,7 +180,7 @@ def tile_size(tower: FeatureTower, x: Tensor, max_memory: int) -> tuple[int, int
     stride, reach = stride_and_reach(tower)
     pixels = max_memory / bytes_per_pixel(tower, x.dtype)
     height, width = x.shape[2:]
-    sizes = {}
+    sizes: dict[int, tuple[int, int]] = {}
     for columns in range(1, math.ceil(width / stride) + 1):
         tile_width = _share(width, columns, stride)
         room = int(pixels / min(width, tile_width + 2 * reach * (columns > 1)))

@@ -74,7 +74,8 @@ def psnr(
     """Return the peak signal-to-noise ratio of each pair, 10 log₁₀(peak² / MSE); in "lab" for L*'s peak of 100.
 
     Papers on super-resolution state `psnr(x, y, space="y", crop=scale)`. BasicSR computes so on float images. MATLAB
-    and programs that round Y to whole numbers of 255 first give other digits: about 0.01 dB less at 40 dB, 0.04 at 45.
+    and programs that round Y to whole numbers first, as rgb2ycbcr of bytes does, give less: 0.02 dB at 32 dB, 0.3 at
+    45, 1 at 51 (means of twelve photographs).
 
     Equal images give infinity, and no finite gradient there; use `l2` as a loss.
 
