@@ -146,7 +146,8 @@ def log_likelihood(probability: ArrayLike, j: ArrayLike, votes: ArrayLike) -> fl
 def jnd_average_precision(d: ArrayLike, same: ArrayLike) -> float:
     """Return how well small distances find the pairs that people call the same: area under precision over recall.
 
-    Pairs are ranked by distance; precision is made monotone, as in the VOC challenge.
+    Precision and recall are taken at each distinct distance, so that the order of equally distant pairs does not
+    matter; precision is made monotone, as in the VOC challenge.
 
     Args:
         d: Distance of each pair, (P,), lower = closer.
@@ -161,9 +162,9 @@ def jnd_average_precision(d: ArrayLike, same: ArrayLike) -> float:
     d, same = _arrays(d=d, same=same)
     if same.sum() == 0:
         raise ValueError("same: all zero; expected at least one pair that somebody called the same")
-    same = same[np.argsort(d, kind="stable")]
-    true_positives = np.cumsum(same)
-    precision = true_positives / np.arange(1, len(same) + 1)
+    _, place, counts = np.unique(d, return_inverse=True, return_counts=True)
+    true_positives = np.cumsum(np.bincount(place, same))
+    precision = true_positives / np.cumsum(counts)
     recall = true_positives / same.sum()
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0) * envelope))

@@ -123,7 +123,7 @@ def test_a_thousand_steps_in_constant_memory():
 
     peak, tensors = run(100)
     later, still = run(900)
-    assert still == tensors
+    assert still <= tensors
     assert later - peak < 16 * 1024  # KiB
 
 

@@ -88,12 +88,14 @@ def test_log_likelihood():
     assert log_likelihood([0.9, 0.2], [1.0, 0.75], [2, 4]) == pytest.approx(expected)
 
 
-def test_jnd_average_precision():
+@pytest.mark.parametrize("digits", [None, 1, 0], ids=["distinct", "ties", "many ties"])
+def test_jnd_average_precision(digits):
     generator = np.random.default_rng(0)
-    same = generator.integers(0, 2, 60).astype(float)
+    same = generator.integers(0, 4, 60) / 3
     d = generator.random(60) - 0.5 * same
-    points = []  # recall and precision at each threshold, one at a time
-    for threshold in np.sort(d):
+    d = d if digits is None else d.round(digits)
+    points = []  # recall and precision at each threshold, one at a time; equal distances are chosen together
+    for threshold in sorted(set(d)):
         chosen = d <= threshold
         points.append((same[chosen].sum() / same.sum(), same[chosen].mean()))
     area = sum(
@@ -101,6 +103,13 @@ def test_jnd_average_precision():
         for (before, _), (recall, _) in zip([(0, 1), *points], points, strict=False)
     )
     assert jnd_average_precision(d, same) == pytest.approx(area)
+    for _ in range(5):
+        order = generator.permutation(60)
+        assert jnd_average_precision(d[order], same[order]) == pytest.approx(area, abs=1e-12)
+
+
+def test_jnd_average_precision_by_hand():
+    assert jnd_average_precision([1, 1, 1, 1], [1, 1, 0, 0]) == jnd_average_precision([1, 1, 1, 1], [0, 0, 1, 1]) == 0.5
     assert jnd_average_precision([0.1, 0.2, 0.9], [1, 1, 0]) == 1
     with pytest.raises(ValueError, match="all zero"):
         jnd_average_precision([0.1], [0])

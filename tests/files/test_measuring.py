@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lpips_lite import compare
-from lpips_lite.catalog import LoadedMetric, parse_metrics
+from lpips_lite.catalog import METRICS, LoadedMetric, parse_metrics
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.measuring import Measurer, check_device, load_metrics, measure_pairs
 from lpips_lite.files.pairs import Pair
@@ -132,3 +132,15 @@ def test_memory_does_not_grow_with_the_list(folder):
 def test_devices_that_cannot_be_used_are_refused(device):
     with pytest.raises(ValueError, match=r"not usable on this machine .*; device='cpu' always is"):
         check_device(Settings(device=device))
+
+
+def test_bf16_is_for_towers_only(folder):
+    """Every metric of the catalog without a tower has the same digits in both precisions."""
+    plain = [name for name, entry in METRICS.items() if "tower" not in entry.options]
+    assert len(plain) >= 11
+    full, half = (
+        compare("a/large.png", "b/large.png", metrics=[*plain, "lite"], precision=p) for p in ("fp32", "bf16")
+    )
+    pd.testing.assert_frame_equal(full[plain], half[plain], check_exact=True)
+    assert half.lite[0] != full.lite[0]
+    assert half.lite[0] == pytest.approx(full.lite[0], rel=0.02)

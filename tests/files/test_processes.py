@@ -112,16 +112,16 @@ def test_variables_that_torchrun_would_not_set_are_an_error(name, value):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_missing_partner_is_an_error_that_names_the_variable(together, monkeypatch, rank):
-    monkeypatch.setattr(module, "PARTNER_SECONDS", 0.3)
+    monkeypatch.setattr(module, "PARTNER_SECONDS", 1)
     (error,) = together(lambda processes: None, ranks=[rank])
     assert isinstance(error, TimeoutError)
-    assert re.search(rf"RANK={rank}: .*WORLD_SIZE=2.* within 0.3 s; .*unset TORCHELASTIC_RUN_ID", str(error))
+    assert re.search(rf"RANK={rank}: .*WORLD_SIZE=2.* within 1 s; .*unset TORCHELASTIC_RUN_ID", str(error))
     monkeypatch.undo()
     assert together(lambda processes: processes.share(processes.index)) == [0, 0]  # those that come later meet
 
 
 def test_no_store_is_an_error_that_names_the_variable(monkeypatch):
-    monkeypatch.setattr(module, "PARTNER_SECONDS", 0.3)
+    monkeypatch.setattr(module, "PARTNER_SECONDS", 1)
     with (
         pytest.raises(ConnectionError, match="MASTER_PORT=.*unset TORCHELASTIC_RUN_ID"),
         Processes.join(environment_of(1, 2, free_port())),
@@ -130,7 +130,7 @@ def test_no_store_is_an_error_that_names_the_variable(monkeypatch):
 
 
 def test_processes_with_other_arguments_do_not_meet(together, monkeypatch):
-    monkeypatch.setattr(module, "PARTNER_SECONDS", 0.3)
+    monkeypatch.setattr(module, "PARTNER_SECONDS", 1)
     monkeypatch.setattr(module, "repr", lambda _: threading.current_thread().name, raising=False)  # as its arguments
     assert [type(error) for error in together(lambda processes: None)] == [TimeoutError, TimeoutError]
 
