@@ -145,7 +145,7 @@ class LPIPS(Frozen):
             if erode:
                 raise ValueError("erode=True: expected a mask with it")
             return torch.stack([maths.pool_mean(m) for m in self._layer_maps(x, y)], dim=1)
-        check_mask(mask, x, values=self.check_range != "never" and not torch.compiler.is_compiling())
+        check_mask(mask, x, self.check_range, self._checked)
         layers = []
         for distances, field in zip(self._layer_maps(x, y), self.tower.spec.receptive_fields(), strict=True):
             size = (distances.shape[1], distances.shape[2])
@@ -243,6 +243,7 @@ class LPIPS(Frozen):
 
     def _layer_maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
         """Compare checked images: L × (N, H_l, W_l)."""
+        self._follow(x.device)
         if self.max_memory is not None and not fits(self.tower.spec, x, self.max_memory):
             if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
                 raise ValueError(
@@ -257,7 +258,8 @@ class LPIPS(Frozen):
         """Run the tower on one batch of both, or on each if only one needs gradients: the other then saves nothing."""
         if x.dtype != y.dtype or (torch.is_grad_enabled() and x.requires_grad != y.requires_grad):
             return zip(self.tower.stream(x), self.tower.stream(y), strict=True)
-        return (feature.chunk(2) for feature in self.tower.stream(torch.cat([x, y])))
+        sizes = [x.shape[0], y.shape[0]]  # chunk(2) would fix the batch size of what is exported
+        return (feature.split(sizes) for feature in self.tower.stream(torch.cat([x, y])))
 
     def _feature_distance(self, features_x: Sequence[Tensor], features_y: Sequence[Tensor]) -> Tensor:
         layers = zip(features_x, features_y, self.tensors.values(), strict=True)
@@ -269,6 +271,7 @@ class LPIPS(Frozen):
         check_values_of_pair({"x": x, "y": y}, self.check_range, self._checked)
 
     def _check_device(self, x: Tensor) -> None:
+        self._follow(x.device)
         if x.device != self.device:
             raise ValueError(
                 f"x is on {x.device}; expected the metric's device {self.device}: use .to({str(x.device)!r})"

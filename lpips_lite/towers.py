@@ -273,8 +273,11 @@ class FeatureTower(Frozen):
 
     def stream(self, x: Tensor) -> Iterator[Tensor]:
         """Yield what `forward` returns, each tap's features when they are ready, so that none need be kept."""
+        self._follow(x.device)
         x = (x - self._tensors["mean"].to(x.dtype)).div_(self._tensors["std"].to(x.dtype))
-        x = x.contiguous(memory_format=torch.channels_last)  # convolutions, pooling and norms over channels are faster
+        if not torch.compiler.is_compiling():  # a compiler chooses by itself
+            # channels_last, in which all that follows is faster; vmap does not know that format by its name
+            x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         return self.spec.run(x, self._tensors, self.taps, self.pooling, self.checkpoint and x.requires_grad)
 
     def extra_repr(self) -> str:
