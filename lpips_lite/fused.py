@@ -69,7 +69,8 @@ class _Comparison(torch.autograd.Function):
         units = [f / (_lengths(f) + maths.EPSILON) for f in (x, y)]
         along = [0 if d is None else _unit_along(f, d) for f, d in zip((x, y), tangents, strict=False)]
         difference = units[0] - units[1]
-        return 2 * (difference * (along[0] - along[1])) @ weights.to(difference.dtype)
+        found: Tensor = 2 * (difference * (along[0] - along[1])) @ weights.to(difference.dtype)
+        return found
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, int]:

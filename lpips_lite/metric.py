@@ -258,8 +258,9 @@ class LPIPS(Frozen):
         """Run the tower on one batch of both, or on each if only one needs gradients: the other then saves nothing."""
         if x.dtype != y.dtype or (torch.is_grad_enabled() and x.requires_grad != y.requires_grad):
             return zip(self.tower.stream(x), self.tower.stream(y), strict=True)
-        sizes = [x.shape[0], y.shape[0]]  # chunk(2) would fix the batch size of what is exported
-        return (feature.split(sizes) for feature in self.tower.stream(torch.cat([x, y])))
+        batch = x.shape[0]  # chunk(2) would fix it in what is exported
+        both = self.tower.stream(torch.cat([x, y]))
+        return (feature.split([batch, batch]) for feature in both)  # type: ignore[no-untyped-call]
 
     def _feature_distance(self, features_x: Sequence[Tensor], features_y: Sequence[Tensor]) -> Tensor:
         layers = zip(features_x, features_y, self.tensors.values(), strict=True)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_addoption(parser):
-    parser.addoption("--device", default="cpu", help="where test_contract.py and test_states.py compute: cpu, cuda, mps")
+    parser.addoption("--device", default="cpu", help="where test_contract.py and test_states.py compute")
     parser.addoption("--dtype", default="float32", choices=("float32", "float64"), help="in which dtype they do")
 
 

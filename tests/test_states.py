@@ -1,10 +1,10 @@
 """What frameworks do to a metric: function transforms, moves, replicas, shards, and devices that are not there."""
 
 import copy
-import os
 
 import pytest
 import torch
+import torch.distributed.fsdp
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.autograd import forward_ad
@@ -17,6 +17,7 @@ from lpips_lite.baselines import template
 from lpips_lite.frozen import Frozen
 from tests import test_contract as contract
 from tests.conftest import free_port
+from tests.test_loss import Model
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")  # which torch.func imports
 
@@ -31,20 +32,6 @@ def batches(device, dtype):
     """Three pairs of batches of two images, (3, 2, 3, 32, 35)."""
     x, y = torch.rand(2, 3, 2, 3, 32, 35)
     return x.to(device, dtype), y.to(device, dtype)
-
-
-class Model(nn.Module):
-    """A user's model with losses as submodules."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Conv2d(3, 3, 3, padding=1)
-        self.loss = LPIPS("lite")
-        self.style = GramLoss(FeatureTower("lite"))
-
-    def forward(self, x, y):
-        made = self.layer(x).sigmoid()
-        return self.loss(made, y) + self.style(made, y)
 
 
 # -- transforms of functions -----------------------------------------------------------------------------------------
@@ -205,7 +192,7 @@ def test_a_compiled_training_step_is_the_plain_one(pair):
     def step(model, x, y):
         return model.loss(model.layer(x).sigmoid(), y)
 
-    torch.compile(step, fullgraph=True, backend="aot_eager")(model, *pair).backward()
+    torch.compile(step, fullgraph=True, backend="eager")(model, *pair).backward()
     step(twin, *pair).backward()
     torch.testing.assert_close(model.layer.weight.grad, twin.layer.weight.grad, rtol=1e-4, atol=1e-7)
 
@@ -216,8 +203,7 @@ def _sharded(rank, port, folder, world):
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(world))
-    dist.init_process_group("gloo", rank=rank, world_size=world)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     torch.manual_seed(0)
     mesh = init_device_mesh("cpu", (world,))
     with torch.device("meta"):
@@ -242,8 +228,12 @@ def _sharded(rank, port, folder, world):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("world", [1, 2])
 def test_fsdp_shards_nothing_of_ours(tmp_path, world):
-    pytest.importorskip("torch.distributed.fsdp", reason="fully_shard").__dict__.get("fully_shard") or pytest.skip()
-    torch.multiprocessing.spawn(_sharded, (free_port(), str(tmp_path), world), nprocs=world)
+    if not hasattr(torch.distributed.fsdp, "fully_shard"):
+        pytest.skip("this torch has no fully_shard")
+    if world == 1:
+        _sharded(0, free_port(), tmp_path, world)
+    else:
+        torch.multiprocessing.spawn(_sharded, (free_port(), tmp_path, world), nprocs=world)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
     for gradient, same, names in found:
         assert same
@@ -269,6 +259,8 @@ class Without(TorchDispatchMode):
 @pytest.fixture
 def no_sync(monkeypatch):
     """A machine with "cuda" that has shapes only: reading a value is an error, and so is a tensor left on the CPU."""
+    if torch.__version__ < (2, 9):
+        pytest.skip("torch 2.4 aborts on fake CUDA tensors where there is no GPU")
     monkeypatch.setattr(template, "NO_FLOAT64", ("cuda",))
     monkeypatch.setattr(images, "_checked", set())
     return lambda: FakeTensorMode(allow_non_fake_inputs=True)
