@@ -6,7 +6,7 @@ least float32, to unit length once for all images that it is compared with: enco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 
 import torch
@@ -22,6 +22,12 @@ Features = Sequence[Tensor]
 MEMORY = 2**28  # bytes, where the metric has no `max_memory`
 CACHE = 2**20  # numbers of a chunk on a CPU, so that what lies between two operations stays in its cache
 ARRAYS = 4  # of a chunk's size at once: its copy, the unit features, their differences, what an operation needs
+
+
+def compare_rows(x: Features, y: Features, weights: Iterable[Tensor]) -> Tensor:
+    """Return the distance of each image of one encoding to the one at its place in the other, (N,)."""
+    layers = zip(x, y, weights, strict=True)
+    return torch.stack([maths.pool_mean(layer_map(f_x, f_y, weight)) for f_x, f_y, weight in layers]).sum(dim=0)
 
 
 def compare_all(x: Features, y: Features, weights: Sequence[Tensor], max_memory: int) -> Tensor:
@@ -80,9 +86,8 @@ def _with_gradients(queries: Sequence[Features], y: Features, weights: Sequence[
     """Compare with a graph that keeps what it needs, or only the encodings: then the rest is computed `again`."""
 
     def compare(query: Features) -> Tensor:
-        layers = zip(query, y, weights, strict=True)
-        pairs = ((a.to(w).expand_as(b), b.to(w), w) for a, b, w in layers)
-        return torch.stack([maths.pool_mean(layer_map(a, b, w)) for a, b, w in pairs]).sum(dim=0)
+        pairs = [(a.to(w).expand_as(b), b.to(w)) for a, b, w in zip(query, y, weights, strict=True)]
+        return compare_rows([a for a, _ in pairs], [b for _, b in pairs], weights)
 
     if not again:
         return torch.stack([compare(query) for query in queries])

@@ -22,7 +22,8 @@ class Frozen(nn.Module):
     They lie in a plain dictionary: in no `parameters()`, `buffers()` or `state_dict()`, so no optimiser, checkpoint,
     EMA copy, DDP broadcast or `requires_grad_()` touches them. They follow `.to(device)`, deepcopy and pickle. Their
     dtype stays float32, whatever `.half()` or `.double()` is called on a parent: computing follows the input's dtype.
-    Like parameters they are made on the default device; where that is "meta", which holds no values, on the CPU.
+    Like parameters they are made on the default device; where that is "meta", which holds no values, on the CPU. After
+    `.to("meta")` the values are kept aside, and are there again after `.to(device)` or `.to_empty(device=device)`.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -33,6 +34,7 @@ class Frozen(nn.Module):
             self._tensors = {name: tensor.detach().float().clone() for name, tensor in tensors.items()}
             if device.type != "cpu":
                 self._tensors = {name: tensor.to(device) for name, tensor in self._tensors.items()}
+        self._values = self._tensors  # the same, except on the device "meta"
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -46,6 +48,17 @@ class Frozen(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        device = fn(torch.empty(0, device=self.device)).device
-        self._tensors = {name: tensor.to(device) for name, tensor in self._tensors.items()}
+        try:
+            device = fn(torch.empty(0, device=self.device)).device
+        except NotImplementedError:  # by `.to`, which cannot leave "meta"; the values can
+            device = fn(torch.empty(0, device=next(iter(self._values.values())).device)).device
+        with ordinary_tensors():
+            self._tensors = {name: tensor.to(device) for name, tensor in self._values.items()}
+        if device.type != "meta":
+            self._values = self._tensors
         return self
+
+    def _follow(self, device: torch.device) -> None:
+        """Go where an input is, as a replica that `nn.DataParallel` made of this module for one forward pass."""
+        if getattr(self, "_is_replica", False) and device != self.device:
+            self._tensors = {name: tensor.to(device) for name, tensor in self._tensors.items()}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lpips_lite import distance as maths
+from lpips_lite.images import full_precision
 
 BLOCK = 2**18  # numbers handled at once on a CPU, so that what lies between two operations stays in its cache
 
@@ -42,7 +43,7 @@ class _Comparison(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         weights = weights.to(torch.promote_types(x.dtype, torch.float32))
-        with torch.autocast(x.device.type, enabled=False):  # which would take the product with the weights
+        with full_precision(x):  # autocast would take the product with the weights
             return _join([_compare(a, b, weights) for a, b in zip(_blocks(x), _blocks(y), strict=True)])
 
     @staticmethod
@@ -65,8 +66,10 @@ class _Comparison(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
         x, y, weights = ctx.saved_tensors
-        along = tuple(torch.zeros_like(t) if d is None else d for t, d in zip((x, y), tangents, strict=False))
-        found: Tensor = torch.func.jvp(lambda a, b: _plain(a, b, weights), (x, y), along)[1]
+        units = [f / (_lengths(f) + maths.EPSILON) for f in (x, y)]
+        along = [0 if d is None else _unit_along(f, d) for f, d in zip((x, y), tangents, strict=False)]
+        difference = units[0] - units[1]
+        found: Tensor = 2 * (difference * (along[0] - along[1])) @ weights.to(difference.dtype)
         return found
 
     @staticmethod
@@ -82,10 +85,6 @@ class _Comparison(torch.autograd.Function):
         return distances.view(info.batch_size, -1), 0
 
 
-def _plain(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-    return maths.layer_map(x[..., None, None], y[..., None, None], weights).flatten()
-
-
 def _compare(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     difference = x / (_lengths(x) + maths.EPSILON)
     difference -= y / (_lengths(y) + maths.EPSILON)
@@ -99,6 +98,13 @@ def _gradient(x: Tensor, y: Tensor, gradient: Tensor, weights: Tensor) -> Tensor
     t = (unit - y / (_lengths(y) + maths.EPSILON)).mul_(weights.to(gradient.dtype))
     along = (unit * t).sum(dim=1, keepdim=True)
     return ((t - unit * along) * (2 * gradient[:, None] / length.clamp(min=maths.EPSILON))).to(x.dtype)
+
+
+def _unit_along(features: Tensor, tangents: Tensor) -> Tensor:
+    """Return how unit vectors change where features change by `tangents`."""
+    length = _lengths(features)
+    unit = features / length.clamp(min=maths.EPSILON)
+    return (tangents - unit * (unit * tangents).sum(dim=1, keepdim=True)) / (length + maths.EPSILON)
 
 
 def _lengths(features: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 
 RangeCheck = Literal["auto", "always", "never"]
 Checked = set[tuple[torch.Size, torch.dtype]]  # what has been looked at on an accelerator
@@ -131,13 +132,20 @@ def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked) -> bool:
     """
     if check_range not in get_args(RangeCheck):
         raise ValueError(f"check_range={check_range!r}: expected 'auto', 'always' or 'never'")
-    if check_range == "never" or torch.compiler.is_compiling():
+    if check_range == "never" or torch.compiler.is_compiling() or x.is_meta:  # "meta" has no values
         return False
     if check_range == "always" or x.device.type == "cpu":
         return True
     known = (x.shape, x.dtype) in checked
     checked.add((x.shape, x.dtype))
     return not known
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """Return the tensor that the transforms of `torch.func` wrap; under vmap it has all that is mapped over."""
+    while is_functorch_wrapped_tensor(tensor):
+        tensor = get_unwrapped(tensor)
+    return tensor.detach()
 
 
 def shrinking_factor(images: Tensor) -> int:
@@ -198,7 +206,7 @@ def check_values(image: Tensor, name: str, slack: float, low: float = 0.0, high:
     """
     if image.dtype == torch.uint8:
         return
-    smallest, largest = (bound.item() for bound in image.detach().aminmax())
+    smallest, largest = (bound.item() for bound in unwrapped(image).aminmax())
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         raise ValueError(f"{name} has NaN or infinite values; expected floats in [{low:g}, {high:g}]")
     if smallest >= low - slack and largest <= high + slack:
@@ -221,8 +229,8 @@ def _likely_mistake(name: str, smallest: float, largest: float, low: float, high
     return f"values have no such bounds, as those of a network without a last sigmoid; {clamp}"
 
 
-def check_mask(mask: Tensor, x: Tensor, *, values: bool) -> None:
-    """Check that a mask fits images `x`: (N, 1, H, W), same device; and its values, if they may be read.
+def check_mask(mask: Tensor, x: Tensor, check_range: RangeCheck, checked: Checked) -> None:
+    """Check that a mask fits images `x`: (N, 1, H, W), same device; and its values, if they are to be read.
 
     Raises:
         ValueError: If it does not fit, has negative or non-finite values, or a row without a positive one.
@@ -232,11 +240,11 @@ def check_mask(mask: Tensor, x: Tensor, *, values: bool) -> None:
         raise ValueError(f"mask has shape {tuple(mask.shape)}; expected (N, 1, H, W) = {expected}")
     if mask.device != x.device:
         raise ValueError(f"mask is on {mask.device}; expected x's device {x.device}")
-    if not values:
+    if not values_wanted(check_range, mask, checked):
         return
-    totals = mask.float().sum(dim=(1, 2, 3))
-    if not (mask.min() >= 0 and torch.isfinite(totals).all()):
+    totals = unwrapped(mask.float().sum(dim=(1, 2, 3)))
+    if not (unwrapped(mask).min() >= 0 and torch.isfinite(totals).all()):
         raise ValueError("mask has negative, NaN or infinite values; expected values ≥ 0")
     if not totals.all():
-        rows = (totals == 0).nonzero().flatten().tolist()
+        rows = (totals == 0).nonzero().squeeze(1).tolist()
         raise ValueError(f"mask is empty for rows {rows}; expected a positive value in each")

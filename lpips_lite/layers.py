@@ -64,6 +64,9 @@ class Pool:
         if pooling == "l2":
             return _l2_pool(x, self.stride)
         pool = F.max_pool2d if pooling == "max" else F.avg_pool2d
+        if self.ceil_mode and pooling == "max" and torch.compiler.is_compiling():
+            # the same maximum, of numbers ≥ 0, whose size an exporter can prove for any image
+            return pool(F.pad(x, (0, self.stride - 1) * 2), self.kernel, self.stride, self.padding)
         return pool(x, self.kernel, self.stride, self.padding, ceil_mode=self.ceil_mode)
 
 

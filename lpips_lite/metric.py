@@ -6,14 +6,14 @@ Last room of the flow: `images.py` checks the pair, `towers.py` makes features, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lpips_lite import distance as maths
-from lpips_lite.all_pairs import MEMORY, compare_all
+from lpips_lite.all_pairs import MEMORY, compare_all, compare_rows
 from lpips_lite.encoding import Encoding, check_encodings
 from lpips_lite.frozen import Frozen, ordinary_tensors
 from lpips_lite.fused import layer_map
@@ -148,11 +148,10 @@ class LPIPS(Frozen):
             if erode:
                 raise ValueError("erode=True: expected a mask with it")
             return torch.stack([maths.pool_mean(m) for m in self._layer_maps(x, y)], dim=1)
-        check_mask(mask, x, values=self.check_range != "never" and not torch.compiler.is_compiling())
+        check_mask(mask, x, self.check_range, self._checked)
         layers = []
-        for distances, field in zip(
-            self._layer_maps(x, y), self.tower.spec.receptive_fields(self.tower.taps), strict=True
-        ):
+        fields = self.tower.spec.receptive_fields(self.tower.taps)
+        for distances, field in zip(self._layer_maps(x, y), fields, strict=True):
             size = (distances.shape[1], distances.shape[2])
             small = maths.erode(mask.to(distances.dtype), size, *field) if erode else mask
             layers.append(maths.pool_mask(distances, small))
@@ -224,7 +223,8 @@ class LPIPS(Frozen):
                 f"encoding_y has {len(encoding_y)} images; expected encoding_x's {len(encoding_x)} "
                 f"(all pairs: LPIPS.pairwise)"
             )
-        return self._feature_distance(*(e.to(self.device).features for e in (encoding_x, encoding_y)))
+        features_x, features_y = (encoding.to(self.device).features for encoding in (encoding_x, encoding_y))
+        return compare_rows(features_x, features_y, self.tensors.values())
 
     def pairwise(self, x: Tensor | Encoding, y: Tensor | Encoding | None = None) -> Tensor:
         """Return the distance of every image of `x` to every image of `y`, running each once through the tower.
@@ -267,21 +267,12 @@ class LPIPS(Frozen):
 
     def _layer_maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
         """Compare checked images: L × (N, H_l, W_l)."""
+        self._follow(x.device)
         if self.max_memory is not None and not fits(self.tower, x, self.max_memory):
             check_no_gradients(x, y, self.max_memory)
             return tiled_layer_maps(self.tower, self.tensors, x, y, self.max_memory)
-        layers = zip(self._features(to_float(x), to_float(y)), self.tensors.values(), strict=True)
+        layers = zip(self.tower.stream_pair(to_float(x), to_float(y)), self.tensors.values(), strict=True)
         return [layer_map(f_x, f_y, weight) for (f_x, f_y), weight in layers]
-
-    def _features(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Run the tower on one batch of both, or on each if only one needs gradients: the other then saves nothing."""
-        if x.dtype != y.dtype or (torch.is_grad_enabled() and x.requires_grad != y.requires_grad):
-            return zip(self.tower.stream(x), self.tower.stream(y), strict=True)
-        return (feature.chunk(2) for feature in self.tower.stream(torch.cat([x, y])))
-
-    def _feature_distance(self, features_x: Sequence[Tensor], features_y: Sequence[Tensor]) -> Tensor:
-        layers = zip(features_x, features_y, self.tensors.values(), strict=True)
-        return torch.stack([maths.pool_mean(layer_map(f_x, f_y, weight)) for f_x, f_y, weight in layers]).sum(dim=0)
 
     def _check_pair(self, x: Tensor, y: Tensor) -> None:
         check_pair(x, y, self.tower.spec.min_side)
@@ -289,6 +280,7 @@ class LPIPS(Frozen):
         check_values_of_pair({"x": x, "y": y}, self.check_range, self._checked)
 
     def _check_device(self, x: Tensor) -> None:
+        self._follow(x.device)
         if x.device != self.device:
             raise ValueError(
                 f"x is on {x.device}; expected the metric's device {self.device}: use .to({str(x.device)!r})"

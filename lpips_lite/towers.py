@@ -274,9 +274,23 @@ class FeatureTower(Frozen):
 
     def stream(self, x: Tensor) -> Iterator[Tensor]:
         """Yield what `forward` returns, each tap's features when they are ready, so that none need be kept."""
+        self._follow(x.device)
         x = (x - self._tensors["mean"].to(x.dtype)).div_(self._tensors["std"].to(x.dtype))
-        x = x.contiguous(memory_format=torch.channels_last)  # convolutions, pooling and norms over channels are faster
+        if not torch.compiler.is_compiling():  # a compiler chooses by itself
+            # channels_last, in which all that follows is faster; vmap does not know that format by its name
+            x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         return self.spec.run(x, self._tensors, self.taps, self.pooling, self.checkpoint and x.requires_grad)
+
+    def stream_pair(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Yield each tap's features of two batches of one shape.
+
+        Both pass in one batch, or, if only one needs gradients, each alone: the other then saves nothing.
+        """
+        if x.dtype != y.dtype or (torch.is_grad_enabled() and x.requires_grad != y.requires_grad):
+            return zip(self.stream(x), self.stream(y), strict=True)
+        batch = x.shape[0]  # chunk(2) would fix it in what is exported
+        both = self.stream(torch.cat([x, y]))
+        return (feature.split([batch, batch]) for feature in both)  # type: ignore[no-untyped-call]
 
     def extra_repr(self) -> str:
         return f"net={self.spec.name!r}, taps={[tap.name for tap in self.taps]}, pooling={self.pooling!r}"

@@ -10,6 +10,23 @@ import torch
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="where test_contract.py and test_states.py compute")
+    parser.addoption("--dtype", default="float32", choices=("float32", "float64"), help="in which dtype they do")
+
+
+@pytest.fixture(scope="session")
+def device(request):
+    """The device of `--device`."""
+    return torch.device(request.config.getoption("--device"))
+
+
+@pytest.fixture(scope="session")
+def dtype(request):
+    """The dtype of `--dtype`."""
+    return getattr(torch, request.config.getoption("--dtype"))
+
+
 def free_port():
     """Return a port of this machine that nobody listens on."""
     with socket.socket() as free:

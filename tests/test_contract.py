@@ -22,14 +22,26 @@ def tower_for(name):
     return TOWERS[kind]() if kind else FeatureTower("lite")
 
 
+def there(function, *modules):
+    """Return a function of two batches as one that takes its modules to where they are."""
+
+    def run(x, y):
+        for module in modules:
+            module.to(x.device)
+        return function(x, y)
+
+    return run
+
+
 def metric(name, new_tower=False, **options):
     """Return a public name as a function of two batches."""
     value = getattr(lpips_lite, name)
     make = tower_for.__wrapped__ if new_tower else tower_for
     tower = (make(name),) if "tower" in inspect.signature(value).parameters else ()
     if inspect.isclass(value):
-        return value(*tower, **options)
-    return lambda x, y: value(x, y, *tower, **options)
+        module = value(*tower, **options)
+        return there(module, module)
+    return there(lambda x, y: value(x, y, *tower, **options), *tower)
 
 
 PUBLIC = sorted(set(lpips_lite.__all__) - NO_METRICS)
@@ -37,15 +49,19 @@ LPIPS = ["LPIPS"]
 
 
 def load(name, new_tower=False, **options):
-    return lpips_lite.LPIPS("lite", **options) if name == "LPIPS" else metric(name, new_tower, **options)
+    if name != "LPIPS":
+        return metric(name, new_tower, **options)
+    module = lpips_lite.LPIPS("lite", **options)
+    return there(module, module)
 
 
 @pytest.fixture
-def pair(name):
+def pair(name, device, dtype):
     """A pair of two images each, as small as the metric allows."""
     generator, side = torch.Generator().manual_seed(0), 176 if name in ("ms_ssim", "MSSSIMLoss") else 32
     x = torch.rand(2, 3, side, side, generator=generator)
-    return x, (x + 0.05 * torch.randn(x.shape, generator=generator)).clamp(0, 1)
+    y = (x + 0.05 * torch.randn(x.shape, generator=generator)).clamp(0, 1)
+    return x.to(device, dtype), y.to(device, dtype)
 
 
 def has_tower(name):
@@ -114,9 +130,9 @@ def test_half_precision_input_counts_as_its_values(pair, name, dtype):
 def test_autocast_reaches_towers_only(pair, name):
     function = load(name)
     expected = function(*pair)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(pair[0].device.type, dtype=torch.bfloat16):
         found = function(*pair)
-    assert found.dtype == torch.float32
+    assert found.dtype == expected.dtype
     if has_tower(name):
         torch.testing.assert_close(found, expected, rtol=0.1, atol=0.01)
     else:
@@ -168,5 +184,5 @@ def test_a_default_device_does_not_decide_where_it_computes(pair, name):
     with torch.device("meta"):
         function = load(name, new_tower=True)
         found = function(*pair)
-    assert found.device.type == "cpu"
+    assert found.device == pair[0].device
     assert torch.equal(found, load(name)(*pair))

@@ -1,39 +1,50 @@
-"""The distance leaves Python: torch.export and ONNX give the numbers of the metric."""
+"""The distance leaves Python: torch.export and ONNX give the numbers of the metric, for any batch and size."""
 
 import numpy as np
 import pytest
 import torch
+from torch.export import Dim
 
 from lpips_lite import LPIPS
 
 PAIR = torch.rand(2, 3, 64, 72), torch.rand(2, 3, 64, 72)
+NAMED = {0: Dim("batch", min=1, max=64), 2: Dim("height", min=48, max=1024), 3: Dim("width", min=48, max=1024)}
+FREE = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}
+OTHERS = [(1, 3, 64, 72), (3, 3, 49, 64), (5, 3, 63, 110)]
+
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def metric_of(net):
-    return LPIPS(net, tower_weights=None if net == "lite" else "random:0", reduction="none")
+def metric_of(net, reduction="none"):
+    return LPIPS(net, tower_weights=None if net == "lite" else "random:0", reduction=reduction)
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("net", ["lite", "alex"])
-def test_torch_export_with_any_batch_and_size(net):
-    metric = metric_of(net)
-    sizes = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
-    program = torch.export.export(metric, PAIR, dynamic_shapes=(sizes, sizes))
-    other = torch.rand(3, 3, 96, 80), torch.rand(3, 3, 96, 80)
-    torch.testing.assert_close(program.module()(*other), metric(*other), rtol=1e-5, atol=0)
+def others():
+    return ((torch.rand(shape), torch.rand(shape)) for shape in OTHERS)
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("net", ["lite", "alex"])
-def test_onnx_runtime_gives_the_same_distance(net, tmp_path):
+@pytest.mark.parametrize(
+    ("net", "reduction", "sizes"),
+    [("lite", "none", FREE), ("lite", "mean", NAMED), *((net, "none", NAMED) for net in ("alex", "vgg", "squeeze"))],
+)
+def test_torch_export_with_any_batch_and_size(net, reduction, sizes):
+    metric = metric_of(net, reduction)
+    program = torch.export.export(metric, PAIR, dynamic_shapes=(sizes, sizes)).module()
+    for x, y in others():
+        torch.testing.assert_close(program(x, y), metric(x, y), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(("net", "reduction"), [("lite", "mean"), ("squeeze", "none")])
+def test_onnx_runtime_gives_the_same_distance_for_any_batch_and_size(net, reduction, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    metric = metric_of(net)
+    metric = metric_of(net, reduction)
     program = torch.onnx.export(
-        metric, PAIR, dynamo=True, input_names=["x", "y"], output_names=["distance"], verbose=False
+        metric, PAIR, dynamo=True, input_names=["x", "y"], dynamic_shapes=(NAMED, NAMED), verbose=False
     )
     program.save(tmp_path / "distance.onnx")
     runtime = onnxruntime.InferenceSession(tmp_path / "distance.onnx", providers=["CPUExecutionProvider"])
-    x, y = torch.rand_like(PAIR[0]), torch.rand_like(PAIR[1])
-    (found,) = runtime.run(None, {"x": x.numpy(), "y": y.numpy()})
-    np.testing.assert_allclose(found, metric(x, y).numpy(), rtol=1e-5)
+    assert [argument.shape for argument in runtime.get_inputs()] == [["batch", 3, "height", "width"]] * 2
+    for x, y in others():
+        (found,) = runtime.run(None, {"x": x.numpy(), "y": y.numpy()})
+        np.testing.assert_allclose(found, metric(x, y).numpy(), rtol=1e-5)

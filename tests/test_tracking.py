@@ -1,9 +1,11 @@
 """The metric kept by torchmetrics: the mean of all pairs, in one process and in two."""
 
+import math
 import os
 
 import pytest
 import torch
+from torch import nn
 
 from lpips_lite import LPIPS, LPIPSMetric
 from tests.test_loss import free_port
@@ -29,12 +31,41 @@ def test_mean_of_all_pairs_whatever_the_batches():
     torch.testing.assert_close(tracked.compute().float(), expected[0].mean())
 
 
-def test_states_are_two_numbers_and_nothing_is_trainable():
+class Given(nn.Module):
+    """A distance that is known: x itself, (N, 1)."""
+
+    def layer_distances(self, x, y):
+        return x
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("way", ["update", "forward", "merge"])
+def test_the_mean_of_a_million_is_right_without_float64(way, dtype):
+    values = torch.rand(4000, 250, 1, dtype=torch.float64).to(dtype) / 100 + 0.1
+    tracked, plain = LPIPSMetric(Given()), torch.zeros(())
+    if way == "merge":  # as of many processes
+        for batches in values.chunk(40):
+            part = LPIPSMetric(Given()) if tracked.update_count else tracked
+            for batch in batches:
+                part.update(batch, None)
+            if part is not tracked:
+                tracked.merge_state(part)
+    else:
+        for batch in values:
+            getattr(tracked, way)(batch, None)
+            plain += batch.sum().float()
+    mean = math.fsum(values.flatten().tolist()) / values.numel()
+    assert tracked.compute().item() == pytest.approx(mean, rel=2e-7)
+    assert all(state.dtype != torch.float64 for state in (tracked.total, tracked.compute()))
+    assert way == "merge" or plain.item() / values.numel() != pytest.approx(mean, rel=1e-6)
+
+
+def test_states_are_three_numbers_and_nothing_is_trainable():
     tracked = LPIPSMetric()
     for x, y in batches([2] * 5):
         tracked.update(x.requires_grad_(), y)
     states = [getattr(tracked, name) for name in tracked._defaults]
-    assert [state.numel() for state in states] == [1, 1]
+    assert [state.numel() for state in states] == [2, 1]
     assert list(tracked.parameters()) == []
     assert dict(tracked.state_dict()) == {}
     assert tracked.higher_is_better is False

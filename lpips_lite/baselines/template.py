@@ -13,6 +13,7 @@ from lpips_lite.images import RangeCheck, check_for_strips, full_precision, prep
 from lpips_lite.strips import average, strips
 
 Method = Literal["ssd", "ncc", "zncc"]
+NO_FLOAT64 = ("mps", "xpu")  # Apple's GPUs, and some of Intel's
 
 
 def ssd(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
@@ -189,7 +190,8 @@ def _correlate(image: Tensor, template: Tensor) -> Tensor:
 
 def _sums(image: Tensor, size: torch.Size) -> Tensor:
     """Return the sum over a window of the given size at each position, and over channels, in float64 inside."""
-    total = F.pad(image.double().sum(dim=1).cumsum(dim=1).cumsum(dim=2), (1, 0, 1, 0))
+    place = image if image.device.type not in NO_FLOAT64 else image.cpu()
+    total = F.pad(place.double().sum(dim=1).cumsum(dim=1).cumsum(dim=2), (1, 0, 1, 0))
     rows = total[:, size[0] :] - total[:, : -size[0]]
     sums: Tensor = rows[:, :, size[1] :] - rows[:, :, : -size[1]]
-    return sums.to(image.dtype)
+    return sums.to(image)
