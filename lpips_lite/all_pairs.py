@@ -71,7 +71,7 @@ def _without_gradients(queries: Sequence[Features], y: Features, weights: Sequen
     units, table = _unit_rows(y, weights), []
     for query in queries:
         layers = zip(_unit_rows(query, weights), units, weights, strict=True)
-        table.append(torch.stack([((a - b).square_() @ w).mean(dim=1) for a, b, w in layers]).sum(dim=0))
+        table.append(torch.stack([((a - b).square() @ w).mean(dim=1) for a, b, w in layers]).sum(dim=0))
     return torch.stack(table)
 
 
