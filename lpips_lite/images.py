@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -130,7 +130,7 @@ def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked) -> bool:
     Raises:
         ValueError: If `check_range` is not "auto", "always" or "never".
     """
-    if check_range not in get_args(RangeCheck):
+    if check_range not in ("auto", "always", "never"):
         raise ValueError(f"check_range={check_range!r}: expected 'auto', 'always' or 'never'")
     if check_range == "never" or torch.compiler.is_compiling() or x.is_meta:  # "meta" has no values
         return False

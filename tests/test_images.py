@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lpips_lite import LPIPS
 from lpips_lite.images import to_float
@@ -81,9 +82,11 @@ def test_check_range_never_and_auto():
 
 def test_auto_checks_each_shape_and_dtype_once_on_an_accelerator():
     metric = LPIPS("lite")
-    on_device = GOOD.to("meta")
-    wanted = [metric._values_wanted(image) for image in (on_device, on_device, on_device[..., :32], on_device.half())]
-    assert wanted == [True, False, True, True]
+    shapes = [((2, 3, 64, 64), torch.float32)] * 2 + [((2, 3, 64, 32), torch.float32), ((2, 3, 64, 64), torch.half)]
+    with FakeTensorMode():
+        images = [torch.empty(shape, dtype=dtype, device="cuda") for shape, dtype in shapes]
+    assert [metric._values_wanted(image) for image in images] == [True, False, True, True]
+    assert not metric._values_wanted(GOOD.to("meta"))  # which has no values
     assert [metric._values_wanted(GOOD) for _ in range(2)] == [True, True]
 
 
