@@ -1,4 +1,9 @@
-"""One contract for every metric: a table of the public functions and Modules against what all of them must do."""
+"""One contract for every metric: rows and columns of a table.
+
+Rows are the public functions and Modules and the catalog's metrics, columns what all of them must do; a metric that is
+added is held to it without a new line here. Devices, transforms and framework states are in `test_states.py`, images
+larger than memory in `test_strips.py`.
+"""
 
 import inspect
 from functools import cache
@@ -7,7 +12,8 @@ import pytest
 import torch
 
 import lpips_lite
-from lpips_lite import FeatureTower, crn_tower, dists_tower
+from lpips_lite import METRICS, FeatureTower, crn_tower, dists_tower
+from lpips_lite.catalog import entry_of, may_be_infinite, parse_metric
 
 NO_METRICS = {  # public, but no function of a pair of images
     *("LPIPS", "Encoding", "FeatureTower", "TOWERS", "METRICS", "read_image", "compare", "__version__", "lpips"),
@@ -45,10 +51,21 @@ def metric(name, new_tower=False, **options):
 
 
 PUBLIC = sorted(set(lpips_lite.__all__) - NO_METRICS)
+FUNCTIONS = [name for name in PUBLIC if not inspect.isclass(getattr(lpips_lite, name))]
 LPIPS = ["LPIPS"]
+CATALOG = [f"METRICS {name}" for name in METRICS]
+ALL = PUBLIC + LPIPS + CATALOG
+
+
+def spelled(name):
+    """Return a catalog's metric with a random tower, so that nothing is downloaded."""
+    options = {"tower": "random:0", "weights": "uniform"} if METRICS[name].has_map else {"tower": "random:0"}
+    return ":".join([name, *(f"{k}={v}" for k, v in options.items() if name != "lite" and k in METRICS[name].options)])
 
 
 def load(name, new_tower=False, **options):
+    if name in CATALOG:
+        return parse_metric(spelled(name.removeprefix("METRICS "))).load().compute
     if name != "LPIPS":
         return metric(name, new_tower, **options)
     module = lpips_lite.LPIPS("lite", **options)
@@ -58,13 +75,18 @@ def load(name, new_tower=False, **options):
 @pytest.fixture
 def pair(name, device, dtype):
     """A pair of two images each, as small as the metric allows."""
-    generator, side = torch.Generator().manual_seed(0), 176 if name in ("ms_ssim", "MSSSIMLoss") else 32
+    generator, side = (
+        torch.Generator().manual_seed(0),
+        176 if name in ("ms_ssim", "MSSSIMLoss", "METRICS ms-ssim") else 32,
+    )
     x = torch.rand(2, 3, side, side, generator=generator)
     y = (x + 0.05 * torch.randn(x.shape, generator=generator)).clamp(0, 1)
     return x.to(device, dtype), y.to(device, dtype)
 
 
 def has_tower(name):
+    if name in CATALOG:
+        return "tower" in METRICS[name.removeprefix("METRICS ")].options
     return name == "LPIPS" or "tower" in inspect.signature(getattr(lpips_lite, name)).parameters
 
 
@@ -86,13 +108,14 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(("spoil", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_values_are_errors_that_say_so(pair, name, spoil, message):
     with pytest.raises(ValueError, match=message):
         load(name)(*spoil(*pair))
-    with pytest.raises(ValueError, match=message):
-        load(name, check_range="always")(*spoil(*pair))
+    if name not in CATALOG:
+        with pytest.raises(ValueError, match=message):
+            load(name, check_range="always")(*spoil(*pair))
 
 
 @pytest.mark.parametrize("name", PUBLIC + LPIPS)
@@ -114,7 +137,7 @@ def test_an_unknown_policy_is_an_error(pair, name):
         load(name, check_range="sometimes")(*pair)
 
 
-@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_input_counts_as_its_values(pair, name, dtype):
     half = [image.to(dtype) for image in pair]
@@ -126,7 +149,7 @@ def test_half_precision_input_counts_as_its_values(pair, name, dtype):
         torch.testing.assert_close(found, expected, rtol=0.1, atol=0.01)
 
 
-@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+@pytest.mark.parametrize("name", ALL)
 def test_autocast_reaches_towers_only(pair, name):
     function = load(name)
     expected = function(*pair)
@@ -139,29 +162,35 @@ def test_autocast_reaches_towers_only(pair, name):
         assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+@pytest.mark.parametrize("name", ALL)
 def test_float64_stays_float64(pair, name):
     found = load(name)(*(image.double() for image in pair))
     assert found.dtype == torch.float64
 
 
-@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_equal_images_are_at_the_best_value(pair, name, dtype):
     x = pair[0].to(dtype)
     found = load(name)(x, x)
-    best = torch.inf if name == "psnr" else 1.0 if name in HIGHER else 0.0
+    best = best_of(name)
     if name == "match_template":
         found = found.amax(dim=(1, 2))
     assert torch.equal(found, torch.full_like(found, best)) or (
-        name in HIGHER and torch.allclose(found, torch.full_like(found, best), rtol=0, atol=1e-5)
+        best == 1 and torch.allclose(found, torch.full_like(found, best), rtol=0, atol=1e-5)
     )
 
 
-HIGHER = {"ssim", "ms_ssim", "fsim", "ncc", "zncc", "match_template"}
+def best_of(name):
+    """Return the value of equal images."""
+    if name in CATALOG:
+        text = name.removeprefix("METRICS ")
+        return torch.inf if may_be_infinite(text) else float(entry_of(text).direction == "higher")
+    higher = {"ssim", "ms_ssim", "fsim", "ncc", "zncc", "match_template"}
+    return torch.inf if name == "psnr" else float(name in higher)
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLIC if not inspect.isclass(getattr(lpips_lite, name))])
+@pytest.mark.parametrize("name", FUNCTIONS + CATALOG)
 def test_rows_of_a_batch_do_not_depend_on_each_other(pair, name):
     function = load(name)
     together = function(*pair)
@@ -169,7 +198,7 @@ def test_rows_of_a_batch_do_not_depend_on_each_other(pair, name):
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+@pytest.mark.parametrize("name", ALL)
 def test_built_and_used_under_inference_mode_then_as_a_loss(pair, name):
     with torch.inference_mode():
         function = load(name, new_tower=True)
@@ -179,10 +208,30 @@ def test_built_and_used_under_inference_mode_then_as_a_loss(pair, name):
     assert torch.isfinite(x.grad).all()
 
 
-@pytest.mark.parametrize("name", PUBLIC + LPIPS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_default_device_does_not_decide_where_it_computes(pair, name):
     with torch.device("meta"):
         function = load(name, new_tower=True)
         found = function(*pair)
     assert found.device == pair[0].device
     assert torch.equal(found, load(name)(*pair))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS + CATALOG)
+def test_vmap_is_a_loop(pair, name):
+    function, stacked = load(name), [torch.stack([image, image.flip(0)]) for image in pair]
+    found = torch.func.vmap(function)(*stacked)
+    expected = torch.stack([function(*images) for images in zip(*stacked, strict=True)])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_is_exported_gives_the_same(pair, name):
+    class Exported(torch.nn.Module):
+        def forward(self, x, y):
+            return function(x, y)
+
+    function = load(name)
+    program = torch.export.export(Exported(), pair, strict=False)
+    torch.testing.assert_close(program.module()(*pair), function(*pair), rtol=1e-4, atol=1e-6)
