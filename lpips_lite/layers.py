@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lpips_lite.images import full_precision
+
 Pooling = Literal["max", "average", "l2"]
 Weights = Mapping[str, Tensor]
 
@@ -124,7 +126,12 @@ Layer = Conv | Pool | Fire
 
 
 def _l2_pool(x: Tensor, stride: int) -> Tensor:
-    """Return √(x² filtered with a 3×3 Hann window), whatever the layer's own window (Ding et al. 2020)."""
-    hann = x.new_tensor([0.25, 0.5, 0.25])
+    """Return √(x² filtered with a 3×3 Hann window), whatever the layer's own window (Ding et al. 2020).
+
+    Works in at least float32, since in float16 squares overflow from 256 on, and the 1e-12 vanishes.
+    """
+    hann = torch.tensor([0.25, 0.5, 0.25], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
     kernel = torch.outer(hann, hann).expand(x.shape[1], 1, 3, 3)
-    return (F.conv2d(x.square(), kernel, stride=stride, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
+    with full_precision(x):
+        squares = F.conv2d(x.to(hann.dtype).square(), kernel, stride=stride, padding=1, groups=x.shape[1])
+    return (squares + 1e-12).sqrt().to(x.dtype)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lpips_lite import TOWERS, FeatureTower
+from lpips_lite.layers import Pool
 from tests import reference
 from tests.peers import random_tower
 
@@ -101,3 +102,18 @@ def test_given_tensors_are_copied():
     before = tower(x)[0]
     tensors["features.0.weight"].zero_()
     assert torch.equal(tower(x)[0], before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_l2_pooling_of_large_and_of_no_features_in_half_precision(dtype, autocast):
+    features = torch.randint(0, 3000, (2, 5, 9, 8)).float()
+    features[0] = 0
+    x = features.to(dtype).requires_grad_()
+    with torch.autocast("cpu", dtype=dtype, enabled=autocast):
+        found = Pool(2, 2)(x, {}, "l2")
+    expected = Pool(2, 2)(x.detach().float(), {}, "l2")
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, rtol=torch.finfo(dtype).eps, atol=1e-4)
+    found.sum().backward()
+    assert x.grad.isfinite().all()
