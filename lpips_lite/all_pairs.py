@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint as rerun
 
 from lpips_lite import distance as maths
 from lpips_lite.fused import layer_map
-from lpips_lite.images import full_precision
+from lpips_lite.images import full_precision, to_common
 
 Features = Sequence[Tensor]
 
@@ -26,7 +26,7 @@ ARRAYS = 4  # of a chunk's size at once: its copy, the unit features, their diff
 
 def compare_rows(x: Features, y: Features, weights: Iterable[Tensor]) -> Tensor:
     """Return the distance of each image of one encoding to the one at its place in the other, (N,)."""
-    layers = zip(x, y, weights, strict=True)
+    layers = ((*to_common(f_x, f_y), weight) for f_x, f_y, weight in zip(x, y, weights, strict=True))
     return torch.stack([maths.pool_mean(layer_map(f_x, f_y, weight)) for f_x, f_y, weight in layers]).sum(dim=0)
 
 

@@ -38,6 +38,7 @@ from lpips_lite.compat_parts import (
 )
 from lpips_lite.fused import layer_map
 from lpips_lite.images import RangeCheck, to_common
+from lpips_lite.tensor_files import content_hash
 
 __all__ = [
     "LPIPS",
@@ -158,7 +159,11 @@ class LPIPS(nn.Module):
             ValueError: If the shapes do not go together, or a value is NaN or infinite, or in0 or in1 is in 0…255.
         """
         x, y = batches(in0, in1, self.metric.tower.spec.min_side)
-        doubt = check_values(x, y, normalize) if self.metric._values_wanted(x) else None
+        self.metric._check_device(x)
+        doubt = None
+        if self.metric._values_wanted(x):
+            doubt = check_values(x, y, normalize)
+            self.metric._note_checked(x)
         if doubt and not self._warned:
             self._warned = True
             warnings.warn(doubt, stacklevel=4)  # the line that calls this module
@@ -175,13 +180,30 @@ class LPIPS(nn.Module):
     def _maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
         if len(x) == len(y):
             return self.metric._layer_maps(x, y)
+        self.metric._follow(x.device)
         rows = max(len(x), len(y))  # the tower runs once on the one, whose features are then repeated
         streams = zip(self.metric.tower.stream(x), self.metric.tower.stream(y), strict=True)
         layers = zip(streams, self.metric.tensors.values(), strict=True)
         return [layer_map(f0.expand(rows, -1, -1, -1), f1.expand(rows, -1, -1, -1), w) for (f0, f1), w in layers]
 
+    def _has(self, stored: Mapping[str, Tensor]) -> bool:
+        """Say whether weights under the names of `lpips` are those in use."""
+        own = (*self.metric.tensors.values(), *self.metric.tower.tensors.values())
+        named = (tensor for key, tensor in stored.items() if re.match(r"lin\d|net\.", key))
+        return {_digest(tensor) for tensor in named} <= {_digest(tensor) for tensor in own}
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Pass over the tower and weights of `lpips` in an old checkpoint; there is nothing of ours to load."""
-        for key in [k for k in state_dict if k.startswith(prefix) and _UPSTREAM_KEYS.match(k[len(prefix) :])]:
-            del state_dict[key]
+        """Pass over the tower and weights of `lpips` in an old checkpoint, and say so if they are others than ours."""
+        keys = [k for k in state_dict if k.startswith(prefix) and _UPSTREAM_KEYS.match(k[len(prefix) :])]
+        stored = {key[len(prefix) :]: state_dict.pop(key) for key in keys}
+        if stored and not self._has(stored):
+            warnings.warn(
+                f"the checkpoint has other weights under {prefix!r} than {self.metric.signature!r}, which stay; to use "
+                f"its channel weights, save them and pass the file as model_path=",
+                stacklevel=2,
+            )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _digest(tensor: Tensor) -> str:
+    return content_hash({"": tensor.flatten()})

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from lpips_lite.images import LOOKS_LIKE_BYTES, TARGET_SLACK, check_image
+from lpips_lite.images import LOOKS_LIKE_BYTES, TARGET_SLACK, check_image, unwrapped
 
 
 def batches(in0: Tensor, in1: Tensor, min_side: int) -> tuple[Tensor, Tensor]:
@@ -49,7 +49,7 @@ def check_values(x: Tensor, y: Tensor, normalize: bool) -> str | None:
     expected, from_bytes = ("[0, 1]", "{} / 255") if normalize else ("[-1, 1]", "{} / 127.5 - 1")
     doubt, smallest = None, []
     for name, image in (("in0", x), ("in1", y)):
-        low, high = (bound.item() for bound in image.detach().aminmax())
+        low, high = (bound.item() for bound in unwrapped(image).aminmax())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"{name} has NaN or infinite values; expected floats in {expected}")
         span = f"{name} has values from {low:.4g} to {high:.4g}; expected {expected}"

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from lpips_lite.tensor_files import save_tensors
 
+DTYPES = torch.float64, torch.float32, torch.float16, torch.bfloat16
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Encoding:
@@ -53,7 +55,13 @@ class Encoding:
         return f"<Encoding of {what}, by {self.signature!r}>"
 
     def to(self, target: torch.device | torch.dtype | str) -> Encoding:
-        """Return it on another device, or in another dtype: a gallery may wait on the CPU in float16."""
+        """Return it on another device, or in another dtype: a gallery may wait on the CPU in float16.
+
+        Raises:
+            TypeError: If the dtype is none of float64, float32, float16 and bfloat16.
+        """
+        if isinstance(target, torch.dtype) and target not in DTYPES:
+            raise TypeError(f"dtype {target}: expected one of {', '.join(map(str, DTYPES))}")
         return self._with(feature.to(target) for feature in self.features)
 
     def cpu(self) -> Encoding:
@@ -76,6 +84,8 @@ class Encoding:
             ValueError: If there is none, or they differ.
         """
         parts = list(encodings)
+        for part in parts:
+            _expect_encoding(part)
         if not parts:
             raise ValueError("encodings: there are none; expected at least one")
         if len(parts) == 1:
@@ -90,10 +100,15 @@ class Encoding:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a safetensors file, in its dtype, without gradients; a reader sees either nothing or all of it.
 
+        Raises:
+            FileNotFoundError: If there is no such folder.
+
         It holds `features.0`, `features.1`, …, each (N, H_l, W_l, C_l), the channels last as they lie in memory, and as
         metadata `size`, HEIGHTxWIDTH, and `signature`.
         """
         tensors = {f"features.{layer}": f.permute(0, 2, 3, 1) for layer, f in enumerate(self.features)}
+        if not Path(path).parent.is_dir():
+            raise FileNotFoundError(f"encoding: there is no folder {Path(path).parent} to write {Path(path).name} into")
         save_tensors(Path(path), tensors, {"size": "{}x{}".format(*self.size), "signature": self.signature})
 
     @staticmethod
@@ -133,10 +148,16 @@ def check_encodings(x: Encoding, y: Encoding, signature: str) -> None:
         ValueError: If not.
     """
     for encoding in (x, y):
+        _expect_encoding(encoding)
         if encoding.signature != signature:
             raise ValueError(f"encoding made by {encoding.signature!r}; expected {signature!r}")
     if x.size != y.size:
         raise ValueError(f"images of sizes {x.size} and {y.size}; expected equal sizes")
+
+
+def _expect_encoding(value: object) -> None:
+    if not isinstance(value, Encoding):
+        raise TypeError(f"expected an Encoding, as LPIPS.encode returns it; got a {type(value).__name__}")
 
 
 def _check_rows(rows: object, count: int) -> slice | Tensor:

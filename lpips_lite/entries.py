@@ -124,8 +124,6 @@ def lpips(net: str) -> Load:
             lambda x, y: metric(as_declared(x), as_declared(y)),
             f"{metric.signature} unscaled",
             lambda x, y: metric.distance_map(as_declared(x), as_declared(y)),
-            lambda x: metric.encode(as_declared(x)),
-            metric.distance,
         )
 
     return load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,14 @@ class Frozen(nn.Module):
         if device.type != "meta":
             self._values = self._tensors
         return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what was copied or pickled; of tensors made under inference mode, as ones to train through."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        with ordinary_tensors():
+            kept = {name: t.clone() if t.is_inference() else t for name, t in self._values.items()}
+            self._tensors = self._tensors if self.device.type == "meta" else kept
+        self._values = kept
 
     def _follow(self, device: torch.device) -> None:
         """Go where an input is, as a replica that `nn.DataParallel` made of this module for one forward pass."""

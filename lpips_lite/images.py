@@ -15,7 +15,7 @@ from torch import Tensor
 from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 
 RangeCheck = Literal["auto", "always", "never"]
-Checked = set[tuple[torch.Size, torch.dtype]]  # what has been looked at on an accelerator
+Checked = set[tuple[torch.Size, torch.dtype, float]]  # shapes, dtypes and peaks found good on an accelerator
 
 TARGET_SLACK = 1e-3  # y is a real image: rounding is all that may take it out of [0, 1]
 INPUT_SLACK = 0.5  # x may be optimised and overshoot
@@ -33,6 +33,11 @@ def to_common(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return x.to(dtype), y.to(dtype)
 
 
+def numbers_like(tensor: Tensor, numbers: Sequence[object]) -> Tensor:
+    """Return constants in the dtype and on the device of a tensor; its own `new_tensor` is none that old vmaps know."""
+    return torch.tensor(numbers, dtype=tensor.dtype, device=tensor.device)
+
+
 def full_precision(like: Tensor) -> AbstractContextManager[object]:
     """Switch autocast off: comparing needs at least float32; only towers may run in less."""
     device = like.device.type
@@ -46,51 +51,14 @@ def check_for_tower(x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int
         TypeError, ValueError: As `check_pair`; ValueError also if `check_range` is unknown, or a value out of range.
     """
     check_pair(x, y, min_side)
-    check_values_of_pair({"x": x, "y": y}, check_range, _checked)
-
-
-def check_for_strips(
-    x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int = 1, *, peak: float = 1.0, crop: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Check a pair for a baseline that needs no tower, and return it as it came, but for the border that is cropped.
-
-    Images may have one channel. Nothing is copied: `strips.strips` turns rows into floats when they are needed.
-
-    Args:
-        x: Images, (N, C, H, W), C = 3 or 1, float in [0, peak] or uint8.
-        y: Likewise, same shape.
-        check_range: When values are read.
-        min_side: Least side of what is left.
-        peak: Largest value of float images.
-        crop: Pixels to leave out at each border.
-
-    Raises:
-        TypeError, ValueError: As `check_for_tower`; ValueError also if `peak` or `crop` is not as described.
-    """
-    if not 0 < peak < float("inf"):
-        raise ValueError(f"peak={peak!r}: expected a positive number")
-    if crop < 0:
-        raise ValueError(f"crop={crop}: expected a number of pixels ≥ 0")
-    check_pair(x, y, min_side, channels=(3, 1))
-    if peak != 1 and torch.uint8 in (x.dtype, y.dtype):
-        raise ValueError(f"peak={peak:g} with uint8 images, whose peak is 255; expected floats, or peak=1")
-    if crop:
-        left = [side - 2 * crop for side in x.shape[2:]]
-        if min(left) < min_side:
-            raise ValueError(
-                f"crop={crop} leaves {max(0, left[0])}×{max(0, left[1])} of {x.shape[2]}×{x.shape[3]}; "
-                f"expected at least {min_side}×{min_side}"
-            )
-        x, y = (image[:, :, crop:-crop, crop:-crop] for image in (x, y))
-    check_values_of_pair({"x": x, "y": y}, check_range, _checked, peak)
-    return x, y
+    check_values_of_pair({"x": x, "y": y}, check_range, checked_by_functions)
 
 
 def prepare_template(image: Tensor, template: Tensor, check_range: RangeCheck) -> tuple[Tensor, Tensor]:
     """Check an image and a template that may be smaller, of three channels or one; return them as floats of one dtype.
 
     Raises:
-        TypeError, ValueError: As `check_for_strips`; ValueError if the template does not fit into the image.
+        TypeError, ValueError: As `check_pair`; ValueError if the template does not fit into the image.
     """
     check_image(image, "image", channels=(3, 1))
     check_image(template, "template", channels=(3, 1))
@@ -103,11 +71,11 @@ def prepare_template(image: Tensor, template: Tensor, check_range: RangeCheck) -
         raise ValueError(f"template has sides {sides}")
     if image.device != template.device:
         raise ValueError(f"template is on {template.device}; expected image's device {image.device}")
-    check_values_of_pair({"image": image, "template": template}, check_range, _checked)
+    check_values_of_pair({"image": image, "template": template}, check_range, checked_by_functions)
     return to_common(to_float(image), to_float(template))
 
 
-_checked: Checked = set()  # by functions, which have no place of their own
+checked_by_functions: Checked = set()  # which have no place of their own
 
 
 def check_values_of_pair(
@@ -119,13 +87,14 @@ def check_values_of_pair(
         ValueError: As `check_values` and `values_wanted`.
     """
     (name_x, x), (name_y, y) = named.items()
-    if values_wanted(check_range, x, checked):
+    if values_wanted(check_range, x, checked, peak):
         check_values(x, name_x, INPUT_SLACK * peak, high=peak)
         check_values(y, name_y, TARGET_SLACK * peak, high=peak)
+        checked.add((x.shape, x.dtype, peak))
 
 
-def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked) -> bool:
-    """Say whether values are to be read: always on a CPU, once for each shape and dtype on an accelerator.
+def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked, peak: float = 1.0) -> bool:
+    """Say whether values are to be read: always on a CPU; on an accelerator until those of a shape and dtype were good.
 
     Raises:
         ValueError: If `check_range` is not "auto", "always" or "never".
@@ -136,9 +105,7 @@ def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked) -> bool:
         return False
     if check_range == "always" or x.device.type == "cpu":
         return True
-    known = (x.shape, x.dtype) in checked
-    checked.add((x.shape, x.dtype))
-    return not known
+    return (x.shape, x.dtype, peak) not in checked
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
@@ -218,14 +185,14 @@ def check_values(image: Tensor, name: str, slack: float, low: float = 0.0, high:
 def _likely_mistake(name: str, smallest: float, largest: float, low: float, high: float) -> str:
     """Guess only what the values look like; advice that does not fit gives plausible wrong numbers."""
     clamp = f"use {name}.clamp({low:g}, {high:g})"
-    if high == 1 and smallest >= low - INPUT_SLACK and largest >= LOOKS_LIKE_BYTES:
+    if high == 1 and smallest >= low - INPUT_SLACK and LOOKS_LIKE_BYTES <= largest <= 255 * (1 + INPUT_SLACK):
         return f"values look like 0…255; divide by 255, or pass uint8 for {name}"
     if (low, high) == (0, 1) and -1 - TARGET_SLACK <= smallest <= -0.5 and 0.5 <= largest <= 1 + TARGET_SLACK:
         return f"values look like −1…1; use ({name} + 1) / 2, or lpips_lite.compat.LPIPS"
     if smallest >= low - INPUT_SLACK * high and largest <= (1 + INPUT_SLACK) * high:
         return f"values overshoot, as after bicubic or Lanczos resizing; {clamp}"
-    if high != 1:
-        return f"values have another peak; give that, or {clamp}"
+    if high != 1 or (smallest >= low - INPUT_SLACK and largest >= LOOKS_LIKE_BYTES):
+        return f"values have another peak; divide by it, or give it as peak= where there is one, or {clamp}"
     return f"values have no such bounds, as those of a network without a last sigmoid; {clamp}"
 
 
@@ -248,3 +215,4 @@ def check_mask(mask: Tensor, x: Tensor, check_range: RangeCheck, checked: Checke
     if not totals.all():
         rows = (totals == 0).nonzero().squeeze(1).tolist()
         raise ValueError(f"mask is empty for rows {rows}; expected a positive value in each")
+    checked.add((mask.shape, mask.dtype, 1.0))

@@ -35,7 +35,7 @@ class WeightFile:
         megabytes: Size of the download, in 10⁶ bytes.
         source: Address.
         licence: Of the numbers in it.
-        content: Of a tower's convolutions, `tensor_files.content_sha256`; "" where no file was at hand to measure it.
+        content: Of the tensors, `tensor_files.content_sha256`; "" where no file was at hand to measure it.
     """
 
     name: str
@@ -92,13 +92,37 @@ _UPSTREAM = (
     "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/"
     "082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights"
 )
-_PUBLISHED = {  # (net, version): sha256, megabytes
-    ("alex", "v0.1"): ("df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0", 0.006),
-    ("vgg", "v0.1"): ("a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868", 0.007),
-    ("squeeze", "v0.1"): ("4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76", 0.011),
-    ("alex", "v0.0"): ("18720f55913d0af89042f13faa7e536a6ce1444a0914e6db9461355ece1e8cd5", 0.005),
-    ("vgg", "v0.0"): ("b9e4236260c3dd988fc79d2a48d645d885afcbb21f9fd595e6744cf7419b582c", 0.007),
-    ("squeeze", "v0.0"): ("c27abd3a0145541baa50990817df58d3759c3f8154949f42af3b59b4e042d0bf", 0.010),
+_PUBLISHED = {  # (net, version): sha256, megabytes, content
+    ("alex", "v0.1"): (
+        "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+        0.006,
+        "43a4a228282ec3b71b58b89e90dc9141477c63434fd8142195d35d3f7b5336a3",
+    ),
+    ("vgg", "v0.1"): (
+        "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+        0.007,
+        "e5bc744bc26ad5945c82d105267f1bce24ddf5ff19ba3eacc3e2aaa6258ddb21",
+    ),
+    ("squeeze", "v0.1"): (
+        "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
+        0.011,
+        "2e6098ea3f693fa2a94dfe9d9827f350dbbc14c37a5f259bcb074d7c5956cc88",
+    ),
+    ("alex", "v0.0"): (
+        "18720f55913d0af89042f13faa7e536a6ce1444a0914e6db9461355ece1e8cd5",
+        0.005,
+        "25eb1097b68bc0c84d9074e780c60fe25272e981bb764154a6db084fed1225c9",
+    ),
+    ("vgg", "v0.0"): (
+        "b9e4236260c3dd988fc79d2a48d645d885afcbb21f9fd595e6744cf7419b582c",
+        0.007,
+        "57a09eac0b5d978c0e5741f928a53564f11425591dd8434144e32b5cb22fc6b0",
+    ),
+    ("squeeze", "v0.0"): (
+        "c27abd3a0145541baa50990817df58d3759c3f8154949f42af3b59b4e042d0bf",
+        0.010,
+        "0e8fd4298bdd2fe7350dd6da6ba2e186e6fc31937b25ea4ae0487fd850e7177a",
+    ),
 }
 CHANNEL_FILES: Mapping[tuple[str, str], WeightFile] = {
     (net, version): WeightFile(
@@ -108,8 +132,9 @@ CHANNEL_FILES: Mapping[tuple[str, str], WeightFile] = {
         megabytes,
         f"{_UPSTREAM}/{version}/{net}.pth",
         "BSD-2-Clause, Zhang et al. 2018",
+        content,
     )
-    for (net, version), (sha256, megabytes) in _PUBLISHED.items()
+    for (net, version), (sha256, megabytes, content) in _PUBLISHED.items()
 }
 
 

@@ -33,7 +33,7 @@ from lpips_lite.memory import parse_memory
 from lpips_lite.tensor_files import content_hash
 from lpips_lite.tiling import bytes_per_pixel, check_no_gradients, fits, tiled_layer_maps
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
-from lpips_lite.weights import load_channel_weights
+from lpips_lite.weights import load_channel_weights, number_layers
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -109,7 +109,7 @@ class LPIPS(Frozen):
                 f"channel_weights={str(channel_weights)!r} were fitted on tower {channel.tower}; "
                 f"expected this tower's {tower.fingerprint}"
             )
-        super().__init__({f"channel_weights.{index}": weight for index, weight in enumerate(channel.tensors)})
+        super().__init__(number_layers(channel.tensors))
         self.tower, self.slope = tower, channel.slope if fitted_on_it else None
         self.reduction, self.check_range = reduction, check_range
         self.max_memory = None if max_memory is None else parse_memory(max_memory)
@@ -256,6 +256,7 @@ class LPIPS(Frozen):
         self._check_device(x)
         if self._values_wanted(x):
             check_values(x, name, INPUT_SLACK)
+            self._note_checked(x)
         one = x.shape[2] * x.shape[3] * bytes_per_pixel(self.tower, x.dtype)
         count = len(x) if max_memory is None else max(1, int(max_memory / one))
         size = (x.shape[2], x.shape[3])
@@ -288,6 +289,9 @@ class LPIPS(Frozen):
 
     def _values_wanted(self, x: Tensor) -> bool:
         return values_wanted(self.check_range, x, self._checked)
+
+    def _note_checked(self, x: Tensor) -> None:
+        self._checked.add((x.shape, x.dtype, 1.0))
 
     def extra_repr(self) -> str:
         return f"{self.signature!r}, reduction={self.reduction!r}"

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import check_pair, to_float
+from lpips_lite.images import check_pair, to_common, to_float
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -79,7 +79,7 @@ class MultiScale(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the weighted sum of the losses. Arguments as of the loss; the smallest scale must suit it, too."""
         check_pair(x, y, 2 ** (len(self.weights) - 1))
-        x, y = to_float(x), to_float(y)
+        x, y = to_common(to_float(x), to_float(y))
         total = self.weights[0] * self.loss(x, y)
         for weight in self.weights[1:]:
             x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)

@@ -1,6 +1,6 @@
 """Images larger than memory, read in strips of rows: for baselines that average or sum over an image.
 
-Between `images.py`, which checks a pair, and `baselines/`. What a strip computes does not depend on the others, so the
+Between `images.py` and `baselines/`. What a strip computes does not depend on the others, so the
 result is that of the whole image, up to rounding. `tiling.py` does the same for towers, which see farther.
 """
 
@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lpips_lite.images import to_common, to_float
+from lpips_lite.images import RangeCheck, check_pair, check_values_of_pair, checked_by_functions, to_common, to_float
 
-Read = Callable[[Tensor], Tensor]  # floats in [0, 1], as `to_float` gives them -> what is compared
+Read = Callable[[Tensor], Tensor]  # rows of images, floats -> what is compared
 
 NUMBERS = 2**19  # of one side of a pair in a strip on a CPU: about its cache, four times as fast as whole large images
 ACCELERATOR_NUMBERS = 2**25
@@ -35,6 +35,47 @@ class Strip(NamedTuple):
     y: Tensor
     above: int
     below: int
+
+
+def check_for_strips(
+    x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int = 1, *, peak: float = 1.0, crop: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Check a pair for a baseline that needs no tower, and return it as it came, but for the border that is cropped.
+
+    Images may have one channel. Nothing is copied: `strips` turns rows into floats when they are needed. Images that
+    are wider than high and too large for one strip are turned on their sides, since strips are cut across: of what
+    baselines compute, this changes nothing.
+
+    Args:
+        x: Images, (N, C, H, W), C = 3 or 1, float in [0, peak] or uint8.
+        y: Likewise, same shape.
+        check_range: When values are read.
+        min_side: Least side of what is left.
+        peak: Largest value of float images.
+        crop: Pixels to leave out at each border.
+
+    Raises:
+        TypeError, ValueError: As `check_for_tower`; ValueError also if `peak` or `crop` is not as described.
+    """
+    if not isinstance(peak, (int, float)) or not 0 < peak < float("inf"):
+        raise ValueError(f"peak={peak!r}: expected a positive number")
+    if not isinstance(crop, int) or isinstance(crop, bool) or crop < 0:
+        raise ValueError(f"crop={crop!r}: expected a whole number of pixels ≥ 0")
+    check_pair(x, y, min_side, channels=(3, 1))
+    if peak != 1 and torch.uint8 in (x.dtype, y.dtype):
+        raise ValueError(f"peak={peak:g} with uint8 images, whose peak is 255; expected floats, or peak=1")
+    if crop:
+        left = [side - 2 * crop for side in x.shape[2:]]
+        if min(left) < min_side:
+            raise ValueError(
+                f"crop={crop} leaves {max(0, left[0])}×{max(0, left[1])} of {x.shape[2]}×{x.shape[3]}; "
+                f"expected at least {min_side}×{min_side}"
+            )
+        x, y = (image[:, :, crop:-crop, crop:-crop] for image in (x, y))
+    check_values_of_pair({"x": x, "y": y}, check_range, checked_by_functions, peak)
+    if x.shape[3] > x.shape[2] and _windows_in_strip(x, 1) < x.shape[2] and not _at_once(x, y):
+        x, y = x.transpose(2, 3), y.transpose(2, 3)
+    return x, y
 
 
 def strips(
@@ -78,7 +119,8 @@ def average(parts: Iterable[tuple[Tensor, int]]) -> Tensor:
 
 
 def _read(x: Tensor, y: Tensor, read: Read, above: int, below: int) -> Strip:
-    return Strip(*to_common(*(read(to_float(image)) for image in (x, y))), above, below)
+    x, y = to_common(to_float(x), to_float(y))
+    return Strip(read(x), read(y), above, below)
 
 
 def _at_once(x: Tensor, y: Tensor) -> bool:

@@ -46,7 +46,10 @@ def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str) -> N
     for key, shape in shapes.items():
         if tuple(tensors[key].shape) != tuple(shape):
             raise ValueError(f"{what}: {key} has shape {tuple(tensors[key].shape)}; expected {tuple(shape)}")
-        if not torch.isfinite(tensors[key].float()).all():
+        tensor = tensors[key]
+        if tensor.is_meta or tensor.is_quantized or tensor.is_complex() or tensor.layout != torch.strided:
+            raise ValueError(f"{what}: {key} is no plain tensor of real numbers; expected float32")
+        if not torch.isfinite(tensor.float()).all():
             raise ValueError(f"{what}: {key} has values that are NaN, infinite or beyond float32")
 
 
@@ -85,9 +88,6 @@ def read_tensors(path: Path) -> Tensors:
         isinstance(k, str) and isinstance(t, Tensor) for k, t in tensors.items()
     ):
         raise ValueError(f"weights: {path} does not hold a mapping of names to tensors")
-    odd = [k for k, t in tensors.items() if t.is_meta or t.is_quantized or t.is_complex() or t.layout != torch.strided]
-    if odd:
-        raise ValueError(f"weights: {path}: {odd[0]} is no plain tensor of real numbers; expected float32")
     return dict(tensors)
 
 

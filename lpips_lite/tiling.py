@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import torch
@@ -89,7 +89,8 @@ def compare_layers(
                 streams = (tower.stream(tile.pixels(image)) for image in (x, y))
                 for parts, tap, (f_x, f_y) in zip(layers, tower.taps, zip(*streams, strict=True), strict=True):
                     own = tile.own(f_x, tap.stride), tile.own(f_y, tap.stride)
-                    parts.append((compare(*own), own[0].shape[2] * own[0].shape[3]))
+                    if own[0].numel():  # at the image's end a tile may own none of the deepest
+                        parts.append((compare(*own), own[0].shape[2] * own[0].shape[3]))
             images.append([merge(parts) for parts in layers])
     return [torch.cat(layer) for layer in zip(*images, strict=True)]
 
@@ -169,49 +170,57 @@ def fits(tower: FeatureTower, x: Tensor, max_memory: int) -> bool:
     return len(x) * x.shape[2] * x.shape[3] * bytes_per_pixel(tower, x.dtype) <= max_memory
 
 
-def tile_size(tower: FeatureTower, x: Tensor, max_memory: int) -> tuple[int, int]:
-    """Return height and width of tiles whose pair, with margins, fits into memory, and which see the least in all.
+def grid(tower: FeatureTower, x: Tensor, max_memory: int) -> tuple[int, int]:
+    """Return into how many rows and columns of tiles images are cut, so that a pair of any tile, with margins, fits.
 
-    All are about equally large, since a sliver with its margins costs nearly as much as a tile.
+    Of all that fit it is the grid whose tiles see the least in all. They are about equally large, since a sliver with
+    its margins costs nearly as much as a tile.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If not even the smallest tile fits.
     """
     stride, reach = stride_and_reach(tower)
     pixels = max_memory / bytes_per_pixel(tower, x.dtype)
     height, width = x.shape[2:]
     sizes: dict[int, tuple[int, int]] = {}
-    for columns in range(1, math.ceil(width / stride) + 1):
-        tile_width = _share(width, columns, stride)
-        room = int(pixels / min(width, tile_width + 2 * reach * (columns > 1)))
-        tile_height = height if room >= height else (room - 2 * reach) // stride * stride
-        if tile_height > 0:
-            rows = math.ceil(height / tile_height)
+    for columns in range(1, max(1, width // stride) + 1):
+        rows = _fewest(height, int(pixels / _widest(width, columns, stride, reach)), stride, reach)
+        if rows is not None:
             work = (width + 2 * reach * (columns - 1)) * (height + 2 * reach * (rows - 1))
-            sizes.setdefault(work, (_share(height, rows, stride), tile_width))
+            sizes.setdefault(work, (rows, columns))
     if not sizes:
-        smallest = (2 * reach + stride) ** 2 * bytes_per_pixel(tower, x.dtype)
-        raise ValueError(
-            f"max_memory={max_memory} bytes: expected at least {smallest:.0f} for tower {tower.spec.name!r}"
-        )
+        least = (2 * reach + stride) ** 2 * bytes_per_pixel(tower, x.dtype)
+        raise ValueError(f"max_memory={max_memory} bytes: expected at least {least:.0f} for tower {tower.spec.name!r}")
     return sizes[min(sizes)]
 
 
-def _share(length: int, parts: int, stride: int) -> int:
-    """Return a side of one of about equal parts, a multiple of the stride."""
-    return math.ceil(length / parts / stride) * stride
+def _widest(length: int, parts: int, stride: int, reach: int) -> int:
+    """Return how many pixels the widest of so many parts of a side sees; of two, each has a margin on one side."""
+    own = math.ceil(length // stride / parts) * stride
+    return min(length, (length, own + length % stride + reach)[parts - 1] if parts < 3 else own + 2 * reach)
+
+
+def _fewest(length: int, room: int, stride: int, reach: int) -> int | None:
+    """Return into how many parts a side has to be cut, so that each sees at most `room` pixels; `None`: impossible."""
+    for parts in (1, 2):
+        if _widest(length, parts, stride, reach) <= room:
+            return parts
+    own = (room - 2 * reach) // stride
+    return max(3, math.ceil(length // stride / own)) if own > 0 else None
 
 
 def _tiles(tower: FeatureTower, x: Tensor, max_memory: int) -> Iterator[Tile]:
-    height, width = tile_size(tower, x, max_memory)
-    _, reach = stride_and_reach(tower)
+    parts = grid(tower, x, max_memory)
+    stride, reach = stride_and_reach(tower)
+    rows, columns = (_spans(side, count, stride, reach) for side, count in zip(x.shape[2:], parts, strict=True))
     for image in range(len(x)):
-        for rows in _spans(x.shape[2], height, reach):
-            for columns in _spans(x.shape[3], width, reach):
-                yield Tile(image, rows, columns)
+        yield from (Tile(image, down, across) for down in rows for across in columns)
 
 
-def _spans(length: int, tile: int, reach: int) -> Iterator[Span]:
-    for start in range(0, length, tile):
-        end = min(start + tile, length)
-        yield Span(slice(start, end), slice(max(0, start - reach), min(length, end + reach)))
+def _spans(length: int, count: int, stride: int, reach: int) -> list[Span]:
+    """Cut a side into about equal parts; all begin at multiples of the stride, the last one takes what is over."""
+    borders = [length // stride * part // count * stride for part in range(count)] + [length]
+    return [
+        Span(slice(start, end), slice(max(0, start - reach), min(length, end + reach)))
+        for start, end in pairwise(borders)
+    ]

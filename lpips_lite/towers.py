@@ -275,6 +275,8 @@ class FeatureTower(Frozen):
     def stream(self, x: Tensor) -> Iterator[Tensor]:
         """Yield what `forward` returns, each tap's features when they are ready, so that none need be kept."""
         self._follow(x.device)
+        if x.device != self.device:
+            raise ValueError(f"images are on {x.device}; expected the tower's device {self.device}")
         x = (x - self._tensors["mean"].to(x.dtype)).div_(self._tensors["std"].to(x.dtype))
         if not torch.compiler.is_compiling():  # a compiler chooses by itself
             # channels_last, in which all that follows is faster; vmap does not know that format by its name

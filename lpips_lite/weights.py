@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lpips_lite import manifest
-from lpips_lite.tensor_files import Shapes, Tensors, check_tensors, read_metadata, read_tensors, verify
+from lpips_lite.tensor_files import Shapes, Tensors, check_tensors, content_sha256, read_metadata, read_tensors, verify
 from lpips_lite.tower_weights import TowerWeights, expect_published, identify, read_tower, save_tower
 
 
@@ -150,23 +150,34 @@ def load_channel_weights(net: str, source: str | os.PathLike[str], channels: Seq
             f"channel_weights={source!r}: not published for net={net!r} (published: {known}); 'uniform' or a path works"
         )
     path = Path(source)
-    digest = verify(path)
-    published = [v for (n, v), entry in manifest.CHANNEL_FILES.items() if n == net and entry.sha256 == digest]
-    return _published_weights(path, published[0], channels) if published else _own_weights(path, digest, channels)
+    return _own_weights(path, verify(path), channels, net)
 
 
 def _published_weights(path: Path, version: str, channels: Sequence[int]) -> ChannelWeights:
     return ChannelWeights(version, _read_channel_weights(path, channels), scaled=version != "v0.0")
 
 
-def _own_weights(path: Path, digest: str, channels: Sequence[int]) -> ChannelWeights:
-    """Read weights of this package's making, the embedded ones or a user's."""
-    metadata = read_metadata(path)
-    slope = float(metadata["slope"]) if "slope" in metadata else None
+def _own_weights(path: Path, digest: str, channels: Sequence[int], net: str = "lite") -> ChannelWeights:
+    """Read weights of any file: the embedded ones, the published ones in whatever file, or a user's."""
+    tensors, metadata = _read_channel_weights(path, channels), read_metadata(path)
+    content = content_sha256(number_layers(tensors))
+    for (named, version), entry in manifest.CHANNEL_FILES.items():
+        if named == net and entry.content == content:
+            return ChannelWeights(version, tensors, scaled=version != "v0.0")
+    text = metadata.get("slope")
+    try:
+        slope = None if text is None else float(text)
+    except ValueError:
+        slope = float("nan")
     if slope is not None and not 0 < slope < float("inf"):
-        raise ValueError(f"weights: {path} has a slope of {slope:g}; expected a positive number")
+        raise ValueError(f"weights: {path} has slope={text!r} in its metadata; expected a positive number")
     label = f"lite-{metadata['version']}" if digest == manifest.EMBEDDED.sha256 else "custom"
-    return ChannelWeights(label, _read_channel_weights(path, channels), True, metadata.get("tower"), slope)
+    return ChannelWeights(label, tensors, True, metadata.get("tower"), slope)
+
+
+def number_layers(tensors: Iterable[Tensor]) -> Tensors:
+    """Return channel weights under the names that they have in files of this package, and in digests."""
+    return {f"channel_weights.{layer}": weights for layer, weights in enumerate(tensors)}
 
 
 def _cached_channel_file(net: str, version: str) -> Path:
@@ -181,7 +192,12 @@ def _cached_channel_file(net: str, version: str) -> Path:
 
 def _read_channel_weights(path: Path, channels: Sequence[int]) -> tuple[Tensor, ...]:
     """Read this package's `channel_weights.N` (C,) or the published `linN.model.1.weight` (1, C, 1, 1)."""
-    tensors = {key: t for key, t in read_tensors(path).items() if not key.startswith("features.")}
+    whole = read_tensors(path)
+    tensors = {key: t for key, t in whole.items() if not re.match(r"(features|net|scaling_layer|lins)\.", key)}
+    for key, tensor in whole.items():  # lpips saves each layer under two names
+        twin = re.sub(r"^lins\.", "lin", key)
+        if twin != key and not (twin in tensors and torch.equal(tensors[twin], tensor)):
+            raise ValueError(f"weights: {path}: {key} is not what {twin} is; expected one weight for each channel")
     if not tensors:
         raise ValueError(f"weights: {path} has no channel weights; is it a tower? pass that as tower_weights=")
     published = "lin0.model.1.weight" in tensors

@@ -230,11 +230,18 @@ def test_checkpoint_with_the_old_keys_loads_strictly():
     assert any(key.startswith("loss.net.") for key in old.state_dict())
     new = OldModel(LPIPS(net="lite"))
     before = new.loss.metric.signature
-    new.load_state_dict(old.state_dict())
+    with pytest.warns(UserWarning, match=r"other weights under 'loss.' than 'lpips-lite/1.0 net=lite .*, which stay"):
+        new.load_state_dict(old.state_dict())
     torch.testing.assert_close(new.layer.weight, old.layer.weight)
     assert new.loss.metric.signature == before
+    same = OldModel(LPIPS(net="squeeze", tower_weights=tower))
+    same.load_state_dict(old.state_dict())  # without a warning
+    trained = old.state_dict()
+    trained["loss.lin0.model.1.weight"] = 3 * trained["loss.lin0.model.1.weight"]
+    with pytest.warns(UserWarning, match="pass the file as model_path="):
+        same.load_state_dict(trained)
     with pytest.raises(RuntimeError, match="loss.other.weight"):
-        new.load_state_dict({**old.state_dict(), "loss.other.weight": torch.zeros(1)})
+        same.load_state_dict({**old.state_dict(), "loss.other.weight": torch.zeros(1)})
 
 
 @pytest.mark.parametrize(

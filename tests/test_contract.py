@@ -146,7 +146,7 @@ def test_half_precision_input_counts_as_its_values(pair, name, dtype):
     if not has_tower(name):
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
     else:
-        torch.testing.assert_close(found, expected, rtol=0.1, atol=0.01)
+        torch.testing.assert_close(found, expected, rtol=0.1, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -157,7 +157,7 @@ def test_autocast_reaches_towers_only(pair, name):
         found = function(*pair)
     assert found.dtype == expected.dtype
     if has_tower(name):
-        torch.testing.assert_close(found, expected, rtol=0.1, atol=0.01)
+        torch.testing.assert_close(found, expected, rtol=0.1, atol=1e-4)
     else:
         assert torch.equal(found, expected)
 
@@ -232,6 +232,8 @@ def test_what_is_exported_gives_the_same(pair, name):
         def forward(self, x, y):
             return function(x, y)
 
+    if name in ("fsim", "match_template") and torch.__version__ < (2, 9):
+        pytest.skip("this torch cannot export transforms of Fourier")
     function = load(name)
     program = torch.export.export(Exported(), pair, strict=False)
     torch.testing.assert_close(program.module()(*pair), function(*pair), rtol=1e-4, atol=1e-6)

@@ -110,7 +110,7 @@ def test_copies_and_pickles_are_the_same(gallery):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
 @pytest.mark.parametrize("part", [slice(None), slice(1, 3), slice(None, None, 2), slice(0, 0)], ids=str)
 def test_a_file_gives_back_what_was_saved(metric, gallery, tmp_path, dtype, part):
-    saved, path = gallery.to(dtype)[part], tmp_path / "new/gallery.safetensors"
+    saved, path = gallery.to(dtype)[part], tmp_path / "gallery.safetensors"
     saved.save(path)
     found = Encoding.load(str(path))
     assert found.features[0].dtype == dtype
@@ -261,3 +261,16 @@ def test_encode_takes_some_images_at_a_time():
 def test_the_second_argument_is_called_y(metric):
     with pytest.raises(ValueError, match="y has values from"):
         metric.pairwise(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32) * 255)
+
+
+def test_what_is_no_encoding_is_an_error_that_says_so(metric, gallery, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder .*typo"):
+        gallery.save(tmp_path / "typo/gallery.safetensors")
+    for call in (lambda: metric.distance(torch.rand(1, 3, 33, 40), gallery), lambda: Encoding.cat([gallery, 3])):
+        with pytest.raises(TypeError, match="expected an Encoding, as LPIPS.encode returns it; got a"):
+            call()
+    for dtype in (torch.uint8, torch.complex64, torch.float8_e4m3fn):
+        with pytest.raises(TypeError, match=r"dtype torch\..*: expected one of torch.float64"):
+            gallery.to(dtype)
+    half, double = gallery[:2].to(torch.float16), gallery[:2].to(torch.float64)
+    assert metric.distance(half, double).dtype == metric.distance(double, half).dtype == torch.float64

@@ -85,7 +85,11 @@ def test_auto_checks_each_shape_and_dtype_once_on_an_accelerator():
     shapes = [((2, 3, 64, 64), torch.float32)] * 2 + [((2, 3, 64, 32), torch.float32), ((2, 3, 64, 64), torch.half)]
     with FakeTensorMode():
         images = [torch.empty(shape, dtype=dtype, device="cuda") for shape, dtype in shapes]
-    assert [metric._values_wanted(image) for image in images] == [True, False, True, True]
+    wanted = []
+    for image in images:
+        wanted.append(metric._values_wanted(image))
+        metric._note_checked(image)
+    assert wanted == [True, False, True, True]
     assert not metric._values_wanted(GOOD.to("meta"))  # which has no values
     assert [metric._values_wanted(GOOD) for _ in range(2)] == [True, True]
 

@@ -71,6 +71,8 @@ def test_state(ours, theirs):
     assert theirs.state_dict()
     assert not [*ours.parameters(), *ours.state_dict()]
     ours.load_state_dict(theirs.state_dict())
+    with pytest.warns(UserWarning, match="which stay"):
+        ours.load_state_dict({key: 3 * tensor for key, tensor in theirs.state_dict().items()})
 
 
 @holds("`.train()` on a model that holds the loss")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lpips_lite import LPIPS, Jittered, L1Loss, MultiScale, SSIMLoss
+from lpips_lite import LPIPS, Jittered, L1Loss, L2Loss, MultiScale, SSIMLoss
 from lpips_lite.distance import erode
 
 
@@ -122,3 +122,11 @@ def test_losses_add():
 def test_wrong_arguments(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scales_are_averaged_in_float32(dtype):
+    x = torch.rand(1, 3, 64, 64).to(dtype)
+    y = (x.float() * 0.9995).to(dtype)
+    found, expected = MultiScale(L2Loss())(x, y), MultiScale(L2Loss())(x.float(), y.float())
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)

@@ -25,11 +25,14 @@ def natural(*size, dtype=torch.float64):
     return x, (x + 0.1 * torch.randn_like(x)).clamp(0, 1)
 
 
+@pytest.mark.parametrize("across", [False, True])
 @pytest.mark.parametrize("text", SPELLINGS)
-def test_parts_give_what_the_whole_gives(text, monkeypatch):
+def test_parts_give_what_the_whole_gives(text, across, monkeypatch):
     tower = "tower" in METRICS[text.partition(":")[0]].options
     size, dtype = ((2, 593, 31), torch.float32) if tower else ((2, 401, 193), torch.float64)
     x, y = natural(*size, dtype=dtype)
+    if across:  # wider than high
+        x, y = x.transpose(2, 3).contiguous(), y.transpose(2, 3).contiguous()
     with torch.no_grad():
         whole = load(text).compute(x, y)
         monkeypatch.setattr(strips, "NUMBERS", 1)
@@ -48,7 +51,7 @@ def tower_memory(text, x):
     if tower is None:
         return "1GiB"
     _, reach = tiling.stride_and_reach(tower)
-    return int((2 * reach + 160) * x.shape[3] * tiling.bytes_per_pixel(tower, x.dtype)) + 1
+    return int((2 * reach + 160) * min(x.shape[2:]) * tiling.bytes_per_pixel(tower, x.dtype)) + 1
 
 
 @pytest.mark.parametrize("text", ["l1", "psnr:lab", "ssim", "ssim:matlab", "ssim:3dgs", "ms-ssim", "fsimc", "zncc"])
@@ -72,9 +75,26 @@ def test_what_is_cut_in_strips_and_what_is_not(monkeypatch):
         assert len(list(strips.strips(x, y, window=11))) == 3
 
 
+@pytest.mark.parametrize("net", ["lite", "alex", "squeeze"])
+@pytest.mark.parametrize("size", [(400, 200), (353, 400), (335, 289)])
+def test_a_last_tile_that_owns_nothing_of_a_layer_does_not_count(net, size):
+    """Unpadded towers have fewer of the deepest features than the image has strides."""
+    from lpips_lite import FeatureTower, content_distance, gram_distance, tiling
+
+    tower = FeatureTower(net, weights=None if net == "lite" else "random:0")
+    x, y = natural(1, *size, dtype=torch.float32)
+    stride, reach = tiling.stride_and_reach(tower)
+    with torch.no_grad():
+        for metric in (content_distance, gram_distance):
+            whole = metric(x, y, tower)
+            for side in (stride, 3 * stride, 100):
+                memory = int((2 * reach + side) ** 2 * tiling.bytes_per_pixel(tower, x.dtype)) + 1
+                torch.testing.assert_close(metric(x, y, tower, max_memory=memory), whole, rtol=1e-4, atol=0)
+
+
 def test_fsim_of_very_long_images_says_what_it_needs():
     x, y = torch.zeros(2, 1, 3, 256, 20_000, dtype=torch.uint8)
-    with pytest.raises(ValueError, match=r"fsim: max_memory=1GiB, but 256×20000 pixels need 1228800000 bytes"):
+    with pytest.raises(ValueError, match=r"max_memory=1GiB, but FSIM of 1 × 256×20000 pixels needs 2048000000 bytes"):
         load("fsim").compute(x, y)
 
 

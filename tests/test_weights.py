@@ -533,7 +533,7 @@ def test_the_docs_say_what_lites_slope_was_fitted_to():
 
 @pytest.mark.parametrize("slope", ["nan", "inf", "-3", "0"])
 def test_slopes_that_are_none(tmp_path, slope):
-    with pytest.raises(ValueError, match="has a slope of .*; expected a positive number"):
+    with pytest.raises(ValueError, match="has slope=.* in its metadata; expected a positive number"):
         LPIPS("lite", channel_weights=own_file(tmp_path / "w.safetensors", slope=slope))
 
 
@@ -559,3 +559,20 @@ def test_odd_tensors_are_value_errors(tmp_path, tensors):
     for argument in ("tower_weights", "channel_weights"):
         with pytest.raises(ValueError, match="odd.pth"):
             LPIPS("lite", **{argument: tmp_path / "odd.pth"})
+
+
+@pytest.mark.parametrize("version", ["v0.0", "v0.1"])
+def test_published_channel_weights_are_known_by_content_in_any_file(version, tmp_path, shared):
+    """As saved again, and as `lpips` saves a whole model, each layer under two names."""
+    published = torch.load(shared / f"reference/channel_weights/{version}/alex.pth", map_location="cpu")
+    twice = {key.replace("lin", "lins.", 1): tensor for key, tensor in published.items()}
+    whole = {**published, **twice, "net.slice1.0.weight": torch.zeros(3), "scaling_layer.shift": torch.zeros(3)}
+    for number, tensors in enumerate((published, whole)):
+        path = tmp_path / f"{number}.pth"
+        torch.save(tensors, path)
+        found = weights.load_channel_weights("alex", path, [64, 192, 384, 256, 256])
+        assert (found.label, found.scaled) == (version, version != "v0.0")
+    twice["lins.0.model.1.weight"] = 2 * twice["lins.0.model.1.weight"]
+    torch.save({**published, **twice}, path)
+    with pytest.raises(ValueError, match="lins.0.model.1.weight is not what lin0.model.1.weight is"):
+        weights.load_channel_weights("alex", path, [64, 192, 384, 256, 256])

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import RangeCheck, check_for_strips, full_precision, shrinking_factor
+from lpips_lite.images import RangeCheck, full_precision, numbers_like, shrinking_factor
 from lpips_lite.memory import parse_memory
-from lpips_lite.strips import strips
+from lpips_lite.strips import check_for_strips, strips
 
 SCALES, ORIENTATIONS = 4, 4
 SHORTEST, RATIO = 6.0, 2.0  # wavelength in pixels of the finest filter; from each scale to the next
@@ -21,7 +21,7 @@ NOISE_DEVIATIONS, NOISE_RESCALE = 2.0, 1.7
 T1, T2, T3, T4, CHROMA_POWER = 0.85, 160.0, 200.0, 200.0, 0.03  # Zhang et al. 2011, section IV-A
 RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 MIN_SIDE = 8
-NUMBERS_AT_ONCE = 60  # float32, for each pixel of a shrunk image
+NUMBERS, NUMBERS_AN_IMAGE = 40, 60  # that are held at once for each pixel of shrunk images
 
 
 def fsim(
@@ -69,9 +69,14 @@ def fsim(
     if chromatic and x.shape[1] == 1:
         raise ValueError("chromatic=True of images with one channel; expected three (RGB), or chromatic=False")
     factor = shrinking_factor(x)
-    needed = NUMBERS_AT_ONCE * 4 * (x.shape[2] // factor) * (x.shape[3] // factor)
+    low, high = sorted(x.shape[2:])
+    numbers = (NUMBERS + NUMBERS_AN_IMAGE * len(x)) * (low // factor) * (high // factor)
+    needed = numbers * torch.promote_types(x.dtype, torch.float32).itemsize
     if max_memory is not None and needed > parse_memory(max_memory):
-        raise ValueError(f"fsim: max_memory={max_memory}, but {x.shape[2]}×{x.shape[3]} pixels need {needed} bytes")
+        raise ValueError(
+            f"max_memory={max_memory}, but FSIM of {len(x)} × {low}×{high} pixels needs {needed} bytes, since it "
+            f"transforms images whole; compare parts of them"
+        )
     with full_precision(x):
         shrunk = [[_to_yiq(rows, factor) for rows in s[:2]] for s in strips(x, y, window=factor, stride=factor)]
         yiq_x, yiq_y = (torch.cat(parts, dim=2) for parts in zip(*shrunk, strict=True))
@@ -106,7 +111,7 @@ def _to_yiq(images: Tensor, factor: int) -> Tensor:
     images = F.avg_pool2d(255 * images, factor)
     if images.shape[1] == 1:
         return images
-    return torch.einsum("ij,njhw->nihw", images.new_tensor(RGB_TO_YIQ), images)
+    return torch.einsum("ij,njhw->nihw", numbers_like(images, RGB_TO_YIQ), images)
 
 
 def _similar(a: Tensor, b: Tensor, constant: float) -> Tensor:
@@ -125,7 +130,7 @@ def _root(square: Tensor) -> Tensor:
 
 def _gradient(luma: Tensor) -> Tensor:
     """Return the magnitude of the Scharr gradient, borders zero-padded: (N, H, W)."""
-    kernel = luma.new_tensor(((-3.0, 0.0, 3.0), (-10.0, 0.0, 10.0), (-3.0, 0.0, 3.0))) / 16
+    kernel = numbers_like(luma, ((-3.0, 0.0, 3.0), (-10.0, 0.0, 10.0), (-3.0, 0.0, 3.0))) / 16
     across, down = F.conv2d(luma.unsqueeze(1), torch.stack([kernel, kernel.T]).unsqueeze(1), padding=1).unbind(dim=1)
     return _length(across, down)
 
@@ -155,7 +160,8 @@ def _log_gabor(luma: Tensor) -> tuple[Tensor, Tensor]:
 
 def _phase_congruency(luma: Tensor) -> Tensor:
     """Return where the phases of all scales agree, in [0, 1]: (N, H, W). One orientation and image at a time."""
-    spectra, tiny = torch.fft.fft2(luma), torch.finfo(luma.dtype).eps
+    tiny, whole = torch.finfo(luma.dtype).eps, torch.fft.fft2(luma).unsqueeze(1)
+    spectra = [whole] if torch.compiler.is_compiling() else whole.split(1)  # exported for any batch
     radial, fans = _log_gabor(luma)
     energies: list[Tensor] = []
     amplitudes: list[Tensor] = []
@@ -165,25 +171,25 @@ def _phase_congruency(luma: Tensor) -> Tensor:
         found = [_energy(spectrum, filters, noise_gain) for spectrum in spectra]
         for sums, parts in zip((energies, amplitudes), zip(*found, strict=True), strict=True):
             sums[:] = [total + part for total, part in zip(sums, parts, strict=True)] if sums else parts
-    return (torch.stack(energies) + tiny) / (torch.stack(amplitudes) + tiny)
+    return (torch.cat(energies) + tiny) / (torch.cat(amplitudes) + tiny)
 
 
 def _energy(spectrum: Tensor, filters: Tensor, noise_gain: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the energy beyond the noise, and the sum of amplitudes, of one image in one orientation: (H, W) each.
+    """Return the energy beyond the noise, and the sum of amplitudes, in one orientation: (N, H, W) each.
 
     Args:
-        spectrum: Of the image, (H, W).
+        spectrum: Of images, (N, 1, H, W).
         filters: Transfer functions of all scales, the finest first, (scales, H, W).
         noise_gain: As `_noise_gain` returns it, ().
     """
     responses = torch.fft.ifft2(spectrum * filters)
     amplitudes = responses.abs()
-    together = responses.sum(dim=0)
+    together = responses.sum(dim=1, keepdim=True)
     direction = together / (together.abs() + torch.finfo(filters.dtype).eps)
     across = responses.imag * direction.real - responses.real * direction.imag
-    energy = together.real * direction.real + together.imag * direction.imag - across.abs().sum(dim=0)
-    noise = _root(amplitudes[0].square().flatten().median() * noise_gain)
-    return (energy - noise).clamp(min=0), amplitudes.sum(dim=0)
+    along = (together.real * direction.real + together.imag * direction.imag).squeeze(1)
+    noise = _root(amplitudes[:, 0].square().flatten(1).median(dim=1).values * noise_gain)
+    return (along - across.abs().sum(dim=1) - noise.view(-1, 1, 1)).clamp(min=0), amplitudes.sum(dim=1)
 
 
 def _noise_gain(filters: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpips_lite.baselines.spaces import PEAK, Space, reader
-from lpips_lite.images import RangeCheck, check_for_strips
-from lpips_lite.strips import average, strips
+from lpips_lite.images import RangeCheck
+from lpips_lite.strips import average, check_for_strips, strips
 
 SPACES: tuple[Space, ...] = ("rgb", "lab", "y")
 
@@ -32,6 +32,7 @@ def l1(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range
         TypeError, ValueError: If dtype, shape, range, device or `space` is not as described.
 
     Example:
+        >>> import torch
         >>> l1(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5))
         tensor([0.5000])
     """
@@ -56,6 +57,7 @@ def l2(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range
         TypeError, ValueError: As `l1`.
 
     Example:
+        >>> import torch
         >>> l2(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5))
         tensor([0.2500])
     """
@@ -80,7 +82,7 @@ def psnr(
     Equal images give infinity, and no finite gradient there; use `l2` as a loss.
 
     Args:
-        x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
+        x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, peak] or uint8.
         y: Likewise, same shape.
         space: "rgb", "lab" or "y", as for `l2`.
         crop: Pixels to leave out at each border.
@@ -94,6 +96,7 @@ def psnr(
         TypeError, ValueError: As `l1`.
 
     Example:
+        >>> import torch
         >>> psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1))
         tensor([20.])
     """

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lpips_lite.images import full_precision
+from lpips_lite.images import full_precision, numbers_like
 from lpips_lite.strips import Read
 
 Space = Literal["rgb", "lab", "y"]
@@ -51,7 +51,7 @@ def to_lab(images: Tensor) -> Tensor:
     images = images.to(torch.promote_types(images.dtype, torch.float32)).clamp(min=0)
     curved = ((images.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
     linear = torch.where(images > 0.04045, curved, images / 12.92)
-    matrix = images.new_tensor(RGB_TO_XYZ) / images.new_tensor(WHITE).view(3, 1)
+    matrix = numbers_like(images, RGB_TO_XYZ) / numbers_like(images, WHITE).view(3, 1)
     with full_precision(images):
         xyz = torch.einsum("ij,njhw->nihw", matrix, linear)
     root = xyz.clamp(min=0.008856) ** (1 / 3)
@@ -65,5 +65,5 @@ def to_y(images: Tensor) -> Tensor:
     What BasicSR's `rgb2ycbcr(image, y_only=True)` gives for float images in [0, 1]; in at least float32.
     """
     images = images.to(torch.promote_types(images.dtype, torch.float32))
-    weights = images.new_tensor(RGB_TO_Y).view(3, 1, 1)
+    weights = numbers_like(images, RGB_TO_Y).view(3, 1, 1)
     return (images * weights).sum(dim=1, keepdim=True) + 16 / 255

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lpips_lite.baselines.spaces import Space, reader
-from lpips_lite.images import RangeCheck, check_for_strips, full_precision, shrinking_factor, to_float
-from lpips_lite.strips import Read, Strip, average, strips
+from lpips_lite.images import RangeCheck, full_precision, numbers_like, shrinking_factor, to_float
+from lpips_lite.strips import Read, Strip, average, check_for_strips, strips
 
 Variant = Literal["wang2004", "matlab", "skimage", "torchmetrics", "3dgs"]
 Negative = Literal["relu", "raise"]
@@ -55,7 +55,7 @@ def ssim(
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, peak] or uint8, sides of at least 11 (7 for
-            "skimage").
+            "skimage", 1 for "3dgs").
         y: Likewise, same shape.
         variant: Whose numbers.
         space: "rgb", channel by channel, or "y", luma (`spaces.to_y`).
@@ -81,7 +81,7 @@ def ssim(
     if variant not in get_args(Variant):
         raise ValueError(f"variant={variant!r}: expected one of {', '.join(map(repr, get_args(Variant)))}")
     size = FLAT_WINDOW if variant == "skimage" else WINDOW
-    x, y = check_for_strips(x, y, check_range, size, peak=peak, crop=crop)
+    x, y = check_for_strips(x, y, check_range, 1 if variant == "3dgs" else size, peak=peak, crop=crop)
     read = reader(x, space, SPACES, peak)
     if variant == "matlab":
         x, y = _shrink_luma(x, y, read)
@@ -155,7 +155,7 @@ def ms_ssim(
     if negative == "raise" and (stacked < 0).any():
         raise ValueError(f"a mean over one scale is {stacked.min():g}; expected ≥ 0 (negative='relu' counts it as 0)")
     positive = ~(stacked <= 0)  # what is not a number stays so
-    weights = stacked.new_tensor(SCALE_WEIGHTS).view(-1, 1, 1)
+    weights = numbers_like(stacked, SCALE_WEIGHTS).view(-1, 1, 1)
     powers = torch.where(positive, stacked, 1.0) ** weights  # the root of 0 has no finite gradient
     return torch.where(positive, powers, 0.0).prod(dim=0).mean(dim=1)
 
@@ -262,7 +262,7 @@ def _shrink_luma(x: Tensor, y: Tensor, read: Read) -> tuple[Tensor, Tensor]:
 def _luma(images: Tensor) -> Tensor:
     if images.shape[1] == 1:
         return images
-    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
+    return (images * numbers_like(images, LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 def _mirror(image: Tensor, dim: int, before: int, after: int) -> Tensor:

@@ -114,7 +114,8 @@ def _merge(parts: Sequence[tuple[Tensor, int]], normalization: Normalization) ->
     whole = []
     for part, count in parts:
         offset = part[:, :, -1:] - means
-        between = offset.transpose(2, 3) @ offset / (offset.shape[3] if normalization == "johnson" else 1)
+        with full_precision(offset):
+            between = offset.transpose(2, 3) @ offset / (offset.shape[3] if normalization == "johnson" else 1)
         whole.append((torch.cat([part[:, :, :-1] + between, part[:, :, -1:]], dim=2), count))
     return average(whole)
 

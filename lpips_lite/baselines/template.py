@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpips_lite.images import RangeCheck, check_for_strips, full_precision, prepare_template
-from lpips_lite.strips import average, strips
+from lpips_lite.images import RangeCheck, full_precision, prepare_template
+from lpips_lite.strips import average, check_for_strips, strips
 
 Method = Literal["ssd", "ncc", "zncc"]
 NO_FLOAT64 = ("mps", "xpu")  # Apple's GPUs, and some of Intel's
