@@ -146,7 +146,7 @@ def test_half_precision_input_counts_as_its_values(pair, name, dtype):
     if not has_tower(name):
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
     else:
-        torch.testing.assert_close(found, expected, rtol=0.1, atol=1e-4)
+        torch.testing.assert_close(found, expected, rtol=0.3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -157,7 +157,7 @@ def test_autocast_reaches_towers_only(pair, name):
         found = function(*pair)
     assert found.dtype == expected.dtype
     if has_tower(name):
-        torch.testing.assert_close(found, expected, rtol=0.1, atol=1e-4)
+        torch.testing.assert_close(found, expected, rtol=0.3, atol=1e-4)
     else:
         assert torch.equal(found, expected)
 
