@@ -76,7 +76,7 @@ def test_what_is_cut_in_strips_and_what_is_not(monkeypatch):
 
 
 @pytest.mark.parametrize("net", ["lite", "alex", "squeeze"])
-@pytest.mark.parametrize("size", [(400, 200), (353, 400), (335, 289)])
+@pytest.mark.parametrize("size", [(400, 100), (130, 335)])
 def test_a_last_tile_that_owns_nothing_of_a_layer_does_not_count(net, size):
     """Unpadded towers have fewer of the deepest features than the image has strides."""
     from lpips_lite import FeatureTower, content_distance, gram_distance, tiling
@@ -87,7 +87,7 @@ def test_a_last_tile_that_owns_nothing_of_a_layer_does_not_count(net, size):
     with torch.no_grad():
         for metric in (content_distance, gram_distance):
             whole = metric(x, y, tower)
-            for side in (stride, 3 * stride, 100):
+            for side in (3 * stride, 100):
                 memory = int((2 * reach + side) ** 2 * tiling.bytes_per_pixel(tower, x.dtype)) + 1
                 torch.testing.assert_close(metric(x, y, tower, max_memory=memory), whole, rtol=1e-4, atol=0)
 
