@@ -2,7 +2,7 @@
 
     python benchmarks/two_afc.py DATA... --metric lite,l2,ssim
 
-DATA is anything that `calibration.triplets` reads; without any, a small machine-made set is used. Metrics are entries
+DATA is anything that `lpips_lite.votes` reads; without any, a small machine-made set is used. Metrics are entries
 of `lpips_lite.METRICS`, with options like `alex:weights=mine.safetensors`; `--distances NAME=PATH` adds another from a
 CSV with `d0,d1,judgement` (and `family,ref,votes`), or a folder of such, one per family. Intervals are of 95 %, by
 resampling references. Distances are kept in the cache, so that a killed run continues where it stopped.
@@ -27,7 +27,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from calibration.agreement import (
+from examples.make_triplets import make_triplets
+from lpips_lite import read_image
+from lpips_lite.catalog import LoadedMetric, MetricSpec, entry_of, parse_metrics
+from lpips_lite.terminal import progress
+from lpips_lite.votes.agreement import (
     Interval,
     bootstrap,
     human_agreement,
@@ -35,12 +39,8 @@ from calibration.agreement import (
     oracle_agreement,
     triplet_agreement,
 )
-from calibration.features import fingerprint
-from calibration.triplets import Triplet, distinct_pairs, fewest_votes, load
-from examples.make_triplets import make_triplets
-from lpips_lite import read_image
-from lpips_lite.catalog import LoadedMetric, MetricSpec, entry_of, parse_metrics
-from lpips_lite.terminal import progress
+from lpips_lite.votes.features import fingerprint
+from lpips_lite.votes.triplets import Triplet, distinct_pairs, fewest_votes, load
 
 BAPPS = ("traditional", "cnn", "superres", "deblur", "color", "frameinterp")
 PUBLISHED = {  # percent of triplets on BAPPS' validation set: Zhang et al. 2018, table 5

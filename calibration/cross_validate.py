@@ -19,13 +19,13 @@ import click
 import numpy as np
 import pandas as pd
 
-from calibration.features import data_argument, net_option, tower_option
-from calibration.fit import folds_by_reference
 from calibration.judged import by_reference
 from calibration.lessons import read_lessons, teacher_options
-from calibration.triplets import Triplet, load
+from calibration.options import data_argument, net_option, tower_option
 from calibration.tune import Recipe, recipe_options, tune
 from lpips_lite import LPIPS
+from lpips_lite.votes.fit import folds_by_reference
+from lpips_lite.votes.triplets import Triplet, load
 
 Fold = tuple[str, list[Triplet], list[Triplet]]  # name, to learn from, to be judged on
 FOLDS = 5

@@ -27,10 +27,10 @@ from PIL import Image
 from scipy.stats import pearsonr, spearmanr
 from torch import Generator, Tensor
 
-from calibration.distort import DISTORTIONS, distort
 from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
 from lpips_lite.tensor_files import save_tensors
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
+from lpips_lite.votes.distort import DISTORTIONS, distort
 from lpips_lite.weights import load_channel_weights
 
 HOLD_OUT_EVERY = 14

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from calibration.triplets import Triplet
+from lpips_lite.votes.triplets import Triplet
 
 METHOD_PRIOR, OWN_PRIOR = 1.0, 8.0  # precisions; 8 makes votes that were left out likeliest on mucped23
 

@@ -32,10 +32,10 @@ from calibration.distill import (
     read_photos,
     three_way_distances,
 )
-from calibration.distort import distort
 from lpips_lite import FeatureTower
 from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
 from lpips_lite.terminal import progress
+from lpips_lite.votes.distort import distort
 from lpips_lite.weights import load_channel_weights
 
 FLOOR = 1e-4  # added to distances before their logarithm

@@ -25,15 +25,15 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from calibration.features import data_argument, net_option, tower_option
-from calibration.fit import Votes, best_slope
 from calibration.judged import Judged, by_reference, pool_votes
 from calibration.lessons import FLOOR, PRETENDERS, SIDE, Lessons, distances, read_lessons, teacher_options
-from calibration.triplets import load
+from calibration.options import data_argument, net_option, tower_option
 from lpips_lite import LPIPS, read_image
 from lpips_lite.distance import unit_normalize
 from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.terminal import progress
+from lpips_lite.votes.fit import Votes, best_slope
+from lpips_lite.votes.triplets import load
 
 
 @lru_cache(maxsize=4096)

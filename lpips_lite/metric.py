@@ -186,7 +186,7 @@ class LPIPS(Frozen):
 
         Raises:
             TypeError: As `forward`.
-            ValueError: As `forward`; also if the channel weights carry no fitted slope (`calibration.fit` writes one).
+            ValueError: As `forward`; also if the channel weights carry no fitted slope (`lpips-votes fit` writes one).
         """
         if self.slope is None:
             raise ValueError(f"preference: the weights of {self.signature!r} carry no slope fitted to votes")

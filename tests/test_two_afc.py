@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks import two_afc
-from calibration.triplets import load
 from examples.make_triplets import make_triplets
 from lpips_lite import LPIPS, lpips, read_image, ssim
+from lpips_lite.votes.triplets import load
 from tests.conftest import ROOT
 
 

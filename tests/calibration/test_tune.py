@@ -16,13 +16,13 @@ from scipy.stats import pearsonr
 from torch import Generator
 
 from calibration import cross_validate, tune
-from calibration.agreement import agreement
-from calibration.distort import distort
 from calibration.judged import Judged, by_reference, pool_votes
 from calibration.lessons import RANKED, Lessons
-from calibration.triplets import load
 from lpips_lite import LPIPS, FeatureTower, read_image
 from lpips_lite.tensor_files import read_metadata
+from lpips_lite.votes.agreement import agreement
+from lpips_lite.votes.distort import distort
+from lpips_lite.votes.triplets import load
 from tests.conftest import ROOT
 from tests.peers import random_channels, random_tower
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from calibration.triplets import fewest_votes, load, main, read, read_jnd
+from lpips_lite.votes.triplets import fewest_votes, load, main, read, read_jnd
 
 
 def image(path, size=(16, 16), value=100):

@@ -1,7 +1,5 @@
 """Judgments of people: folders and tables in, triplets out.
 
-    python -m calibration.triplets check PATH...
-
 Four formats are read; `read` tells them apart:
 
 * BAPPS 2AFC: a folder with `ref/ p0/ p1/` (images) and `judge/` (`.npy`, fraction who chose p1), or a folder of such;
@@ -21,13 +19,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-import click
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lpips_lite import read_image
-from lpips_lite.terminal import progress
+from lpips_lite.files.reading import read_image
+from lpips_lite.votes.progress import Progress, silently
 
 SCORE_GAP = 0.5  # opinion scores at least this far apart make a pair
 NIGHTS_VOTES = 6  # as its authors use it
@@ -114,7 +111,7 @@ def load(paths: Iterable[Path]) -> list[Triplet]:
         if found.problems:
             raise ValueError(
                 f"{path}: {len(found.problems)} problems, the first: {found.problems[0]} "
-                f"(all: python -m calibration.triplets check {path})"
+                f"(all: python -m lpips_lite.votes.triplets check {path})"
             )
         triplets += found.triplets
     return triplets
@@ -244,7 +241,7 @@ def duplicates(triplets: Sequence[Triplet]) -> list[str]:
     return [f"{ref}: {p0.name} and {p1.name} judged in {n} rows" for (ref, p0, p1), n in counts.items() if n > 1]
 
 
-def image_problems(pairs: Sequence[tuple[Path, Path]]) -> Iterator[str]:
+def image_problems(pairs: Sequence[tuple[Path, Path]], progress: Progress = silently) -> Iterator[str]:
     """Decode every image once and say which cannot be read, or differ in size from what they are compared with."""
     sizes: dict[Path, tuple[int, ...]] = {}
     for path in progress(list(dict.fromkeys(path for pair in pairs for path in pair)), "reading images"):
@@ -257,48 +254,20 @@ def image_problems(pairs: Sequence[tuple[Path, Path]]) -> Iterator[str]:
             yield f"{image}: size {sizes[image][1:]} differs from {sizes[ref][1:]} of {ref}"
 
 
-def inspect(path: Path) -> tuple[list[str], list[str]]:
+def inspect(path: Path, progress: Progress = silently) -> tuple[list[str], list[str]]:
     """Return everything that is wrong with data, and its totals; see `read` and `read_jnd` for errors."""
     if (path / "same").is_dir():
         pairs, problems = read_jnd(path)
-        problems += image_problems([(pair.p0, pair.p1) for pair in pairs])
+        problems += image_problems([(pair.p0, pair.p1) for pair in pairs], progress)
         votes = sum(pair.votes for pair in pairs)
         totals = [f"{path.name}: {len(pairs)} pairs, {votes:g} votes"]
         return problems, [*totals, f"{path}: {len(pairs)} good rows, {len(problems)} problems"]
     found = read(path)
     pairs_of_images = [(t.ref, image) for t in found.triplets for image in (t.p0, t.p1)]
-    problems = [*found.problems, *duplicates(found.triplets), *image_problems(pairs_of_images)]
+    problems = [*found.problems, *duplicates(found.triplets), *image_problems(pairs_of_images, progress)]
     totals = []
     for family, count in Counter(t.family for t in found.triplets).items():
         votes = sum(t.votes for t in found.triplets if t.family == family)
         references = len({t.ref for t in found.triplets if t.family == family})
         totals.append(f"{family}: {count} triplets, {votes:g} votes, {references} references")
     return problems, [*totals, f"{path}: {len(found.triplets)} good rows, {len(problems)} problems"]
-
-
-@click.group()
-def main() -> None:
-    """Work with human judgments."""
-
-
-@main.command()
-@click.argument("paths", metavar="PATH...", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.pass_context
-def check(ctx: click.Context, paths: tuple[Path, ...]) -> None:
-    """List everything that is wrong with data, and its totals; exit status 2 if anything is."""
-    failed = False
-    for path in paths:
-        try:
-            problems, totals = inspect(path)
-        except (OSError, ValueError) as error:
-            failed = True
-            click.echo(f"error: {error}", err=True)
-            continue
-        failed = failed or bool(problems)
-        for line in (*(f"bad: {problem}" for problem in problems), *totals):
-            click.echo(line)
-    ctx.exit(2 if failed else 0)
-
-
-if __name__ == "__main__":
-    main()

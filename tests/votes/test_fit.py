@@ -16,13 +16,13 @@ from click.testing import CliRunner
 from scipy.special import expit
 
 from calibration import fit as fitting
-from calibration.agreement import agreement
-from calibration.features import Features, extract, fingerprint
-from calibration.fit import Votes, fit, fit_ranking, folds_by_reference
-from calibration.triplets import load
 from examples.make_triplets import make_triplets
 from lpips_lite import LPIPS, read_image
 from lpips_lite.tensor_files import read_metadata
+from lpips_lite.votes.agreement import agreement
+from lpips_lite.votes.features import Features, extract, fingerprint
+from lpips_lite.votes.fit import Votes, fit, fit_ranking, folds_by_reference
+from lpips_lite.votes.triplets import load
 from tests.conftest import ROOT, free_port
 
 
@@ -148,7 +148,7 @@ def test_fingerprint_is_of_content(data, tmp_path):
 
 
 def command(data, cache, *start):
-    return [*(start or [sys.executable]), "-m", "calibration.features", str(data), "--cache", str(cache)]
+    return [*(start or [sys.executable]), "-m", "lpips_lite.votes.features", str(data), "--cache", str(cache)]
 
 
 def test_killed_and_resumed_and_shared_out_features_are_the_same(data, tmp_path):

@@ -1,7 +1,5 @@
 """Fit non-negative channel weights to human judgments: features in, a weight file that `LPIPS` loads out.
 
-    python -m calibration.fit DATA... --net alex --cache CACHE --out weights.safetensors
-
 Two objectives:
 
 * "logistic" (default): the probability that an observer chooses p1 is σ(slope · (d0 − d1)); weights and slope maximise
@@ -17,25 +15,22 @@ set of distortions stays that of the starting weights; the slope carries the res
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_expit
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
-from calibration.agreement import Interval, bootstrap, triplet_agreement
-from calibration.distort import DISTORTIONS, distort
-from calibration.features import Features, channel_distances, data_argument, extract, net_option, tower_option
-from calibration.triplets import Triplet, load
 from lpips_lite import LPIPS, read_image
-from lpips_lite.tensor_files import save_tensors
-from lpips_lite.terminal import progress
+from lpips_lite.votes.agreement import Interval, bootstrap, triplet_agreement
+from lpips_lite.votes.distort import DISTORTIONS, distort
+from lpips_lite.votes.features import Features, channel_distances
+from lpips_lite.votes.progress import Progress, silently
+from lpips_lite.votes.triplets import Triplet
 
 Floats = NDArray[np.float64]
 EPOCHS, BATCH = 5, 50  # of the original recipe
@@ -182,7 +177,14 @@ class Fitted:
 
 
 def fit(
-    features: Features, votes: Votes, start: Floats, *, objective: str = "logistic", folds: int = 5, seed: int = 0
+    features: Features,
+    votes: Votes,
+    start: Floats,
+    *,
+    objective: str = "logistic",
+    folds: int = 5,
+    seed: int = 0,
+    progress: Progress = silently,
 ) -> Fitted:
     """Fit on all triplets, and cross-validate by reference.
 
@@ -232,76 +234,3 @@ def keep_scale(weights: Floats, slope: float, start: Floats, metric: LPIPS) -> t
     differences = np.concatenate([channel_distances(metric, scene, copy) for copy in copies])
     factor = float(np.median(differences @ start) / np.median(differences @ weights))
     return weights * factor, slope / factor
-
-
-@click.command(context_settings={"show_default": True})
-@data_argument
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@net_option
-@tower_option
-@click.option("--start", default="calibrated", help="Channel weights to start from and stay near.")
-@click.option("--objective", type=click.Choice(["logistic", "ranking"]), default="logistic")
-@click.option("--cache", type=click.Path(path_type=Path), default=Path("features"))
-@click.option("--device", default="cpu", help="For the features.")
-@click.option("--folds", default=5)
-@click.option("--held-out", type=click.Path(path_type=Path), help="CSV to write the cross-validated distances to.")
-@click.option("--seed", default=0)
-def main(
-    data: tuple[Path, ...],
-    out: Path,
-    net: str,
-    tower_weights: str | None,
-    start: str,
-    objective: str,
-    cache: Path,
-    device: str,
-    folds: int,
-    held_out: Path | None,
-    seed: int,
-) -> None:
-    """Fit channel weights to human judgments, and say how well they do on references that they have not seen."""
-    metric = LPIPS(net, channel_weights=start, tower_weights=tower_weights).to(device)
-    if " weights=v0.0-" in metric.signature:
-        raise click.BadParameter("v0.0 has no input scaling, which a fitted file could not say; expected another start")
-    triplets = load(data)
-    features, votes = extract(triplets, metric, cache), Votes.of(triplets)
-    before = torch.cat(list(metric.tensors.values())).cpu().double().numpy()
-    fitted = fit(features, votes, before, objective=objective, folds=folds, seed=seed)
-    weights, slope = keep_scale(fitted.weights, fitted.slope, before, metric)
-
-    at_start = triplet_agreement(*features.distances(before), votes.judgement)
-    after = triplet_agreement(fitted.held_out[0], fitted.held_out[1], votes.judgement)
-    gain = bootstrap(after - at_start, votes.reference, votes.count)
-    for name, value in (
-        (f"{metric.signature}", bootstrap(at_start, votes.reference, votes.count)),
-        (f"fitted, {folds}-fold by reference", fitted.agreement),
-        ("gain, paired", gain),
-    ):
-        click.echo(f"{100 * value.value:6.2f} % [{100 * value.low:.2f}, {100 * value.high:.2f}] of votes  {name}")
-    if held_out is not None:
-        table = pd.DataFrame([asdict(t) for t in triplets])
-        table.assign(d0=fitted.held_out[0], d1=fitted.held_out[1]).to_csv(held_out, index=False)
-    split = torch.from_numpy(weights).float().split(features.channels)  # type: ignore[no-untyped-call]
-    tensors: dict[str, Tensor] = {f"channel_weights.{index}": weight for index, weight in enumerate(split)}
-    metadata = {
-        "net": net,
-        "tower": features.tower,
-        "slope": f"{slope:.6g}",
-        "objective": objective,
-        "start": metric.signature,
-        "penalty": f"{fitted.penalty:g}",
-        "folds": f"{folds}",
-        "seed": f"{seed}",
-        "data": features.data,
-        "triplets": f"{len(triplets)}",
-        "votes": f"{votes.count.sum():g}",
-        "references": f"{len(np.unique(votes.reference))}",
-        "cross_validated_agreement": f"{fitted.agreement.value:.4f}",
-        "cross_validated_interval": f"{fitted.agreement.low:.4f} {fitted.agreement.high:.4f}",
-    }
-    save_tensors(out, tensors, metadata)
-    click.echo(f"wrote {out}: use it as LPIPS({net!r}, channel_weights={str(out)!r})")
-
-
-if __name__ == "__main__":
-    main()
