@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,6 +100,16 @@ def _finite_slope(margin: Floats, votes: Votes) -> float:
 # -- the objectives --------------------------------------------------------------------------------------------------
 
 
+def _spread(gaps: NDArray[np.float32], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    """Return the root mean square of each channel, at least a ten-thousandth of all channels' together.
+
+    Without a least value, channels that hardly answer to these images would get weights beyond all measure.
+    """
+    spread = np.sqrt(np.mean(np.square(gaps), axis=0, dtype=dtype))
+    least = 1e-4 * np.sqrt(np.mean(np.square(spread)))
+    return np.asarray(np.maximum(spread, least) + 1e-12)
+
+
 def fit_logistic(gaps: NDArray[np.float32], votes: Votes, start: Floats, penalty: float, warm: Floats | None) -> Floats:
     """Return u = slope · weights ≥ 0 of the penalised maximum likelihood.
 
@@ -109,7 +120,7 @@ def fit_logistic(gaps: NDArray[np.float32], votes: Votes, start: Floats, penalty
         penalty: On the squared distance from there, each channel in units of its spread.
         warm: Where to begin, if another penalty's solution is known.
     """
-    scale = np.sqrt(np.mean(np.square(gaps), axis=0, dtype=np.float64)) + 1e-12  # so that all channels matter alike
+    scale = _spread(gaps, np.float64)  # so that all channels matter alike
     scaled = (gaps / scale).astype(np.float32)
     share = votes.count / votes.count.sum()
     prior = start * scale
@@ -144,7 +155,7 @@ def fit_ranking(
         seed: Of the ranking network and the order of triplets.
     """
     generator = Generator().manual_seed(seed)
-    spread = torch.from_numpy(np.sqrt(np.mean(np.square(f0 - f1), axis=0)) + 1e-12)
+    spread = torch.from_numpy(_spread(f0 - f1, np.float32))
     spread = spread / spread.mean()
     x0, x1 = (torch.from_numpy(f) / spread for f in (f0, f1))
     j = torch.from_numpy(votes.judgement).float()
