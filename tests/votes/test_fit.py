@@ -1,29 +1,24 @@
-"""Calibration end to end: planted weights come back, and features survive kills and are shared out."""
+"""Fitting: planted weights come back, features are computed once, and no more is made of votes than they say."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner
 from scipy.special import expit
 
-from calibration import fit as fitting
 from examples.make_triplets import make_triplets
 from lpips_lite import LPIPS, read_image
-from lpips_lite.tensor_files import read_metadata
 from lpips_lite.votes.agreement import agreement
 from lpips_lite.votes.features import Features, extract, fingerprint
-from lpips_lite.votes.fit import Votes, fit, fit_ranking, folds_by_reference
-from lpips_lite.votes.triplets import load
-from tests.conftest import ROOT, free_port
+from lpips_lite.votes.fit import Votes, fit, folds_by_reference, keep_scale
+from lpips_lite.votes.objectives import fit_ranking, undetermined
+from lpips_lite.votes.scale import draw_leaves
+from lpips_lite.votes.triplets import Triplet, load
+from tests.command import noise
 
 
 def planted(triplets, channels, references, seed=0, votes=5):
@@ -147,74 +142,141 @@ def test_fingerprint_is_of_content(data, tmp_path):
     assert fingerprint(load([moved])) != fingerprint(triplets)
 
 
-def command(data, cache, *start):
-    return [*(start or [sys.executable]), "-m", "lpips_lite.votes.features", str(data), "--cache", str(cache)]
+@pytest.mark.parametrize("shared", ["ref", "p0", "nothing"])
+def test_the_same_bytes_under_other_names_keep_their_own_rows(tmp_path, shared):
+    """Two data sets of the same bytes in the same order, of which one has an image twice under different names."""
+    for number, name in enumerate("rxyuv"):
+        noise(tmp_path / f"{name}.png", (64, 64), seed=number)
+    for name in "rx":
+        shutil.copy(tmp_path / f"{name}.png", tmp_path / f"{name}-copy.png")
+
+    def triplets(ref, p0):
+        names = [("r", "x", "y"), ("u", "x", "y"), (ref, p0, "v")]
+        return [Triplet("t", *(tmp_path / f"{name}.png" for name in row), 0.8, 5.0) for row in names]
+
+    first = triplets("r", "x")
+    second = triplets("r-copy" if shared == "ref" else "r", "x-copy" if shared == "p0" else "x")
+    assert (fingerprint(first) == fingerprint(second)) == (shared == "nothing")
+    metric, weights = LPIPS("lite"), np.ones(424)
+    one, two = (extract(data, metric, tmp_path / "cache").distances(weights) for data in (first, second))
+    np.testing.assert_allclose(one, two, rtol=1e-5)
+    assert one[0][0] != one[0][1]
 
 
-def test_killed_and_resumed_and_shared_out_features_are_the_same(data, tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole = extract(load([data]), LPIPS("lite"), tmp_path / "whole")
-    process = subprocess.Popen([*command(data, tmp_path / "killed"), "--batch-size", "1"], cwd=ROOT, env=environment)
-    for _ in range(6000):  # two minutes at most
-        marks = list((tmp_path / "killed").glob("*/done.npy"))
-        if marks and np.load(marks[0]).sum() > 20:
-            break
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    (mark,) = (tmp_path / "killed").glob("*/done.npy")
-    done = int(np.load(mark).sum())
-    assert 0 < done < len(np.load(mark))
-    subprocess.run(command(data, tmp_path / "killed"), cwd=ROOT, env=environment, check=True, capture_output=True)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
-    shared = command(data, tmp_path / "shared", *torchrun, f"--master-port={free_port()}")
-    subprocess.run(shared, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=240)
-    for cache in ("killed", "shared"):
-        (matrix,) = (tmp_path / cache).glob("*/differences.npy")
-        np.testing.assert_allclose(np.load(matrix), whole.differences, rtol=0, atol=1e-6)
+def test_fingerprint_is_of_every_digit(data):
+    triplets = load([data])[:3]
+    changed = [replace(triplets[0], judgement=triplets[0].judgement * (1 - 1e-9) + 1e-9), *triplets[1:]]
+    assert fingerprint(changed) != fingerprint(triplets)
 
 
-def test_fit_writes_a_file_that_the_metric_loads_and_checks(data, tmp_path, monkeypatch):
-    out = tmp_path / "mine.safetensors"
-    arguments = ["--out", out, "--cache", tmp_path / "cache", "--held-out", tmp_path / "held.csv"]
-    result = CliRunner().invoke(fitting.main, [str(data), *map(str, arguments)])
-    assert result.exception is None, result.output
-    metadata = read_metadata(out)
-    assert metadata["triplets"] == metadata["votes"] == "240"
-    assert float(metadata["cross_validated_agreement"]) > 0.9
-    held = pd.read_csv(tmp_path / "held.csv")
-    score = agreement(held.d0, held.d1, held.judgement, held.votes)
-    assert score == pytest.approx(float(metadata["cross_validated_agreement"]), abs=1e-4)
-    metric = LPIPS("lite", channel_weights=out, reduction="none")
-    assert "weights=custom-" in metric.signature
-    triplets = load([data])
-    ref, p0, p1 = (torch.stack([read_image(getattr(t, side)) for t in triplets]) for side in ("ref", "p0", "p1"))
-    chosen = metric.preference(ref, p0, p1)
-    assert agreement(1 - chosen, chosen, [1 - t.judgement for t in triplets]) > 0.9
-    torch.testing.assert_close(chosen, 1 - metric.preference(ref, p1, p0))
-    assert metric.preference(ref, p0, p0).tolist() == [0.5] * 240
-    scene = read_image(ROOT / "examples/images/scene.png")[None]
-    blurred = read_image(ROOT / "examples/images/scene_blur.png")[None]
-    assert metric(blurred, scene).item() == pytest.approx(LPIPS("lite")(blurred, scene).item(), rel=1)  # scale is kept
-    with pytest.raises(ValueError, match=r"were fitted on tower \w+; expected this tower's"):
-        LPIPS("lite", channel_weights=out, tower_weights="random:0")
+@pytest.mark.parametrize("wrong", ["nothing", "unscaled"])
+def test_what_has_no_features(data, tmp_path, wrong):
+    metric = LPIPS("lite")
+    if wrong == "unscaled":  # as the published v0.0 is
+        metric.tower._tensors["mean"] = torch.full((3, 1, 1), 0.5)
+    with pytest.raises(ValueError, match="no triplets|does not scale images"):
+        extract([] if wrong == "nothing" else load([data])[:2], metric, tmp_path)
 
 
-def test_a_start_without_input_scaling_is_refused(data, tmp_path):
-    arguments = [
-        str(data),
-        "--net",
-        "alex",
-        "--tower-weights",
-        "random:0",
-        "--start",
-        "v0.0",
-        "--out",
-        str(tmp_path / "x"),
-    ]
-    result = CliRunner().invoke(fitting.main, arguments)
-    assert result.exit_code == 2
-    assert "v0.0 has no input scaling" in result.output
+# -- where votes say little ----------------------------------------------------------------------------------------
+
+
+def with_judgments(judgement, references=12, per_reference=5, votes=4.0):
+    """Return planted features of 40 channels, votes with these judgments (of d0 − d1), and the start."""
+    features, _, _ = planted(references * per_reference, 40, references, votes=int(votes))
+    d0, d1 = features.distances(np.ones(40))
+    names = np.repeat([f"r{number}" for number in range(references)], per_reference)
+    judgement = np.full(len(d0), 0.0) + judgement(d0 - d1)
+    return features, Votes(judgement, np.full(len(d0), votes), names), np.ones(40)
+
+
+KINDS = {  # judgments as a function of the margin, and the word in the mark
+    "separable": lambda margin: (margin > 0) * 1.0,
+    "undecided": lambda margin: 0.5,
+    "contrary": lambda margin: np.where(np.arange(len(margin)) % 2 == 0, margin > 0, margin < 0) * 1.0,
+}
+
+
+@pytest.mark.parametrize("objective", ["logistic", "ranking"])
+@pytest.mark.parametrize("kind", ["equal", *KINDS])
+def test_no_slope_where_votes_determine_none(kind, objective, monkeypatch):
+    monkeypatch.setattr("lpips_lite.votes.fit.fit_ranking", partial(fit_ranking, draws=2000))
+    features, votes, start = with_judgments(KINDS.get(kind, lambda margin: margin > 0))
+    if kind == "equal":
+        features = replace(features, rows=features.rows[:, [0, 0]])
+    fitted = fit(features, votes, start, objective=objective)
+    assert fitted.slope is None
+    assert any(reason.startswith((kind, "chance")) for reason in fitted.uncertain)
+    assert np.isfinite(fitted.weights).all()
+    assert fitted.weights.any()
+    if kind in ("equal", "undecided"):
+        np.testing.assert_array_equal(fitted.weights, start)
+    if kind != "contrary":
+        assert np.isnan([fitted.agreement.low, fitted.agreement.high]).all()
+
+
+@pytest.mark.parametrize("objective", ["logistic", "ranking"])
+@pytest.mark.parametrize(("references", "folds"), [(1, 1), (2, 2), (4, 4), (12, 5)])
+def test_fewer_references_than_folds(references, folds, objective, monkeypatch):
+    monkeypatch.setattr("lpips_lite.votes.fit.fit_ranking", partial(fit_ranking, draws=2000))
+    features, votes, start = with_judgments(lambda margin: np.where(margin > 0, 0.75, 0.25), references, 60)
+    fitted = fit(features, votes, start, objective=objective)
+    assert len(set(fitted.fold)) == folds
+    marks = [reason.partition(":")[0] for reason in fitted.uncertain]
+    assert ("few references" in marks) == (1 < references < 5)
+    assert ("one reference" in marks) == np.isnan(fitted.agreement.value) == (references == 1)
+    assert (fitted.slope is None) == (references == 1)
+
+
+def test_few_votes_are_marked():
+    for per_reference, few in ((1, True), (30, False)):
+        fitted = fit(*with_judgments(lambda margin: np.where(margin > 0, 0.75, 0.25), 12, per_reference))
+        assert any(reason.startswith("few votes") for reason in fitted.uncertain) == few
+
+
+def test_a_slope_beyond_the_search_is_none():
+    votes = Votes(np.array([1.0, 1.0, 0.0]), np.ones(3), np.array(["a", "b", "c"]))
+    assert undetermined(np.array([1e-9, 2e-9, 1e-9]), votes).startswith("extreme")
+    assert undetermined(np.array([1.0, 2.0, 1.0]), votes) is None
+    assert undetermined(np.array([1.0, 2.0, 0.0]), votes).startswith("separable")
+
+
+def test_channels_that_images_do_not_show_keep_their_measure():
+    """Some channels answer to the judged images with a hundred-millionth of what others do."""
+    features, votes, _ = planted(300, 40, 30)
+    features.differences[:, :8] *= 1e-8
+    fitted = fit(features, votes, np.ones(40))
+    assert fitted.weights[:8].max() < 1e4 * fitted.weights[8:].max()
+
+
+# -- the scale -----------------------------------------------------------------------------------------------------
+
+
+def test_the_scale_is_that_of_the_start():
+    metric, generator = LPIPS("lite"), np.random.default_rng(0)
+    start = torch.cat(list(metric.tensors.values())).double().numpy()
+    weights, slope = keep_scale(7 * start, 14.0, start, metric)
+    np.testing.assert_allclose(weights, start)
+    assert slope == pytest.approx(98)
+    other = start * generator.random(424)
+    scaled, none = keep_scale(other, None, start, metric)
+    assert none is None
+    assert 1 < scaled[other > 0][0] / other[other > 0][0] < 4
+    with pytest.raises(ValueError, match="the median distance is"):
+        keep_scale(0 * start, None, start, metric)
+
+
+def test_the_picture_is_the_same_everywhere_and_like_a_photograph():
+    picture = draw_leaves()
+    assert picture.shape == (1, 3, 256, 256)
+    assert torch.equal(picture, draw_leaves.__wrapped__())
+    assert picture.mean().item() == pytest.approx(0.50, abs=0.03)
+    spectrum = np.abs(np.fft.rfft2(picture[0, 1].numpy() - picture[0, 1].mean().item())) ** 2
+    radius = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256)[None])
+    power = [spectrum[(radius >= low) & (radius < 2 * low)].mean() for low in (0.01, 0.02, 0.04, 0.08, 0.16)]
+    falls = np.diff(np.log2(power))  # an octave; those of photographs fall by about 2
+    assert (falls < -0.8).all()
+    assert (falls > -4).all()
 
 
 def test_no_slope_no_preference():
