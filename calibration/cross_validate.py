@@ -1,11 +1,12 @@
 """Judge a recipe of `calibration.tune` where it has not seen the references, or the kind of distortion.
 
-    python -m calibration.cross_validate DATA... --by reference --tower-weights START --channel-weights START --out FOLDER
+    START=calibration/results/lite-0.2-distilled.safetensors
+    python -m calibration.cross_validate DATA... --by kind --tower-weights $START --channel-weights $START --out FOLDER
 
 For each fold the metric is tuned on the others and its distances on this one are written to FOLDER/FOLD.csv, which
 `benchmarks/two_afc.py --distances` reads. Folds whose file is there are not run again; several processes may share
-them out with `--share 0/2`, `--share 1/2`. FOLDER/run.json says what a folder is of: another start, recipe or other data
-go into another folder.
+them out with `--share 0/2`, `--share 1/2`. FOLDER/run.json says what a folder is of: another start, recipe or data set
+goes into another folder.
 
 By "reference", references are dealt to five folds in each data set. By "kind", the kinds of distortion of a table of
 opinion scores (its column `type`) are: pairs with a held-out kind on either side are judged, its images are not seen.
@@ -20,12 +21,13 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
 
-from calibration.options import data_options, plain_errors, start_options, teacher_options
+from calibration.options import data_options, load_data, plain_errors, start_options, teacher_options
 from calibration.recipe import Recipe, recipe_options
 from calibration.tune import measure, read_auxiliary_losses, tune
 from calibration.votes_by_reference import group_by_reference
@@ -34,7 +36,7 @@ from lpips_lite.terminal import progress
 from lpips_lite.votes.features import fingerprint
 from lpips_lite.votes.fit import folds_by_reference
 from lpips_lite.votes.provenance import check_unseen, reference_digests
-from lpips_lite.votes.triplets import Triplet, load
+from lpips_lite.votes.triplets import Triplet
 
 Fold = tuple[str, list[Triplet], list[Triplet]]  # name, to learn from, to be judged on
 FOLDS = 5
@@ -78,14 +80,15 @@ def split_by_kind(triplets: Sequence[Triplet], data: Sequence[Path]) -> list[Fol
 
 
 def _fold(name: str, triplets: Sequence[Triplet], held_out: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Fold:
-    parts = [[t for t, out in zip(triplets, held_out, strict=True) if out == judged] for judged in (False, True)]
-    for part, what in zip(parts, ("to learn from", "to be judged on"), strict=True):
+    learnt = [t for t, out in zip(triplets, held_out, strict=True) if not out]
+    judged = [t for t, out in zip(triplets, held_out, strict=True) if out]
+    for part, what in ((learnt, "to learn from"), (judged, "to be judged on")):
         if not part:
             raise ValueError(f"fold {name} has no triplets {what}")
-    return name, *parts
+    return name, learnt, judged
 
 
-def _kinds_in(data: Path) -> dict[Path, object]:
+def _kinds_in(data: Path) -> dict[Path, Any]:
     """Return the kind of distortion of each image of a table of opinion scores; other data names none."""
     path = data / "labels.csv" if data.is_dir() else data
     if path.suffix != ".csv" or not path.exists():
@@ -149,7 +152,7 @@ def read_share(ctx: click.Context, parameter: click.Parameter, value: str) -> sl
 @plain_errors
 def main(
     data: tuple[Path, ...],
-    method_pattern: str | None,
+    method_patterns: tuple[str, ...],
     by: str,
     out: Path,
     share: slice,
@@ -163,7 +166,7 @@ def main(
 ) -> None:
     """Tune on all folds but one, and judge on that one, for each."""
     start = LPIPS(net, tower_weights=tower_weights, channel_weights=channel_weights)
-    triplets, recipe = load(data, method_pattern=method_pattern), Recipe(**settings)  # type: ignore[arg-type]
+    triplets, recipe = load_data(data, method_patterns), Recipe(**settings)  # type: ignore[arg-type]
     folds = split_by_reference(triplets, recipe.seed) if by == "reference" else split_by_kind(triplets, data)
     check_folds(start, folds, by)
     claim_folder(out, {"start": start.signature, "by": by, "data": fingerprint(triplets), "recipe": str(recipe)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,44 @@ import click
 from calibration.plain_metric import PlainMetric
 from lpips_lite import LPIPS
 from lpips_lite.metric import NETS
+from lpips_lite.votes.triplets import Triplet, load
 
 Command = Callable[..., None]
 
 
 def data_options(command: Command) -> Command:
-    """Add the judgments to learn from, and how they name the methods that their images were made by."""
+    """Add the judgments to learn from, and how paths in them name the methods that images were made by."""
     pattern = click.option(
         "--method-pattern",
-        metavar="PATTERN",
-        help="How paths name the method that an image was made by, like '{method}/{name}.*'. Votes of data that "
-        "declares methods, so or in the columns method_p0 and method_p1, are pooled by them.",
+        "method_patterns",
+        multiple=True,
+        metavar="[NAME=]PATTERN",
+        help="How the paths of images name the method that made them, like 'dist/{method}/*', in the data set NAME or "
+        "in all. Votes of data that declares methods, so or in columns method_p0 and method_p1, are pooled by them.",
     )
     data = click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
     return data(pattern(command))
+
+
+def load_data(data: Sequence[Path], method_patterns: Sequence[str]) -> list[Triplet]:
+    """Read judgments; a pattern for a data set goes before one for all.
+
+    Raises:
+        ValueError: If anything is wrong with the data, or two patterns are for the same.
+        FileNotFoundError: If there is nothing at a path.
+    """
+    names = [(path if path.is_dir() else path.parent).resolve().name for path in data]
+    patterns: dict[str, str] = {}
+    for text in method_patterns:
+        name, _, pattern = text.partition("=")
+        key, value = (name, pattern) if name in names else ("", text)
+        if key in patterns:
+            raise ValueError(f"--method-pattern {text}: expected one for {key or 'all data'}; got {patterns[key]}, too")
+        patterns[key] = value
+    triplets = []
+    for path, name in zip(data, names, strict=True):
+        triplets += load([path], method_pattern=patterns.get(name, patterns.get("")))
+    return triplets
 
 
 def start_options(command: Command) -> Command:

@@ -31,7 +31,7 @@ class PlainMetric:
     def __init__(self, net: str, tensors: Mapping[str, Tensor]) -> None:
         self.spec, self.tensors = find_spec(net), dict(tensors)
         self.taps = self.spec.find_taps()
-        self.tower = {key: self.tensors[key] for key in self.spec.shapes()}
+        self.tower = {key: tensor for key, tensor in self.tensors.items() if key in self.spec.shapes()}
         self.channels = [self.tensors[f"channel_weights.{index}"] for index in range(len(self.taps))]
         self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
@@ -48,7 +48,8 @@ class PlainMetric:
                 f"expected v0.1, 'uniform' or a file"
             )
         net = metric.tower.spec
-        tensors = {**{key: metric.tower.tensors[key] for key in net.shapes()}, **metric.tensors}
+        tower = {key: tensor for key, tensor in metric.tower.tensors.items() if key in net.shapes()}
+        tensors = {**tower, **metric.tensors}  # in this order: the norm of gradients depends on it in its last digit
         return cls(net.name, {key: tensor.clone() for key, tensor in tensors.items()})
 
     def require_gradients(self) -> PlainMetric:

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from calibration.auxiliary_losses import DESCENDING, FLOOR, AuxiliaryLosses
-from calibration.options import data_options, load_teacher, plain_errors, start_options, teacher_options
+from calibration.options import data_options, load_data, load_teacher, plain_errors, start_options, teacher_options
 from calibration.plain_metric import PlainMetric
 from calibration.pool_by_method import methods_to_pool, pool_by_method
 from calibration.recipe import Recipe, recipe_options
@@ -36,7 +36,6 @@ from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.terminal import progress, say
 from lpips_lite.votes.fit import Votes, best_slope
 from lpips_lite.votes.provenance import reference_digests, trained_on
-from lpips_lite.votes.triplets import load
 
 
 @lru_cache(maxsize=4096)
@@ -57,9 +56,7 @@ def read_copies(group: ReferenceVotes, side: int, generator: Generator) -> Tenso
     return squares.flip(-1) if torch.rand((), generator=generator) < 0.5 else squares
 
 
-def vote_loss(
-    metric: PlainMetric, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator
-) -> Tensor:
+def vote_loss(metric: PlainMetric, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
     """Return the mean negative log-likelihood of a vote, from one square of one reference's copies."""
     logs = (metric.from_first(read_copies(group, side, generator)) + FLOOR).log()
     logits = log_slope.exp() * (logs[group.pairs[:, 0]] - logs[group.pairs[:, 1]])
@@ -155,7 +152,7 @@ def read_auxiliary_losses(
 @plain_errors
 def main(
     data: tuple[Path, ...],
-    method_pattern: str | None,
+    method_patterns: tuple[str, ...],
     out: Path,
     net: str,
     tower_weights: str,
@@ -172,7 +169,7 @@ def main(
     """
     start = LPIPS(net, tower_weights=tower_weights, channel_weights=channel_weights)
     recipe = Recipe(**settings)  # type: ignore[arg-type]
-    triplets = load(data, method_pattern=method_pattern)
+    triplets = load_data(data, method_patterns)
     groups, digests = group_by_reference(triplets), reference_digests(triplets, progress)
     others = read_auxiliary_losses(photos, teacher_tower_weights, teacher_channel_weights, recipe.photo_batches)
     metric = tune(start, groups, others, recipe)
