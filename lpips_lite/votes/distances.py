@@ -114,7 +114,10 @@ def measure(
     """
     known = Known(measuring.cache, text.partition(":")[0], metric.signature)
     keys = [(digests[ref], digests[image]) for ref, image in pairs]
-    missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known.values}
+    missing: dict[tuple[str, str], Pair] = {}
+    for key, pair in zip(keys, pairs, strict=True):
+        if key not in known.values:
+            missing.setdefault(key, pair)
     settings = measuring.settings
     with ThreadPoolExecutor(settings.workers) as pool:
         for batch in progress(_batches(missing.values(), settings.batch_size), text):

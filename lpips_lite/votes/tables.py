@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from lpips_lite.votes.comparison import Comparison, Line
-from lpips_lite.votes.records import HUMAN, means
+from lpips_lite.votes.comparison import Comparison, DataSet, Line
+from lpips_lite.votes.exports import HUMAN, means
 from lpips_lite.votes.reliability import Bin
 
 NOTHING = "–"
@@ -50,14 +50,17 @@ def _across(title: str, lines: Iterable[Line], cell: Callable[[Line], str], mean
     return Grid(title, ["metric", *families, *(["mean"] if over_all else [])], rows)
 
 
-def _data(comparison: Comparison) -> Grid:
-    metrics = list(comparison.signatures)
+def _data(data: Sequence[DataSet]) -> Grid:
     rows = []
-    for part in comparison.data:
+    for part in data:
         votes = NOTHING if math.isnan(part.votes) else f"{part.votes:g}"
-        ties = [str(part.ties[name]) if name in part.ties else NOTHING for name in metrics]
-        rows.append([part.family, f"{part.rows} {part.kind}", votes, str(part.references), *ties])
-    return Grid("data", ["family", "rows", "votes", "references", *(f"ties: {name}" for name in metrics)], rows)
+        rows.append([part.family, f"{part.rows} {part.kind}", votes, str(part.references)])
+    return Grid("data", ["family", "rows", "votes", "references"], rows)
+
+
+def _ties(triplets: Sequence[DataSet], metrics: Iterable[str]) -> Grid:
+    rows = [[name, *(str(part.ties.get(name, NOTHING)) for part in triplets)] for name in metrics]
+    return Grid("ties: triplets whose images are equally far", ["metric", *(part.family for part in triplets)], rows)
 
 
 def _bins(name: str, by_family: dict[str, Sequence[Bin]]) -> Grid:
@@ -81,7 +84,7 @@ def grids(comparison: Comparison, source: str = HUMAN) -> list[Grid]:
         source: Where the judgments come from, for the title.
     """
     count, against = comparison.count, comparison.against
-    made = [_data(comparison)]
+    made = [_data(comparison.data)]
     if comparison.agreement:
         triplets = [part for part in comparison.data if part.kind == "triplets"]
         votes = sum(part.votes for part in triplets)
@@ -90,6 +93,7 @@ def grids(comparison: Comparison, source: str = HUMAN) -> list[Grid]:
         )
         lines = [*comparison.ceilings, *comparison.agreement]
         made.append(_across(f"2AFC agreement in % of {count}, {source}; {numbers}", lines, _share, True))
+        made.append(_ties(triplets, dict.fromkeys(line.name for line in comparison.agreement)))
     if comparison.differences:
         title = f"difference of agreement from {against} in points, paired, with 95 % interval"
         made.append(_across(title, comparison.differences, _difference, False))

@@ -134,7 +134,7 @@ def _named(against: str, names: Sequence[str]) -> str:
 
 def _show(comparison: Comparison, form: str) -> None:
     """Write the tables to stdout, and what is to be known besides to stderr."""
-    from lpips_lite.votes.records import to_csv, to_json
+    from lpips_lite.votes.exports import to_csv, to_json
     from lpips_lite.votes.tables import grids, to_markdown, to_text
 
     for note in comparison.notes:
