@@ -111,6 +111,7 @@ class LPIPS(Frozen):
             )
         super().__init__({f"channel_weights.{index}": weight for index, weight in enumerate(channel.tensors)})
         self.tower, self.slope = tower, channel.slope if fitted_on_it else None
+        self.trained_on = tower.trained_on | channel.trained_on  # digests of references: lpips_lite.votes.provenance
         self.reduction, self.check_range = reduction, check_range
         self.max_memory = None if max_memory is None else parse_memory(max_memory)
         self.signature = f"{DEFINITION} net={net} tower={tower.label} weights={channel.label}"

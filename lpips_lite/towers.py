@@ -228,6 +228,7 @@ class FeatureTower(Frozen):
         fingerprint: Content hash of the weights, eight hex digits.
         label: The fingerprint as signatures have it, with `custom-` before it unless the weights are the published
             ones of this tower.
+        trained_on: Digests of the references that it has learnt people's judgments of, if its file lists them.
 
     Raises:
         ValueError: If `net`, a tap or `pooling` is unknown, or a weight file is wrong (see `weights.load_tower`).
@@ -260,6 +261,7 @@ class FeatureTower(Frozen):
         super().__init__({**loaded.tensors, **scaling})
         self.spec, self.taps, self.pooling, self.checkpoint = spec, spec.find_taps(taps), pooling, checkpoint
         self.fingerprint, self.label = loaded.content[:8], loaded.label
+        self.trained_on = loaded.trained_on
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return one feature map per tap.

@@ -22,6 +22,7 @@ from lpips_lite import LPIPS, read_image
 from lpips_lite.distance import channel_differences, unit_normalize
 from lpips_lite.files.processes import Processes
 from lpips_lite.metric import DEFINITION
+from lpips_lite.towers import IMAGENET_MEAN
 from lpips_lite.votes.progress import Progress, silently
 from lpips_lite.votes.triplets import Triplet, distinct_pairs
 
@@ -38,7 +39,7 @@ class Features:
         channels: Channels of each layer, which sum to ΣC.
         net: The tower's name.
         tower: Its fingerprint.
-        data: Fingerprint of images and judgments.
+        data: `fingerprint` of images, judgments and rows.
     """
 
     differences: NDArray[np.float32]
@@ -55,14 +56,19 @@ class Features:
 
 
 def fingerprint(triplets: Sequence[Triplet]) -> str:
-    """Hash what was judged and how: the bytes of every image, and the judgments, but not where the files lie."""
+    """Hash what was judged and how, and the rows that `distinct_pairs` gives it, but not where the files lie.
+
+    The bytes of every image, the judgments, and which triplets share a row: images with the same bytes under two names
+    are two rows, under one name they are one. So data with this hash has the same numbers in the same rows.
+    """
     contents = {
         path: hashlib.sha256(path.read_bytes()).digest()
         for path in dict.fromkeys(p for t in triplets for p in (t.ref, t.p0, t.p1))
     }
     digest = hashlib.sha256()
-    for t in triplets:
-        digest.update(contents[t.ref] + contents[t.p0] + contents[t.p1] + f"{t.judgement:.6f} {t.votes:g}".encode())
+    for t, rows in zip(triplets, distinct_pairs(triplets)[1].tolist(), strict=True):
+        judged = f"{float(t.judgement)!r} {float(t.votes)!r} {rows}"
+        digest.update(contents[t.ref] + contents[t.p0] + contents[t.p1] + judged.encode())
     return digest.hexdigest()[:16]
 
 
@@ -87,9 +93,14 @@ def extract(
         progress: Goes through the references and shows how far it is.
 
     Raises:
-        ValueError: If an image differs in size from its reference.
+        ValueError: If there are no triplets, an image differs in size from its reference, or `metric` is fed unscaled
+            images (v0.0).
         OSError: If an image cannot be read.
     """
+    if not triplets:
+        raise ValueError("the data has no triplets; expected at least one")
+    if not torch.equal(metric.tower.tensors["mean"].flatten().cpu(), torch.tensor(IMAGENET_MEAN)):
+        raise ValueError(f"{metric.signature!r} does not scale images for its tower; expected other channel weights")
     data = fingerprint(triplets)
     pairs, index = distinct_pairs(triplets)
     channels = tuple(tap.channels for tap in metric.tower.taps)
