@@ -111,6 +111,11 @@ class Interval:
     p_value: float
     note: str = ""
 
+    def percent(self) -> str:
+        """Return the value in percent with its interval, or the reason why it has none: "71.49 [69.58, 73.51]"."""
+        ends = f"[{100 * self.low:.2f}, {100 * self.high:.2f}]" if self.low < self.high else f"({self.note})"
+        return f"{100 * self.value:.2f} {ends}"
+
 
 def bootstrap(
     scores: ArrayLike, references: ArrayLike, weights: ArrayLike | None = None, *, repeats: int = 1000, seed: int = 0
