@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from benchmarks.sidebyside import environment, report
-from calibration.distill import HOLD_OUT_EVERY, crop, read_photos
+from calibration.photographs import HOLD_OUT_EVERY, crop, read_photos
 from lpips_lite import LPIPS, read_image
 from lpips_lite.catalog import parse_metrics
 from lpips_lite.metric import NETS

@@ -209,6 +209,15 @@ def find_spec(net: str) -> TowerSpec:
     return TOWERS[net]
 
 
+def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return images (N, 3, H, W) in [0, 1] as `TowerSpec.run` takes them; mean and std are (3, 1, 1)."""
+    x = (x - mean.to(x.dtype)).div_(std.to(x.dtype))
+    if not torch.compiler.is_compiling():  # a compiler chooses by itself
+        # channels_last, in which all that follows is faster; vmap does not know that format by its name
+        x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    return x
+
+
 class FeatureTower(Frozen):
     """Read the features of image batches at a tower's taps.
 
@@ -277,10 +286,7 @@ class FeatureTower(Frozen):
     def stream(self, x: Tensor) -> Iterator[Tensor]:
         """Yield what `forward` returns, each tap's features when they are ready, so that none need be kept."""
         self._follow(x.device)
-        x = (x - self._tensors["mean"].to(x.dtype)).div_(self._tensors["std"].to(x.dtype))
-        if not torch.compiler.is_compiling():  # a compiler chooses by itself
-            # channels_last, in which all that follows is faster; vmap does not know that format by its name
-            x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        x = normalize(x, self._tensors["mean"], self._tensors["std"])
         return self.spec.run(x, self._tensors, self.taps, self.pooling, self.checkpoint and x.requires_grad)
 
     def stream_pair(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, ...]]:
