@@ -177,11 +177,16 @@ def test_wrong_arguments(tmp_path, arguments, message):
     [
         ("r0.png,a0.png,b0.png,-1,3", "votes.csv:2"),
         ("r0.png,a0.png,b0.png,0,0", "votes.csv:2"),
-        ("r0.png,a0.png,none.png,1,3", "none.png"),
+        ("r0.png,a0.png,none.png,1,3", "votes.csv:2: p1"),
+        ("none.png,a0.png,b0.png,1,3", "votes.csv:2: ref"),
+        ("r0.png,small.png,b0.png,1,3", "votes.csv:2: p0 small.png: size"),
+        ("r0.png,votes.csv,b0.png,1,3", "votes.csv:2: p0"),
+        ("r0.png,a0.png,./a0.png,1,3", "votes.csv:2"),
     ],
 )
 def test_wrong_data(row, message):
     votes_of(2)
+    noise(Path("small.png"), (32, 32))
     Path("votes.csv").write_text(f"{HEADER}{row}\n")
     status, _, err = fit("votes.csv", "--metric", "lite:weights=uniform", "-o", "w.safetensors")
     assert status == 2

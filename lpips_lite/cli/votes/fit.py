@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from lpips_lite.metric import LPIPS
     from lpips_lite.votes.features import Features
     from lpips_lite.votes.fit import Fitted, Votes
-    from lpips_lite.votes.triplets import Triplet
+    from lpips_lite.votes.records import Judgments, Row, Triplet
 
 NETS = ("lite", "alex", "vgg", "squeeze")  # the metrics that have channel weights
 EXAMPLES = """\b
@@ -113,18 +115,37 @@ def _check_folders(output: Path, held_out: Path | None) -> None:
         check_folder("--held-out", held_out)
 
 
-def _load(data: tuple[Path, ...], metric: MetricSpec, output: Path, held_out: Path | None) -> list[Triplet]:
+def _load(data: tuple[Path, ...], metric: MetricSpec, output: Path, held_out: Path | None) -> Judgments:
     """Read the judgments, and check that nothing which is read will be replaced."""
     from lpips_lite.files.outputs import check_outputs
-    from lpips_lite.votes.triplets import load
+    from lpips_lite.votes.triplets import load_judgments
 
-    triplets = load(data)
+    found = load_judgments(data)
+    if found.jnd:
+        raise click.UsageError(f"{found.jnd[0].p0.parent.parent}: holds pairs of BAPPS' JND; expected triplets")
     tables = [table for path in data for table in (path.glob("*.csv") if path.is_dir() else [path])]
-    images = dict.fromkeys(path for t in triplets for path in (t.ref, t.p0, t.p1))
+    images = dict.fromkeys(path for row in found.rows for path in row.images.values())
     named = {"the data": tables, "the weights to start from": metric.files(), "a judged image": images}
     outputs = [("--output", output), *([("--held-out", held_out)] if held_out else [])]
     check_outputs(outputs, [(what, path) for what, paths in named.items() for path in paths])
-    return triplets
+    return found
+
+
+@contextmanager
+def _lines_named(rows: Sequence[Row]) -> Iterator[None]:
+    """Let errors about images tell which line of the data names them."""
+    from lpips_lite.votes.checking import look_at_images
+
+    try:
+        yield
+    except ConnectionError:  # another process has failed, and says why
+        raise
+    except (OSError, ValueError) as error:
+        problems, _ = look_at_images(rows)
+        if not problems:
+            raise
+        more = f" ({len(problems) - 1} more; lpips-votes check lists all)" if len(problems) > 1 else ""
+        raise ValueError(f"{problems[0]}{more}") from error
 
 
 def _run(
@@ -151,12 +172,17 @@ def _run(
 
     check_device(Settings(device=processes.device(device), spell=spell_option))
     start = LPIPS(metric.name, **metric.arguments()).to(processes.device(device))
-    triplets = processes.once(lambda: _load(data, metric, output, held_out))
-    digests = processes.once(lambda: reference_digests(triplets, progress))
+    found = processes.once(lambda: _load(data, metric, output, held_out))
+    triplets = found.triplets
+    with _lines_named(found.rows):
+        digests = processes.once(lambda: reference_digests(triplets, progress))
     check_unseen(start, digests)
-    features = extract(triplets, start, cache, batch_size, processes, progress)
+    with _lines_named(found.rows):
+        features = extract(triplets, start, cache, batch_size, processes, progress)
     if not processes.first:
         return
+    for note in found.notes:
+        say(f"note: {note}")
     votes = Votes.of(triplets)
     fitted = fit_weights(
         features, votes, start_weights(start), objective=objective, folds=folds, seed=seed, progress=progress
