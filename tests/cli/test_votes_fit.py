@@ -64,7 +64,7 @@ START = {"lite": "lite:weights=calibrated", "alex": "alex:tower=random:0:weights
 def test_from_votes_to_a_metric(data, tmp_path, net, objective, monkeypatch):
     monkeypatch.setattr("lpips_lite.votes.fit.fit_ranking", partial(fit_ranking, draws=5000))
     arguments = [data, "--metric", START[net], "-o", "mine.safetensors", "--objective", objective, "--folds", "2"]
-    status, out, err = fit(*arguments, "--held-out", "held.csv")
+    status, out, err = fit(*arguments, "--held-out", "held.csv", "--votes-per-judgement", "2")
     assert status == 0, err
     assert [line.split("% of votes")[1].split()[0] for line in out.splitlines()] == [
         "lpips-lite/1.0",
@@ -74,7 +74,7 @@ def test_from_votes_to_a_metric(data, tmp_path, net, objective, monkeypatch):
     name = f"{net}:" + ("tower=random:0:" if net == "alex" else "") + "weights=mine.safetensors"
     assert f"wrote mine.safetensors: use it as --metric {name}" in err
     record, held = read_metadata(tmp_path / "mine.safetensors"), pd.read_csv("held.csv")
-    assert record["triplets"] == record["votes"] == "120"
+    assert (record["triplets"], record["votes"]) == ("120", "240")
     assert record["folds"] == "2"
     score = agreement(held.d0, held.d1, held.judgement, held.votes)
     assert score == pytest.approx(float(record["cross_validated_agreement"]), abs=1e-4)

@@ -85,6 +85,8 @@ _PATH = FilePath()
               help="Likelihood of the votes, or the recipe of Zhang et al. 2018.")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), default=5, help="Of the cross-validation, by reference.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the folds.")
+@click.option("--votes-per-judgement", metavar="N", type=click.IntRange(min=1),
+              help="Observers of each judgement in BAPPS' folders, which do not tell it.")  # fmt: skip
 @click.option("--held-out", type=_PATH, metavar="FILE.csv", help="Write the cross-validated distances to this file.")
 @click.option("--cache", type=_PATH, default=Path("features"), metavar="FOLDER",
               help="Where features of the images are kept for the next run.")  # fmt: skip
@@ -115,12 +117,14 @@ def _check_folders(output: Path, held_out: Path | None) -> None:
         check_folder("--held-out", held_out)
 
 
-def _load(data: tuple[Path, ...], metric: MetricSpec, output: Path, held_out: Path | None) -> Judgments:
+def _load(
+    data: tuple[Path, ...], votes: int | None, metric: MetricSpec, output: Path, held_out: Path | None
+) -> Judgments:
     """Read the judgments, and check that nothing which is read will be replaced."""
     from lpips_lite.files.outputs import check_outputs
     from lpips_lite.votes.triplets import load_judgments
 
-    found = load_judgments(data)
+    found = load_judgments(data, votes_per_judgement=votes)
     if found.jnd:
         raise click.UsageError(f"{found.jnd[0].p0.parent.parent}: holds pairs of BAPPS' JND; expected triplets")
     tables = [table for path in data for table in (path.glob("*.csv") if path.is_dir() else [path])]
@@ -151,6 +155,7 @@ def _lines_named(rows: Sequence[Row]) -> Iterator[None]:
 def _run(
     processes: Processes,
     data: tuple[Path, ...],
+    votes_per_judgement: int | None,
     metric: MetricSpec,
     output: Path,
     objective: str,
@@ -172,7 +177,7 @@ def _run(
 
     check_device(Settings(device=processes.device(device), spell=spell_option))
     start = LPIPS(metric.name, **metric.arguments()).to(processes.device(device))
-    found = processes.once(lambda: _load(data, metric, output, held_out))
+    found = processes.once(lambda: _load(data, votes_per_judgement, metric, output, held_out))
     triplets = found.triplets
     with _lines_named(found.rows):
         digests = processes.once(lambda: reference_digests(triplets, progress))
