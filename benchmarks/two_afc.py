@@ -25,9 +25,9 @@ from lpips_lite.terminal import progress, say
 from lpips_lite.votes.comparison import Comparison, Line, compare
 from lpips_lite.votes.distance_tables import parse_distances
 from lpips_lite.votes.distances import Measuring
+from lpips_lite.votes.exports import HUMAN, to_csv, to_json
 from lpips_lite.votes.judged import Judged, gather
 from lpips_lite.votes.picture import check_picture, draw
-from lpips_lite.votes.exports import HUMAN, to_csv, to_json
 from lpips_lite.votes.tables import grids, to_markdown
 
 VOTES = 5  # on each triplet of BAPPS' validation set, which its tables of distances do not tell

@@ -120,17 +120,18 @@ def compare(
     pairs = _by_family({name: of.pairs for name, of in judged.items()}, order)
     for family, tables in triplets.items():
         _check_same(family, tables)
-        if count == "votes" and next(iter(tables.values()))["votes"].isna().any():
-            raise ValueError(f"votes of {family}: their number is unknown; expected it, or triplets to be counted")
-    notes: list[str] = []
+        unknown = [name for name, table in tables.items() if table["votes"].isna().any()]
+        if count == "votes" and unknown:
+            why = f"the number of votes of {family} is unknown"
+            raise ValueError(f"{unknown[0]}: {why}; expected it, or triplets to be counted")
+    data = [_data_set(family, "triplets", tables) for family, tables in triplets.items()]
+    data += [_data_set(family, "pairs", tables) for family, tables in pairs.items()]
+    notes = [f"{part.family}: one reference, so no interval" for part in data if part.references == 1]
     return Comparison(
         count,
         base,
         {name: of.signature for name, of in judged.items()},
-        [
-            *(_data_set(f, "triplets", t) for f, t in triplets.items()),
-            *(_data_set(f, "pairs", t) for f, t in pairs.items()),
-        ],
+        data,
         _ceilings({family: next(iter(tables.values())) for family, tables in triplets.items()}, count),
         [Line.of(name, family, _agreement(t, count)) for family, ts in triplets.items() for name, t in ts.items()],
         [line for family, tables in triplets.items() for line in _differences(family, tables, base, count, notes)],
@@ -253,9 +254,10 @@ def _precisions(pairs: Mapping[str, Tables], base: str) -> tuple[list[Line], lis
         values = {name: jnd_average_precision(t["d"], t["same"]) for name, t in tables.items()}
         resamples = {name: resampled_precisions(t["d"], t["same"], t["ref"]) for name, t in tables.items()}
         for name, value in values.items():
-            interval = interval_of(value, resamples[name])
+            count = tables[name]["ref"].nunique()
+            interval = interval_of(value, resamples[name], count)
             lines.append(Line.of(name, family, Interval(value, interval.low, interval.high, np.nan)))
             if name != base and base in tables:
-                difference = interval_of(value - values[base], resamples[name] - resamples[base])
+                difference = interval_of(value - values[base], resamples[name] - resamples[base], count)
                 differences.append(Line.of(name, family, difference))
     return lines, differences
