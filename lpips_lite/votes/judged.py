@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from lpips_lite.files.measuring import load_metrics
 from lpips_lite.votes.distance_tables import COLUMNS, read_distances
 from lpips_lite.votes.distances import Measuring, contents, measure
 from lpips_lite.votes.progress import Progress, silently
-from lpips_lite.votes.triplets import JndPair, Triplet, distinct_pairs, load, read_jnd
+from lpips_lite.votes.triplets import JndPair, Triplet, distinct_pairs, load_judgments as load_whole
 
 PAIR_COLUMNS = ("family", "ref", "same", "votes", "d")
 
@@ -68,25 +69,11 @@ def load_judgments(paths: Iterable[Path]) -> Judgments:
         if path.resolve() in seen:
             raise ValueError(f"{path}: named twice; expected each data set once")
         seen.add(path.resolve())
-        own, own_pairs = _load_path(path)
-        if not own and not own_pairs:
-            raise ValueError(f"{path}: no judgments in it; expected at least one")
+        found = load_whole([path])
         taken = {t.family for t in triplets} | {pair.family for pair in pairs}
-        triplets += [replace(t, family=f"{t.family} ({path})") if t.family in taken else t for t in own]
-        pairs += [replace(p, family=f"{p.family} ({path})") if p.family in taken else p for p in own_pairs]
+        triplets += [replace(t, family=f"{t.family} ({path})") if t.family in taken else t for t in found.triplets]
+        pairs += [replace(p, family=f"{p.family} ({path})") if p.family in taken else p for p in found.jnd]
     return Judgments(triplets, pairs)
-
-
-def _load_path(path: Path) -> tuple[list[Triplet], list[JndPair]]:
-    folders = sorted(same.parent for same in path.rglob("same") if (same.parent / "p0").is_dir())
-    pairs = []
-    for folder in folders:
-        found, problems = read_jnd(folder)
-        if problems:
-            raise ValueError(f"{folder}: {len(problems)} problems, the first: {problems[0]} (all: lpips-votes check)")
-        pairs += found
-    has_triplets = not folders or any(path.rglob("judge")) or any(path.glob("*.csv"))
-    return load([path]) if has_triplets else [], pairs
 
 
 def gather(
@@ -134,8 +121,13 @@ def judge(
         first.setdefault(digest, path)
     compared, index = distinct_pairs(data.triplets) if data.triplets else ([], None)
     same = [(pair.p0, pair.p1) for pair in data.pairs]
-    triplets = [(t.family, str(first[digests[t.ref]]), t.judgement, t.votes) for t in data.triplets]
-    pairs = [(pair.family, str(first[digests[pair.p0]]), pair.same, pair.votes) for pair in data.pairs]
+    triplets = [
+        (t.family, str(first[digests[t.ref]]), t.judgement, t.votes if t.counted else math.nan) for t in data.triplets
+    ]
+    pairs = [
+        (pair.family, str(first[digests[pair.p0]]), pair.same, pair.votes if pair.counted else math.nan)
+        for pair in data.pairs
+    ]
     judged = {}
     for text, metric in metrics.items():
         d = measure([*compared, *same], text, metric, digests, measuring, progress)
