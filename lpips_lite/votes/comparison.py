@@ -99,7 +99,11 @@ class Comparison:
 
 
 def compare(
-    judged: Mapping[str, Judged], against: str | None = None, count: Count = "triplets", order: Sequence[str] = ()
+    judged: Mapping[str, Judged],
+    against: str | None = None,
+    count: Count = "triplets",
+    order: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Comparison:
     """Compare metrics.
 
@@ -108,6 +112,7 @@ def compare(
         against: The metric from which differences are taken; by default the first.
         count: What counts once: each triplet, or each vote.
         order: Families that come first, in this order; the others come as the data have them.
+        notes: On the data, to which others may come.
 
     Raises:
         ValueError: If there is no such metric, a family's triplets are not the same for all, or votes are to be
@@ -126,7 +131,7 @@ def compare(
             raise ValueError(f"{unknown[0]}: {why}; expected it, or triplets to be counted")
     data = [_data_set(family, "triplets", tables) for family, tables in triplets.items()]
     data += [_data_set(family, "pairs", tables) for family, tables in pairs.items()]
-    notes = [f"{part.family}: one reference, so no interval" for part in data if part.references == 1]
+    said = [*notes, *(f"{part.family}: one reference, so no interval" for part in data if part.references == 1)]
     return Comparison(
         count,
         base,
@@ -134,10 +139,10 @@ def compare(
         data,
         _ceilings({family: next(iter(tables.values())) for family, tables in triplets.items()}, count),
         [Line.of(name, family, _agreement(t, count)) for family, ts in triplets.items() for name, t in ts.items()],
-        [line for family, tables in triplets.items() for line in _differences(family, tables, base, count, notes)],
+        [line for family, tables in triplets.items() for line in _differences(family, tables, base, count, said)],
         *_precisions(pairs, base),
         _reliabilities(judged, triplets),
-        notes,
+        said,
     )
 
 

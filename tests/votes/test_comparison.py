@@ -14,6 +14,7 @@ from lpips_lite.votes.exports import to_csv, to_json
 from lpips_lite.votes.judged import Judged
 from lpips_lite.votes.reliability import reliability
 from lpips_lite.votes.tables import grids, to_markdown, to_text
+from tests.conftest import ROOT
 
 
 def triplets(family="f", rows=60, votes=5, seed=0, noise=0.3):
@@ -238,6 +239,10 @@ def test_all_formats_tell_the_same(both):
 
 def test_json_holds_what_the_docs_list(both):
     document = json.loads(to_json(both, "a source"))
+    told = (ROOT / "docs/agreement.md").read_text(encoding="utf-8").partition("## JSON")[2]
+    entries = [entry for key, part in document.items() if isinstance(part, list) and key != "notes" for entry in part]
+    for key in {*document, *(key for entry in entries for key in entry)}:
+        assert f"`{key}`" in told, key
     assert list(document) == [
         *("source", "counts", "against", "signatures", "data", "ceilings", "results", "differences", "reliability"),
         "notes",
