@@ -22,12 +22,13 @@ from examples.make_triplets import make_triplets
 from lpips_lite.catalog import MetricSpec, parse_metrics
 from lpips_lite.files.settings import Settings
 from lpips_lite.terminal import progress, say
-from lpips_lite.votes.comparison import Comparison, Line, compare
+from lpips_lite.votes.bapps import UNKNOWN_VOTES
+from lpips_lite.votes.comparison import Comparison, Count, Line, compare
 from lpips_lite.votes.distance_tables import parse_distances
 from lpips_lite.votes.distances import Measuring
+from lpips_lite.votes.exports import HUMAN, to_csv, to_json
 from lpips_lite.votes.judged import Judged, gather
 from lpips_lite.votes.picture import check_picture, draw
-from lpips_lite.votes.exports import HUMAN, to_csv, to_json
 from lpips_lite.votes.tables import grids, to_markdown
 
 VOTES = 5  # on each triplet of BAPPS' validation set, which its tables of distances do not tell
@@ -55,7 +56,8 @@ def with_published(comparison: Comparison) -> Comparison:
         for name, values in PUBLISHED.items()
         for family, value in zip(BAPPS, values, strict=True)
     ]
-    return replace(comparison, ceilings=[*comparison.ceilings, *lines], notes=[*comparison.notes, FOOTNOTE])
+    notes = [note for note in comparison.notes if UNKNOWN_VOTES not in note]  # they are known here
+    return replace(comparison, ceilings=[*comparison.ceilings, *lines], notes=[*notes, FOOTNOTE])
 
 
 # -- command ---------------------------------------------------------------------------------------------------------
@@ -113,8 +115,9 @@ def main(
             made = not data and not distances
             source = "MACHINE-MADE judgments of the example scene, not people" if made else HUMAN
             data = (make_triplets(Path(scratch) / "machine-made", 240),) if made else data
-            judged = with_votes(gather(data, metrics, distances, measuring, progress))
-        comparison = compare(judged, count="votes" if count == "votes" else "triplets", order=BAPPS)
+            judged, notes = gather(data, metrics, distances, measuring, progress, 1 if made else None)
+        unit: Count = "votes" if count == "votes" else "triplets"
+        comparison = compare(with_votes(judged), count=unit, order=BAPPS, notes=notes)
         if {part.family for part in comparison.data} == set(BAPPS):
             comparison = with_published(comparison)
         if picture:

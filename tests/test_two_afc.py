@@ -77,7 +77,8 @@ def test_distances_are_kept_and_a_broken_run_continues(data, tmp_path, monkeypat
 def test_all_bapps_votes_in_the_papers_layout(shared, tmp_path):
     picture = tmp_path / "bars.png"
     out = run("--distances", f"vanilla={shared / 'human/bapps_votes'}", "--plot", picture)
-    lines = {line.split("|")[1].strip(): line for line in out.splitlines() if line.startswith("|")}
+    table = out.partition("2AFC agreement")[2].partition("ties")[0]
+    lines = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("|")}
     assert "| traditional | cnn | superres | deblur | color | frameinterp | mean |" in lines["metric"]
     scores = [cell.split()[0] for cell in lines["vanilla"].split("|")[2:-1]]
     assert scores == ["77.48", "82.87", "71.19", "61.04", "65.23", "62.43", "70.04"]

@@ -99,7 +99,11 @@ class Comparison:
 
 
 def compare(
-    judged: Mapping[str, Judged], against: str | None = None, count: Count = "triplets", order: Sequence[str] = ()
+    judged: Mapping[str, Judged],
+    against: str | None = None,
+    count: Count = "triplets",
+    order: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Comparison:
     """Compare metrics.
 
@@ -108,6 +112,7 @@ def compare(
         against: The metric from which differences are taken; by default the first.
         count: What counts once: each triplet, or each vote.
         order: Families that come first, in this order; the others come as the data have them.
+        notes: On the data, to which others may come.
 
     Raises:
         ValueError: If there is no such metric, a family's triplets are not the same for all, or votes are to be
@@ -120,23 +125,24 @@ def compare(
     pairs = _by_family({name: of.pairs for name, of in judged.items()}, order)
     for family, tables in triplets.items():
         _check_same(family, tables)
-        if count == "votes" and next(iter(tables.values()))["votes"].isna().any():
-            raise ValueError(f"votes of {family}: their number is unknown; expected it, or triplets to be counted")
-    notes: list[str] = []
+        unknown = [name for name, table in tables.items() if table["votes"].isna().any()]
+        if count == "votes" and unknown:
+            why = f"the number of votes of {family} is unknown"
+            raise ValueError(f"{unknown[0]}: {why}; expected it, or triplets to be counted")
+    data = [_data_set(family, "triplets", tables) for family, tables in triplets.items()]
+    data += [_data_set(family, "pairs", tables) for family, tables in pairs.items()]
+    said = [*notes, *(f"{part.family}: one reference, so no interval" for part in data if part.references == 1)]
     return Comparison(
         count,
         base,
         {name: of.signature for name, of in judged.items()},
-        [
-            *(_data_set(f, "triplets", t) for f, t in triplets.items()),
-            *(_data_set(f, "pairs", t) for f, t in pairs.items()),
-        ],
+        data,
         _ceilings({family: next(iter(tables.values())) for family, tables in triplets.items()}, count),
         [Line.of(name, family, _agreement(t, count)) for family, ts in triplets.items() for name, t in ts.items()],
-        [line for family, tables in triplets.items() for line in _differences(family, tables, base, count, notes)],
+        [line for family, tables in triplets.items() for line in _differences(family, tables, base, count, said)],
         *_precisions(pairs, base),
         _reliabilities(judged, triplets),
-        notes,
+        said,
     )
 
 
@@ -253,9 +259,10 @@ def _precisions(pairs: Mapping[str, Tables], base: str) -> tuple[list[Line], lis
         values = {name: jnd_average_precision(t["d"], t["same"]) for name, t in tables.items()}
         resamples = {name: resampled_precisions(t["d"], t["same"], t["ref"]) for name, t in tables.items()}
         for name, value in values.items():
-            interval = interval_of(value, resamples[name])
+            count = tables[name]["ref"].nunique()
+            interval = interval_of(value, resamples[name], count)
             lines.append(Line.of(name, family, Interval(value, interval.low, interval.high, np.nan)))
             if name != base and base in tables:
-                difference = interval_of(value - values[base], resamples[name] - resamples[base])
+                difference = interval_of(value - values[base], resamples[name] - resamples[base], count)
                 differences.append(Line.of(name, family, difference))
     return lines, differences

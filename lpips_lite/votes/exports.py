@@ -57,7 +57,7 @@ def means(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def to_json(comparison: Comparison, source: str = HUMAN) -> str:
-    """Return all tables as one JSON document, whose keys docs/calibrating.md lists; what is unknown is null."""
+    """Return all tables as one JSON document, whose keys docs/agreement.md lists; what is unknown is null."""
     results = {"triplets": comparison.agreement, "pairs": comparison.precision}
     differences = {"triplets": comparison.differences, "pairs": comparison.precision_differences}
     document = {

@@ -38,14 +38,15 @@ def resampled_precisions(
     return found
 
 
-def interval_of(value: float, resamples: Floats) -> Interval:
+def interval_of(value: float, resamples: Floats, references: int) -> Interval:
     """Return a value with the 2.5 and 97.5 percentiles of its resamples, and a two-sided p-value for zero.
 
-    All are NaN where there are no resamples.
+    The latter is never below what the resamples, or a sign test on so many references, can show.
     """
     resamples = resamples[~np.isnan(resamples)]
     if len(resamples) == 0:
-        return Interval(value, np.nan, np.nan, np.nan)
+        return Interval(value, np.nan, np.nan, np.nan, "one reference: no interval")
     low, high = np.percentile(resamples, [2.5, 97.5])
-    sides = int(np.sum(resamples <= 0)), int(np.sum(resamples >= 0))
-    return Interval(value, float(low), float(high), min(1.0, 2 * (min(sides) + 1) / (len(resamples) + 1)))
+    rarest = (min((resamples <= 0).sum(), (resamples >= 0).sum()) + 1) / (len(resamples) + 1)
+    p_value = float(min(1.0, max(2 * rarest, 2.0 ** (1 - references))))
+    return Interval(value, float(low), float(high), p_value)

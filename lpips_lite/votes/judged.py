@@ -14,7 +14,8 @@ from lpips_lite.files.measuring import load_metrics
 from lpips_lite.votes.distance_tables import COLUMNS, read_distances
 from lpips_lite.votes.distances import Measuring, contents, measure
 from lpips_lite.votes.progress import Progress, silently
-from lpips_lite.votes.triplets import JndPair, Triplet, distinct_pairs, load_judgments as load_whole
+from lpips_lite.votes.records import Judgments
+from lpips_lite.votes.triplets import distinct_pairs, load_judgments
 
 PAIR_COLUMNS = ("family", "ref", "same", "votes", "d")
 
@@ -40,40 +41,29 @@ class Judged:
     pairs: pd.DataFrame = field(default_factory=lambda: _no_rows(PAIR_COLUMNS))
 
 
-@dataclass(frozen=True)
-class Judgments:
-    """Judgments of both kinds: which of two images is closer, and whether two images look the same."""
-
-    triplets: list[Triplet]
-    pairs: list[JndPair]
-
-    def files(self) -> list[Path]:
-        """Return all images."""
-        compared = [path for t in self.triplets for path in (t.ref, t.p0, t.p1)]
-        return list(dict.fromkeys([*compared, *(path for pair in self.pairs for path in (pair.p0, pair.p1))]))
-
-
-def load_judgments(paths: Iterable[Path]) -> Judgments:
-    """Read data that must be whole: triplets as `triplets.load` does, and JND folders with `p0/ p1/ same/`.
+def load_all(paths: Iterable[Path], votes_per_judgement: int | None = None) -> Judgments:
+    """Read data that must be whole; see `triplets.load_judgments`.
 
     Data sets of one name from two paths are told apart by their paths.
 
     Raises:
         OSError: If something cannot be read.
-        ValueError: If anything is wrong with any row, a path comes twice, or there is nothing at all in one.
+        ValueError: If anything is wrong with any row, or a path comes twice.
     """
-    triplets: list[Triplet] = []
-    pairs: list[JndPair] = []
-    seen: set[Path] = set()
+    parts, seen = Judgments(""), set[Path]()
     for path in paths:
         if path.resolve() in seen:
             raise ValueError(f"{path}: named twice; expected each data set once")
         seen.add(path.resolve())
-        found = load_whole([path])
-        taken = {t.family for t in triplets} | {pair.family for pair in pairs}
-        triplets += [replace(t, family=f"{t.family} ({path})") if t.family in taken else t for t in found.triplets]
-        pairs += [replace(p, family=f"{p.family} ({path})") if p.family in taken else p for p in found.jnd]
-    return Judgments(triplets, pairs)
+        found = load_judgments([path], votes_per_judgement=votes_per_judgement)
+        taken = {t.family for t in parts.triplets}
+        found.triplets = [replace(t, family=f"{t.family} ({path})") if t.family in taken else t for t in found.triplets]
+        taken = {pair.family for pair in parts.jnd}
+        found.jnd = [
+            replace(pair, family=f"{pair.family} ({path})") if pair.family in taken else pair for pair in found.jnd
+        ]
+        parts.add([found])
+    return parts
 
 
 def gather(
@@ -82,15 +72,20 @@ def gather(
     distances: Mapping[str, Path],
     measuring: Measuring,
     progress: Progress = silently,
-) -> dict[str, Judged]:
-    """Measure data with metrics of the catalog, and read the distances of others, by name.
+    votes_per_judgement: int | None = None,
+) -> tuple[dict[str, Judged], list[str]]:
+    """Measure data with metrics of the catalog, and read the distances of others.
 
     Args:
-        data: See `load_judgments`; there may be none.
+        data: See `load_all`; there may be none.
         metrics: To measure it with.
         distances: Names of other metrics, and tables of their distances; see `distance_tables.read_distances`.
         measuring: How to measure.
         progress: Goes through what takes long.
+        votes_per_judgement: See `triplets.read`.
+
+    Returns:
+        What each metric says, by its name, and notes on the data.
 
     Raises:
         OSError: If something cannot be read or written.
@@ -102,7 +97,8 @@ def gather(
         raise ValueError(f"distances {twice[0]}: also the name of a metric; expected another one")
     given = {name: Judged(triplets=read_distances(path)) for name, path in distances.items()}
     loaded = load_metrics(specs, measuring.settings)
-    return (judge(load_judgments(data), loaded, measuring, progress) if data else {}) | given
+    found = load_all(data, votes_per_judgement)
+    return (judge(found, loaded, measuring, progress) if data else {}) | given, list(map(str, found.notes))
 
 
 def judge(
@@ -115,19 +111,18 @@ def judge(
 
     References of the same content are one, whatever their files are called.
     """
-    digests = contents(data.files(), progress)
+    compared, index = distinct_pairs(data.triplets) if data.triplets else ([], None)
+    same = [(pair.p0, pair.p1) for pair in data.jnd]
+    digests = contents((path for pair in (*compared, *same) for path in pair), progress)
     first: dict[str, Path] = {}
     for path, digest in digests.items():
         first.setdefault(digest, path)
-    compared, index = distinct_pairs(data.triplets) if data.triplets else ([], None)
-    same = [(pair.p0, pair.p1) for pair in data.pairs]
-    triplets = [
-        (t.family, str(first[digests[t.ref]]), t.judgement, t.votes if t.counted else math.nan) for t in data.triplets
-    ]
-    pairs = [
-        (pair.family, str(first[digests[pair.p0]]), pair.same, pair.votes if pair.counted else math.nan)
-        for pair in data.pairs
-    ]
+
+    def row(family: str, ref: Path, judged: float, votes: float, counted: bool) -> tuple[str, str, float, float]:
+        return family, str(first[digests[ref]]), judged, votes if counted else math.nan
+
+    triplets = [row(t.family, t.ref, t.judgement, t.votes, t.counted) for t in data.triplets]
+    pairs = [row(pair.family, pair.p0, pair.same, pair.votes, pair.counted) for pair in data.jnd]
     judged = {}
     for text, metric in metrics.items():
         d = measure([*compared, *same], text, metric, digests, measuring, progress)
@@ -136,6 +131,7 @@ def judge(
             table = pd.DataFrame(triplets, columns=list(COLUMNS[:4]))
             parts = replace(parts, triplets=table.assign(d0=d[index[:, 0]], d1=d[index[:, 1]]))
         if pairs:
-            parts = replace(parts, pairs=pd.DataFrame(pairs, columns=list(PAIR_COLUMNS[:4])).assign(d=d[-len(pairs) :]))
+            table = pd.DataFrame(pairs, columns=list(PAIR_COLUMNS[:4]))
+            parts = replace(parts, pairs=table.assign(d=d[-len(pairs) :]))
         judged[text] = parts
     return judged

@@ -1,5 +1,6 @@
 """Tables of agreement: each number against a plain computation, each data set for itself."""
 
+import io
 import json
 import math
 
@@ -13,6 +14,7 @@ from lpips_lite.votes.exports import to_csv, to_json
 from lpips_lite.votes.judged import Judged
 from lpips_lite.votes.reliability import reliability
 from lpips_lite.votes.tables import grids, to_markdown, to_text
+from tests.conftest import ROOT
 
 
 def triplets(family="f", rows=60, votes=5, seed=0, noise=0.3):
@@ -101,7 +103,7 @@ def test_another_order_has_no_paired_difference_and_says_so():
 
 def test_unknown_votes_are_not_counted():
     judged = {"m": Judged(triplets=triplets().assign(votes=np.nan), slope=1.0)}
-    with pytest.raises(ValueError, match="votes of f: their number is unknown"):
+    with pytest.raises(ValueError, match="m: the number of votes of f is unknown"):
         compare(judged, count="votes")
     assert compare(judged).reliability == {}
 
@@ -187,10 +189,13 @@ def test_jnd_pairs_of_a_reference_are_drawn_together():
     assert widths[1] > 1.5 * widths[0]  # pairs that say the same are not as many as they seem
 
 
-def test_jnd_has_no_interval_from_one_reference_and_needs_somebody_who_said_same():
+def test_one_reference_has_no_interval_and_jnd_needs_somebody_who_said_same():
     good, _ = pairs()
-    (line,) = compare({"m": Judged(pairs=good.assign(ref="r"))}).precision
-    assert math.isnan(line.low)
+    found = compare({"m": Judged(pairs=good.assign(ref="r"), triplets=triplets().assign(ref="r"))})
+    for line in (*found.precision, *found.agreement):
+        assert math.isnan(line.low)
+    assert found.notes == [f"{family}: one reference, so no interval" for family in ("f", "jnd")]
+    assert "nan" not in to_text(grids(found))
     with pytest.raises(ValueError, match="jnd: nobody called any pair the same"):
         compare({"m": Judged(pairs=good.assign(same=0.0))})
 
@@ -213,7 +218,7 @@ def both():
 
 def test_all_formats_tell_the_same(both):
     document = json.loads(to_json(both))
-    frame = pd.read_csv(__import__("io").StringIO(to_csv(both))).set_index(["metric", "family"])
+    frame = pd.read_csv(io.StringIO(to_csv(both))).set_index(["metric", "family"])
     text, markdown = to_text(grids(both)), to_markdown(grids(both))
     for entry in document["results"]:
         (measure,) = {"agreement", "average_precision"} & entry.keys()
@@ -234,6 +239,10 @@ def test_all_formats_tell_the_same(both):
 
 def test_json_holds_what_the_docs_list(both):
     document = json.loads(to_json(both, "a source"))
+    told = (ROOT / "docs/agreement.md").read_text(encoding="utf-8").partition("## JSON")[2]
+    entries = [entry for key, part in document.items() if isinstance(part, list) and key != "notes" for entry in part]
+    for key in {*document, *(key for entry in entries for key in entry)}:
+        assert f"`{key}`" in told, key
     assert list(document) == [
         *("source", "counts", "against", "signatures", "data", "ceilings", "results", "differences", "reliability"),
         "notes",

@@ -21,7 +21,7 @@ EXAMPLES = """\b
 Examples:
   lpips-votes agree votes.csv
   lpips-votes agree votes.csv -m lite,alex:weights=mine.safetensors,ssim --count votes
-  lpips-votes agree 2afc/val jnd/val -m lite,lite:tower=tuned.safetensors --plot agreement.png
+  lpips-votes agree 2afc/val jnd/val --votes-per-judgement 5 -m lite,lite:tower=tuned.safetensors --plot agreement.png
   lpips-votes agree votes.csv -m lite,l2 --distances mine=distances.csv --against mine --format json
 
 \b
@@ -69,6 +69,8 @@ _PATH = FilePath()
               help="Another metric, from a CSV of its distances or a folder of them. Repeatable.")  # fmt: skip
 @click.option("--against", metavar="METRIC", help="From which differences are taken.  [default: the first]")
 @click.option("--count", type=click.Choice(["triplets", "votes"]), default="triplets", help="What counts once.")
+@click.option("--votes-per-judgement", metavar="N", type=click.IntRange(1),
+              help="Observers of each judgement in BAPPS' folders, which do not tell it.")  # fmt: skip
 @click.option("-f", "--format", "form", type=click.Choice(["table", "markdown", "csv", "json"]), default="table")
 @click.option("--plot", type=_PATH, metavar="FILE.png", help="Draw the tables into this file.")
 @click.option("--cache", type=_PATH, default=Path("distances"), metavar="FOLDER",
@@ -84,6 +86,7 @@ def agree(
     distances: tuple[str, ...],
     against: str | None,
     count: str,
+    votes_per_judgement: int | None,
     form: str,
     plot: Path | None,
     cache: Path,
@@ -110,8 +113,9 @@ def agree(
         check_folder("--plot", plot)
         check_picture(plot)
     settings = Settings(device=device, batch_size=batch_size, workers=workers, spell=spell_option)
-    judged = gather(data, metrics, parse_distances(distances), Measuring(cache, settings), progress)
-    comparison = compare(judged, base, "votes" if count == "votes" else "triplets")
+    tables, measuring = parse_distances(distances), Measuring(cache, settings)
+    judged, notes = gather(data, metrics, tables, measuring, progress, votes_per_judgement)
+    comparison = compare(judged, base, "votes" if count == "votes" else "triplets", notes=notes)
     if plot is not None:
         from lpips_lite.votes.picture import draw
 
