@@ -1,4 +1,4 @@
-"""Make a small BAPPS-shaped set of triplets from the example scene, to try calibration and the benchmark without data.
+"""Make a small BAPPS-shaped set of triplets from the example scene, to try `lpips-votes` and the benchmark with no data.
 
     python -m examples.make_triplets FOLDER
 
