@@ -34,7 +34,7 @@ from calibration.votes_by_reference import ReferenceVotes, group_by_reference
 from lpips_lite import LPIPS, read_image
 from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.terminal import progress, say
-from lpips_lite.votes.fit import Votes, best_slope
+from lpips_lite.votes.objectives import Votes, best_slope, undetermined
 from lpips_lite.votes.provenance import reference_digests, trained_on
 
 
@@ -119,8 +119,11 @@ def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses
     return metric
 
 
-def fit_slope(metric: PlainMetric, groups: Sequence[ReferenceVotes]) -> float:
-    """Return the slope of P(p1) = σ(slope · (d0 − d1)) that makes the votes likeliest, on whole images."""
+def fit_slope(metric: PlainMetric, groups: Sequence[ReferenceVotes]) -> dict[str, str]:
+    """Return the slope of P(p1) = σ(slope · (d0 − d1)) that makes the votes likeliest, on whole images, as metadata.
+
+    Where votes do not determine one, there is the reason instead.
+    """
     found = [measure(metric, group) for group in progress(groups, "slope")]
     margin = torch.cat([d0 - d1 for d0, d1 in found]).double().numpy()
     votes = Votes(
@@ -128,7 +131,10 @@ def fit_slope(metric: PlainMetric, groups: Sequence[ReferenceVotes]) -> float:
         torch.cat([group.votes for group in groups]).double().numpy(),
         np.repeat([str(group.files[0]) for group in groups], [len(group.votes) for group in groups]),
     )
-    return best_slope(margin, votes)
+    if reason := undetermined(margin, votes):
+        say(f"warning: no slope: {reason}")
+        return {"uncertain": reason}
+    return {"slope": f"{best_slope(margin, votes):.6g}"}
 
 
 def read_auxiliary_losses(
@@ -176,7 +182,7 @@ def main(
     metadata = {
         "net": net,
         "tower": content_hash(metric.tower),
-        "slope": f"{fit_slope(metric, groups):.6g}",
+        **fit_slope(metric, groups),
         "objective": "tune",
         "start": start.signature,
         "recipe": str(recipe),

@@ -16,7 +16,7 @@ from lpips_lite.tensor_files import read_metadata
 from lpips_lite.votes.agreement import agreement
 from lpips_lite.votes.provenance import reference_digest
 from lpips_lite.votes.triplets import load
-from tests.calibration.conftest import START
+from tests.calibration.conftest import START, save
 
 
 def score(metric, groups):
@@ -128,6 +128,22 @@ def test_the_command_writes_a_file_that_loads_and_says_what_it_has_seen(scores, 
     assert run(some, "--out", again, *start, "--steps", 12, "--side", 48, "--copies", 9).exception is None
     some.unlink()
     assert set(read_metadata(again)["trained_on"].split()) == references  # what it started from had seen them
+
+
+def test_votes_that_do_not_determine_a_slope_give_none(tmp_path):
+    rows = ["ref,p0,p1,votes_p0,votes_p1"]
+    for n in range(4):
+        for name in ("ref", "a", "b"):
+            save(torch.rand(3, 48, 48), tmp_path / f"{n}{name}.png")
+        rows.append(f"{n}ref.png,{n}a.png,{n}b.png,2,2")
+    (tmp_path / "votes.csv").write_text("\n".join(rows) + "\n")
+    out = tmp_path / "tuned.safetensors"
+    start = ["--tower-weights", START, "--channel-weights", START]
+    result = run(tmp_path, "--out", out, *start, "--steps", 12, "--side", 48)
+    assert result.exception is None, result.output
+    assert "warning: no slope: " in result.output
+    assert "uncertain" in read_metadata(out)
+    assert LPIPS("lite", tower_weights=out, channel_weights=out).slope is None
 
 
 @pytest.mark.parametrize(
