@@ -1,4 +1,4 @@
-"""Make a small BAPPS-shaped set of triplets from the example scene, to try `lpips-votes` and the benchmark with.
+"""Make a small BAPPS-shaped set of triplets from the example scene, to try `lpips-votes` and the benchmark on.
 
     python -m examples.make_triplets FOLDER
 
