@@ -3,7 +3,7 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 # Make the embedded weights again: make lite PHOTOS=photos.tar TEACHER=alexnet.pth JUDGMENTS="mucped23 tid2013"
 DISTILLED = build/distilled.safetensors
-LESSONS = --photos $(PHOTOS) --teacher-weights $(TEACHER)
+TAUGHT_ON = --photos $(PHOTOS) --teacher-tower-weights $(TEACHER)
 
 .PHONY: format lint types test check lite
 
@@ -24,6 +24,7 @@ test:
 check: lint types test
 
 lite:
-	$(PYTHON) -m calibration.distill --photos $(PHOTOS) --teacher $(TEACHER) --out $(DISTILLED)
-	$(PYTHON) -m calibration.tune $(JUDGMENTS) --tower-weights $(DISTILLED) --channel-weights $(DISTILLED) $(LESSONS) \
-		--emphasis mucped23=7,tid2013=3 --version 0.3 --out lpips_lite/data/lite.safetensors
+	$(PYTHON) -m calibration.distill $(TAUGHT_ON) --out $(DISTILLED)
+	$(PYTHON) -m calibration.tune $(JUDGMENTS) --method-pattern "mucped23=dist/{method}/*" $(TAUGHT_ON) \
+		--tower-weights $(DISTILLED) --channel-weights $(DISTILLED) \
+		--data-weights mucped23=7,tid2013=3 --version 0.3 --out lpips_lite/data/lite.safetensors

@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from benchmarks.sidebyside import environment, report
-from calibration.distill import HOLD_OUT_EVERY, crop, read_photos
-from calibration.distort import distort
+from calibration.photographs import HOLD_OUT_EVERY, crop, read_photos
 from lpips_lite import LPIPS, read_image
 from lpips_lite.catalog import parse_metrics
 from lpips_lite.metric import NETS
 from lpips_lite.terminal import progress
+from lpips_lite.votes.distort import distort
 
 SCENE = Path(__file__).parent.parent / "examples/images/scene.png"
 KINDS = ("white_noise", "gaussian_blur", "jpeg", "shift")

@@ -21,11 +21,12 @@ from scipy.stats import pearsonr, spearmanr
 from torch import Generator, Tensor
 
 from benchmarks.sidebyside import interleave, outcome, ratio
-from calibration.distill import HELD_OUT_KINDS, HOLD_OUT_EVERY, TRAINED_KINDS, crop, read_photos
-from calibration.distort import DISTORTIONS, distort
-from calibration.lessons import BLUR_LEVEL
+from calibration.auxiliary_losses import BLUR_LEVEL
+from calibration.distorted_twice import HELD_OUT_KINDS, TRAINED_KINDS
+from calibration.photographs import HOLD_OUT_EVERY, crop, read_photos
 from lpips_lite import LPIPS
 from lpips_lite.terminal import progress
+from lpips_lite.votes.distort import DISTORTIONS, distort
 from tests.peers import upstream
 
 SEED = 2**32  # distill evaluates with 2³¹ and trains with small seeds

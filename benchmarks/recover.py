@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
-from calibration.distill import HOLD_OUT_EVERY, read_photos
+from calibration.photographs import HOLD_OUT_EVERY, read_photos
 from lpips_lite import LPIPS, psnr, ssim
 from lpips_lite.terminal import progress
 

@@ -1,108 +1,188 @@
 """Judge a recipe of `calibration.tune` where it has not seen the references, or the kind of distortion.
 
-    python -m calibration.cross_validate DATA... --by reference --tower-weights DISTILLED --out FOLDER
+    START=calibration/results/lite-0.2-distilled.safetensors
+    python -m calibration.cross_validate DATA... --by kind --tower-weights $START --channel-weights $START --out FOLDER
 
 For each fold the metric is tuned on the others and its distances on this one are written to FOLDER/FOLD.csv, which
 `benchmarks/two_afc.py --distances` reads. Folds whose file is there are not run again; several processes may share
-them out with `--share 0/2`, `--share 1/2`.
+them out with `--share 0/2`, `--share 1/2`. FOLDER/run.json says what a folder is of: another start, recipe or data set
+goes into another folder.
 
 By "reference", references are dealt to five folds in each data set. By "kind", the kinds of distortion of a table of
 opinion scores (its column `type`) are: pairs with a held-out kind on either side are judged, its images are not seen.
+
+The start has to be named, and must not have learnt people's judgments of references that it is judged on: `lite` as it
+comes has learnt mucped23's and TID2013's, the distilled file in `calibration/results/` has learnt none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
 
-from calibration.features import data_argument, net_option, tower_option
-from calibration.fit import folds_by_reference
-from calibration.judged import by_reference
-from calibration.lessons import read_lessons, teacher_options
-from calibration.triplets import Triplet, load
-from calibration.tune import Recipe, recipe_options, tune
+from calibration.options import data_options, load_data, plain_errors, start_options, teacher_options
+from calibration.recipe import Recipe, recipe_options
+from calibration.tune import measure, read_auxiliary_losses, tune
+from calibration.votes_by_reference import group_by_reference
 from lpips_lite import LPIPS
+from lpips_lite.terminal import progress
+from lpips_lite.votes.features import fingerprint
+from lpips_lite.votes.fit import folds_by_reference
+from lpips_lite.votes.provenance import check_unseen, reference_digests
+from lpips_lite.votes.triplets import Triplet
 
 Fold = tuple[str, list[Triplet], list[Triplet]]  # name, to learn from, to be judged on
 FOLDS = 5
 KIND_FOLDS = 5
 
 
-def split_by_reference(triplets: Sequence[Triplet], seed: int) -> Iterator[Fold]:
-    """Deal the references of each family to five folds."""
+def split_by_reference(triplets: Sequence[Triplet], seed: int) -> list[Fold]:
+    """Deal the references of each family to five folds.
+
+    Raises:
+        ValueError: If a family has fewer than five references.
+    """
     families = np.array([t.family for t in triplets])
     fold = np.empty(len(triplets), dtype=int)
     for family in sorted(set(families)):
         own = families == family
         fold[own] = folds_by_reference(np.array([str(t.ref) for t in triplets])[own], FOLDS, seed)
-    for held_out in range(FOLDS):
-        learnt = [t for t, f in zip(triplets, fold, strict=True) if f != held_out]
-        yield f"reference-{held_out}", learnt, [t for t, f in zip(triplets, fold, strict=True) if f == held_out]
+    return [_fold(f"reference-{held_out}", triplets, fold == held_out) for held_out in range(FOLDS)]
 
 
-def split_by_kind(triplets: Sequence[Triplet], tables: Sequence[Path]) -> Iterator[Fold]:
-    """Deal kinds of distortion to five folds; triplets without a kind are always learnt from."""
-    kinds = {
-        folder / name: kind
-        for folder in tables
-        if (folder / "labels.csv").exists()
-        for name, kind in pd.read_csv(folder / "labels.csv")[["file", "type"]].itertuples(index=False)
-    }
+def split_by_kind(triplets: Sequence[Triplet], data: Sequence[Path]) -> list[Fold]:
+    """Deal kinds of distortion to five folds; triplets without a kind are always learnt from.
+
+    Raises:
+        ValueError: If no table of the data has two kinds or more.
+    """
+    kinds = {path: kind for table in data for path, kind in _kinds_in(table).items()}
     names = sorted(set(kinds.values()))
+    if len(names) < 2:
+        raise ValueError(
+            f"--by kind: {', '.join(map(str, data))} names {len(names)} kinds of distortion; "
+            f"expected a labels.csv with a column `type` that has two or more"
+        )
+    folds = []
     for first in range(min(KIND_FOLDS, len(names))):
         held_out = names[first::KIND_FOLDS]
         has = [kinds.get(t.p0) in held_out or kinds.get(t.p1) in held_out for t in triplets]
-        learnt = [t for t, out in zip(triplets, has, strict=True) if not out]
-        judged = [t for t, out in zip(triplets, has, strict=True) if out]
-        yield f"kind-{'-'.join(map(str, held_out))}", learnt, judged
+        name = re.sub(r"[^\w.-]", "_", f"kind-{'-'.join(map(str, held_out))}")
+        folds.append(_fold(name, triplets, np.array(has)))
+    return folds
+
+
+def _fold(name: str, triplets: Sequence[Triplet], held_out: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Fold:
+    learnt = [t for t, out in zip(triplets, held_out, strict=True) if not out]
+    judged = [t for t, out in zip(triplets, held_out, strict=True) if out]
+    for part, what in ((learnt, "to learn from"), (judged, "to be judged on")):
+        if not part:
+            raise ValueError(f"fold {name} has no triplets {what}")
+    return name, learnt, judged
+
+
+def _kinds_in(data: Path) -> dict[Path, Any]:
+    """Return the kind of distortion of each image of a table of opinion scores; other data names none."""
+    path = data / "labels.csv" if data.is_dir() else data
+    if path.suffix != ".csv" or not path.exists():
+        return {}
+    table = pd.read_csv(path)
+    if not {"file", "type"} <= set(table.columns):
+        return {}
+    rows = table[["file", "type"]].dropna().itertuples(index=False)
+    return {path.parent / str(name): kind for name, kind in rows}
+
+
+def check_folds(start: LPIPS, folds: Sequence[Fold], by: str) -> None:
+    """Check that nothing is judged that was seen: by the start, or, by reference, under another name in other folds.
+
+    Raises:
+        ValueError: If something is.
+    """
+    digests = reference_digests([t for _, _, judged in folds for t in judged], progress)
+    check_unseen(start, digests)
+    for name, learnt, judged in folds if by == "reference" else ():
+        known = {digests[t.ref]: t.ref for t in learnt}
+        for ref in dict.fromkeys(t.ref for t in judged):
+            if digests[ref] in known:
+                raise ValueError(f"fold {name}: {ref} has the pixels of {known[digests[ref]]}, which is learnt from")
+
+
+def claim_folder(folder: Path, run: dict[str, str]) -> None:
+    """Make a folder for a run, or check that it is this run's.
+
+    Raises:
+        ValueError: If it is another one's.
+    """
+    record = folder / "run.json"
+    if record.exists():
+        known = json.loads(record.read_text(encoding="utf-8"))
+        for key, value in run.items():
+            if known.get(key) != value:
+                raise ValueError(f"{record}: {key} is {known.get(key)!r}; expected {value!r}, or another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    record.with_suffix(".partial").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    record.with_suffix(".partial").replace(record)
+
+
+def read_share(ctx: click.Context, parameter: click.Parameter, value: str) -> slice:
+    """Parse `--share 0/2`."""
+    found = re.fullmatch(r"(\d+)/(\d+)", value)
+    if not found or int(found[1]) >= int(found[2]):
+        raise click.BadParameter(f"{value!r}: expected FIRST/EVERY with FIRST < EVERY, like 0/2")
+    return slice(int(found[1]), None, int(found[2]))
 
 
 @click.command(context_settings={"show_default": True})
-@data_argument
-@click.option("--by", type=click.Choice(["reference", "kind"]), default="reference")
+@data_options
+@click.option("--by", type=click.Choice(["reference", "kind"]), default="reference", help="What folds are made of.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for one CSV a fold.")
-@click.option("--share", default="0/1", help="Run every second fold, say, from the first (0/2) or second (1/2) on.")
-@net_option
-@tower_option
-@click.option("--channel-weights", default="calibrated", help="To start from: a version or a file.")
-@teacher_options
+@click.option("--share", default="0/1", callback=read_share,
+              help="Run every second fold, say, from the first (0/2) or second (1/2) on.")  # fmt: skip
+@start_options
+@teacher_options(required=False)
 @recipe_options
+@plain_errors
 def main(
     data: tuple[Path, ...],
+    method_patterns: tuple[str, ...],
     by: str,
     out: Path,
-    share: str,
+    share: slice,
     net: str,
-    tower_weights: str | None,
+    tower_weights: str,
     channel_weights: str,
     photos: Path | None,
-    teacher_weights: Path | None,
-    teacher_channels: str,
+    teacher_tower_weights: Path | None,
+    teacher_channel_weights: str,
     **settings: object,
 ) -> None:
     """Tune on all folds but one, and judge on that one, for each."""
-    metric = LPIPS(net, tower_weights=tower_weights, channel_weights=channel_weights)
-    triplets, recipe = load(data), Recipe(**settings)  # type: ignore[arg-type]
-    splits = split_by_reference(triplets, recipe.seed) if by == "reference" else split_by_kind(triplets, data)
-    first, _, every = share.partition("/")
-    lessons = read_lessons(photos, teacher_weights, teacher_channels, recipe.lessons)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, learnt, judged in list(splits)[int(first) :: int(every)]:
+    start = LPIPS(net, tower_weights=tower_weights, channel_weights=channel_weights)
+    triplets, recipe = load_data(data, method_patterns), Recipe(**settings)  # type: ignore[arg-type]
+    folds = split_by_reference(triplets, recipe.seed) if by == "reference" else split_by_kind(triplets, data)
+    check_folds(start, folds, by)
+    claim_folder(out, {"start": start.signature, "by": by, "data": fingerprint(triplets), "recipe": str(recipe)})
+    others = read_auxiliary_losses(photos, teacher_tower_weights, teacher_channel_weights, recipe.photo_batches)
+    for name, learnt, judged in folds[share]:
         path = out / f"{name}.csv"
         if path.exists():
             continue
-        model = tune(metric, by_reference(learnt), lessons, recipe)
+        metric = tune(start, group_by_reference(learnt), others, recipe)
         rows = []
-        for group in by_reference(judged):
-            d0, d1 = model.measure(group)
+        for group in group_by_reference(judged):
+            d0, d1 = measure(metric, group)
             columns = zip(group.judgement.tolist(), group.votes.tolist(), d0.tolist(), d1.tolist(), strict=True)
             rows += [(group.family, group.files[0].name, *row) for row in columns]
         table = pd.DataFrame(rows, columns=["family", "ref", "judgement", "votes", "d0", "d1"])
-        table.to_csv(path.with_suffix(".partial"), index=False)
+        table.assign(start=start.signature).to_csv(path.with_suffix(".partial"), index=False)
         path.with_suffix(".partial").replace(path)
 
 

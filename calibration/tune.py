@@ -1,21 +1,21 @@
 """Train the tower too, together with its channel weights, on human judgments: triplets in, one weight file out.
 
-    python -m calibration.tune DATA... --net lite --out tuned.safetensors
+    python -m calibration.tune DATA... --tower-weights START --channel-weights START --out tuned.safetensors
 
 Every step takes, from each data set, as many references with their judged images as make a batch, cuts the same random
 square from all copies of a reference, and raises the likelihood of the votes, P(p1) = σ(slope · (log d0 − log d1)).
 Logarithms, because votes compare images of one reference whatever the distances are there.
 
-Where every reference was distorted by the same methods, votes on single pairs are pooled to those on all of them first.
+Where the data declares by which method each copy was made, votes on single pairs of methods are pooled first to what
+they say of all pairs (`calibration.pool_by_method`).
 
 Tuning gains on the kinds of distortion it is trained on and may lose on others (Zhang et al. 2018). With `--photos` and
-`--teacher-weights` it goes on learning what `calibration.lessons` teaches, too.
+`--teacher-tower-weights` it goes on learning what `calibration.auxiliary_losses` has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,15 +25,17 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from calibration.features import data_argument, net_option, tower_option
-from calibration.fit import Votes, best_slope
-from calibration.judged import Judged, by_reference, pool_votes
-from calibration.lessons import FLOOR, PRETENDERS, SIDE, Lessons, distances, read_lessons, teacher_options
-from calibration.triplets import load
+from calibration.auxiliary_losses import DESCENDING, FLOOR, AuxiliaryLosses
+from calibration.options import data_options, load_data, load_teacher, plain_errors, start_options, teacher_options
+from calibration.plain_metric import PlainMetric
+from calibration.pool_by_method import methods_to_pool, pool_by_method
+from calibration.recipe import Recipe, recipe_options
+from calibration.votes_by_reference import ReferenceVotes, group_by_reference
 from lpips_lite import LPIPS, read_image
-from lpips_lite.distance import unit_normalize
 from lpips_lite.tensor_files import content_hash, save_tensors
-from lpips_lite.terminal import progress
+from lpips_lite.terminal import progress, say
+from lpips_lite.votes.objectives import Votes, best_slope, undetermined
+from lpips_lite.votes.provenance import reference_digests, trained_on
 
 
 @lru_cache(maxsize=4096)
@@ -42,190 +44,153 @@ def read_pixels(path: Path) -> Tensor:
     return (read_image(path) * 255).round().byte()
 
 
-def read_copies(judged: Judged, side: int, generator: Generator) -> Tensor:
+def read_copies(group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
     """Cut the same random square from the reference and its copies, half of them mirrored: (1 + K, 3, side, side)."""
-    images = [read_pixels(path) for path in judged.files]
+    images = [read_pixels(path) for path in group.files]
     height, width = images[0].shape[1:]
     if min(height, width) < side:
-        raise ValueError(f"--side {side}: {judged.files[0]} is {width}×{height}; expected at least that size")
+        raise ValueError(f"--side {side}: {group.files[0]} is {width}×{height}; expected at least that size")
     top = int(torch.randint(height - side + 1, (), generator=generator))
     left = int(torch.randint(width - side + 1, (), generator=generator))
     squares = torch.stack([image[:, top : top + side, left : left + side] for image in images]).float() / 255
     return squares.flip(-1) if torch.rand((), generator=generator) < 0.5 else squares
 
 
-class Tunable:
-    """The tensors of a metric, trainable: tower, channel weights (kept ≥ 0), and each data set's slope."""
-
-    def __init__(self, metric: LPIPS, families: Sequence[str] = ()) -> None:
-        self.spec, self.taps = metric.tower.spec, metric.tower.taps
-        self.mean, self.std = metric.tower.tensors["mean"], metric.tower.tensors["std"]
-        tower = {key: tensor for key, tensor in metric.tower.tensors.items() if key in self.spec.shapes()}
-        self.tower = {key: tensor.clone().requires_grad_() for key, tensor in tower.items()}
-        self.channels = [tensor.clone().requires_grad_() for tensor in metric.tensors.values()]
-        self.log_slopes = {family: torch.tensor(0.7, requires_grad=True) for family in families}
-
-    def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the tower's features, L × (N, C_l, H_l, W_l)."""
-        images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return tuple(self.spec.run(images, self.tower, self.taps))
-
-    def from_first(self, images: Tensor) -> Tensor:
-        """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""
-        features = self.features(images)
-        return distances([f[1:] for f in features], [unit_normalize(f[:1]) for f in features], self.channels)
-
-    def vote_error(self, judged: Judged, side: int, generator: Generator) -> Tensor:
-        """Return the mean negative log-likelihood of a vote, from one square of one reference's copies."""
-        logs = (self.from_first(read_copies(judged, side, generator)) + FLOOR).log()
-        logits = self.log_slopes[judged.family].exp() * (logs[judged.pairs[:, 0]] - logs[judged.pairs[:, 1]])
-        share = judged.votes / judged.votes.sum()
-        return F.binary_cross_entropy_with_logits(logits, judged.judgement, weight=share, reduction="sum")
-
-    @torch.no_grad()
-    def measure(self, judged: Judged) -> tuple[Tensor, Tensor]:
-        """Return d0 and d1 of every triplet, on whole images."""
-        images = torch.stack([read_pixels(path) for path in judged.files])
-        parts = torch.split(images[1:], 8)
-        d = torch.cat([self.from_first(torch.cat([images[:1], part]).float() / 255) for part in parts])
-        return d[judged.pairs[:, 0]], d[judged.pairs[:, 1]]
+def vote_loss(metric: PlainMetric, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
+    """Return the mean negative log-likelihood of a vote, from one square of one reference's copies."""
+    logs = (metric.from_first(read_copies(group, side, generator)) + FLOOR).log()
+    logits = log_slope.exp() * (logs[group.pairs[:, 0]] - logs[group.pairs[:, 1]])
+    share = group.votes / group.votes.sum()
+    return F.binary_cross_entropy_with_logits(logits, group.judgement, weight=share, reduction="sum")
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a run is reproduced from, beside its data.
-
-    Attributes:
-        steps: Number of updates.
-        lr: Highest learning rate of a one-cycle schedule.
-        side: Of the squares that are compared, in pixels.
-        copies: Judged images of each data set in a step, at least.
-        lessons: Number of different batches of photographs.
-        teacher: Weight of the teacher's distances in the loss.
-        order: Weight of the order of two levels of a distortion.
-        rank: Weight of MDSI's ranking of copies.
-        shift: Weight of the tolerance of small shifts.
-        pretender: Weight of being deceived by descent on the distance.
-        emphasis: Weights of data sets, as "name=3,other=0.5"; those not named have 1.
-        seed: Of everything random.
-    """
-
-    steps: int = 1700
-    lr: float = 4e-3
-    side: int = SIDE
-    copies: int = 32
-    lessons: int = 400
-    teacher: float = 0.4
-    order: float = 3.0
-    rank: float = 2.0
-    shift: float = 0.6
-    pretender: float = 0.2
-    emphasis: str = ""
-    seed: int = 0
-
-    def weights(self, families: Sequence[str]) -> dict[str, float]:
-        """Return the weight of each data set's votes in the loss."""
-        named = dict(part.partition("=")[::2] for part in self.emphasis.split(",") if part)
-        unknown = sorted(named.keys() - set(families))
-        if unknown:
-            raise ValueError(
-                f"emphasis={self.emphasis!r}: {unknown[0]!r} is not a data set here ({', '.join(families)})"
-            )
-        return {family: float(named.get(family, 1)) for family in families}
+@torch.no_grad()
+def measure(metric: PlainMetric, group: ReferenceVotes) -> tuple[Tensor, Tensor]:
+    """Return d0 and d1 of every triplet, on whole images."""
+    images = torch.stack([read_pixels(path) for path in group.files])
+    parts = torch.split(images[1:], 8)
+    d = torch.cat([metric.from_first(torch.cat([images[:1], part]).float() / 255) for part in parts])
+    return d[group.pairs[:, 0]], d[group.pairs[:, 1]]
 
 
-def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each field of `Recipe`."""
-    for field in reversed(fields(Recipe)):
-        command = click.option(f"--{field.name}", default=field.default, show_default=True)(command)
-    return command
+def pool_data_sets(groups: Sequence[ReferenceVotes]) -> dict[str, list[ReferenceVotes]]:
+    """Sort groups by data set, by name, and pool the votes of those that declare methods."""
+    found = {}
+    for name in sorted({group.family for group in groups}):
+        own = [group for group in groups if group.family == name]
+        if methods := methods_to_pool(own):
+            say(f"{name}: votes pooled over {len(methods)} methods")
+        found[name] = pool_by_method(own)
+    return found
 
 
-def tune(metric: LPIPS, judged: Sequence[Judged], lessons: Lessons | None, recipe: Recipe) -> Tunable:
-    """Train a copy of a metric's tensors on judgments, and on lessons if there are any."""
-    names = sorted({group.family for group in judged})
-    families = {name: pool_votes([group for group in judged if group.family == name]) for name in names}
-    model, generator = Tunable(metric, names), Generator().manual_seed(recipe.seed)
-    weights = [*model.tower.values(), *model.channels]
-    optimizer = torch.optim.Adam([{"params": weights}, {"params": list(model.log_slopes.values())}])
+def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses | None, recipe: Recipe) -> PlainMetric:
+    """Train a copy of a metric's tensors on judgments, and on auxiliary losses if there are any."""
+    data = pool_data_sets(groups)
+    weight_of = recipe.weight_of(list(data))
+    metric, generator = PlainMetric.of(start).require_gradients(), Generator().manual_seed(recipe.seed)
+    weights, log_slopes = list(metric.tensors.values()), {name: torch.tensor(0.7, requires_grad=True) for name in data}
+    optimizer = torch.optim.Adam([{"params": weights}, {"params": list(log_slopes.values())}])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, [recipe.lr, 1e-2], total_steps=recipe.steps, pct_start=0.05
     )
-    weight_of = recipe.weights(names)
-    enrolled = lessons.enrol(PRETENDERS, generator) if lessons is not None else None
+    descending = others.start_descents(DESCENDING, generator) if others is not None else None
     for step in progress(range(recipe.steps), "tuning"):
         loss = torch.zeros(())
-        for family, groups in families.items():
-            errors, copies = [], 0
+        for family, own in data.items():
+            losses, copies = [], 0
             while copies < recipe.copies:
-                chosen = groups[int(torch.randint(len(groups), (), generator=generator))]
+                chosen = own[int(torch.randint(len(own), (), generator=generator))]
                 drawn = chosen.draw(recipe.copies, generator)
                 if len(drawn.pairs):
-                    errors.append(model.vote_error(drawn, recipe.side, generator))
+                    losses.append(vote_loss(metric, log_slopes[family], drawn, recipe.side, generator))
                 copies += len(chosen.files) - 1
-            if errors:
-                loss = loss + weight_of[family] * torch.stack(errors).mean()
-        if lessons is not None and enrolled is not None:
-            taught = lessons.errors(model.features, model.channels, step, enrolled, generator)
-            loss = loss + torch.stack([getattr(recipe, name) * error for name, error in taught.items()]).sum()
+            if losses:
+                loss = loss + weight_of[family] * torch.stack(losses).mean()
+        if others is not None and descending is not None:
+            found = others.all(metric, step, descending, generator)
+            loss = loss + torch.stack([getattr(recipe, name) * value for name, value in found.items()]).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()
-        for weight in model.channels:
-            weight.data.clamp_(min=0)
-    return model
+        metric.keep_weights_positive()
+    return metric
+
+
+def fit_slope(metric: PlainMetric, groups: Sequence[ReferenceVotes]) -> dict[str, str]:
+    """Return the slope of P(p1) = σ(slope · (d0 − d1)) that makes the votes likeliest, on whole images, as metadata.
+
+    Where votes do not determine one, there is the reason instead.
+    """
+    found = [measure(metric, group) for group in progress(groups, "slope")]
+    margin = torch.cat([d0 - d1 for d0, d1 in found]).double().numpy()
+    votes = Votes(
+        torch.cat([group.judgement for group in groups]).double().numpy(),
+        torch.cat([group.votes for group in groups]).double().numpy(),
+        np.repeat([str(group.files[0]) for group in groups], [len(group.votes) for group in groups]),
+    )
+    if reason := undetermined(margin, votes):
+        say(f"warning: no slope: {reason}")
+        return {"uncertain": reason}
+    return {"slope": f"{best_slope(margin, votes):.6g}"}
+
+
+def read_auxiliary_losses(
+    photos: Path | None, teacher_tower_weights: Path | None, teacher_channel_weights: str, batches: int
+) -> AuxiliaryLosses | None:
+    """Make auxiliary losses of the options, or none."""
+    if photos is None and teacher_tower_weights is None:
+        return None
+    if photos is None or teacher_tower_weights is None:
+        raise click.UsageError("--photos and --teacher-tower-weights: expected both or neither, got one")
+    return AuxiliaryLosses.read(photos, load_teacher(teacher_tower_weights, teacher_channel_weights), batches)
 
 
 @click.command(context_settings={"show_default": True})
-@data_argument
+@data_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@net_option
-@tower_option
-@click.option("--channel-weights", default="calibrated", help="To start from: a version or a file.")
+@start_options
 @click.option("--version", help="To record in the file.")
-@teacher_options
+@teacher_options(required=False)
 @recipe_options
+@plain_errors
 def main(
     data: tuple[Path, ...],
+    method_patterns: tuple[str, ...],
     out: Path,
     net: str,
-    tower_weights: str | None,
+    tower_weights: str,
     channel_weights: str,
     version: str | None,
     photos: Path | None,
-    teacher_weights: Path | None,
-    teacher_channels: str,
+    teacher_tower_weights: Path | None,
+    teacher_channel_weights: str,
     **settings: object,
 ) -> None:
     """Train tower and channel weights on human judgments.
 
     From scratch, as Zhang et al. call it: --tower-weights random:0 --channel-weights uniform.
     """
-    metric = LPIPS(net, tower_weights=tower_weights, channel_weights=channel_weights)
-    triplets, recipe = load(data), Recipe(**settings)  # type: ignore[arg-type]
-    judged = by_reference(triplets)
-    model = tune(metric, judged, read_lessons(photos, teacher_weights, teacher_channels, recipe.lessons), recipe)
-    found = [model.measure(group) for group in progress(judged, "slope")]
-    margin = torch.cat([d0 - d1 for d0, d1 in found]).double().numpy()
-    tensors = {**model.tower, **{f"channel_weights.{index}": weight for index, weight in enumerate(model.channels)}}
-    votes = Votes(
-        torch.cat([group.judgement for group in judged]).double().numpy(),
-        torch.cat([group.votes for group in judged]).double().numpy(),
-        np.repeat([str(group.files[0]) for group in judged], [len(group.votes) for group in judged]),
-    )
+    start = LPIPS(net, tower_weights=tower_weights, channel_weights=channel_weights)
+    recipe = Recipe(**settings)  # type: ignore[arg-type]
+    triplets = load_data(data, method_patterns)
+    groups, digests = group_by_reference(triplets), reference_digests(triplets, progress)
+    others = read_auxiliary_losses(photos, teacher_tower_weights, teacher_channel_weights, recipe.photo_batches)
+    metric = tune(start, groups, others, recipe)
     metadata = {
         "net": net,
-        "tower": content_hash(model.tower),
-        "slope": f"{best_slope(margin, votes):.6g}",
+        "tower": content_hash(metric.tower),
+        **fit_slope(metric, groups),
         "objective": "tune",
-        "start": metric.signature,
-        "recipe": " ".join(f"{key}={value}" for key, value in asdict(recipe).items()),
+        "start": start.signature,
+        "recipe": str(recipe),
         "triplets": f"{len(triplets)}",
+        "trained_on": trained_on(start, digests.values()),
         "licence": "BSD-2-Clause",
     } | ({"version": version} if version else {})
-    save_tensors(out, tensors, metadata)
+    save_tensors(out, metric.tensors, metadata)
     shown = str(out)
     click.echo(f"wrote {out}: use it as LPIPS({net!r}, tower_weights={shown!r}, channel_weights={shown!r})")
 

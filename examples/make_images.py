@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from calibration.distort import distort
 from lpips_lite import LPIPS
 from lpips_lite.files.drawing import heatmap
+from lpips_lite.votes.distort import distort
 
 FOLDER = Path(__file__).parent / "images"
 SIDE, SAMPLES = 256, 3  # pixels, and rays a pixel along each axis

@@ -1,4 +1,4 @@
-"""Make a small BAPPS-shaped set of triplets from the example scene, to try calibration and the benchmark without data.
+"""Make a small BAPPS-shaped set of triplets from the example scene, to try `lpips-votes` and the benchmark on.
 
     python -m examples.make_triplets FOLDER
 
@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Generator
 
-from calibration.distort import DISTORTIONS, distort
 from lpips_lite import read_image
+from lpips_lite.votes.distort import DISTORTIONS, distort
 
 SCENE = Path(__file__).parent / "images/scene.png"
 SIDE = 64

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from lpips_lite.entries import (
     MAX_MEMORY,
@@ -137,9 +138,12 @@ class MetricSpec:
             FileNotFoundError: If weights are neither on disk nor downloadable.
         """
         entry = entry_of(self.text)
-        options = [(entry.options[name], value) for name, value in self.options]
-        chosen = {option.argument: option.flag if value is None else option.read(value) for option, value in options}
-        return entry.load(device, {**entry.arguments, **chosen})
+        return entry.load(device, {**entry.arguments, **self.arguments()})
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the options set, by the name of the argument."""
+        options = [(METRICS[self.name].options[name], value) for name, value in self.options]
+        return {option.argument: option.flag if value is None else option.read(value) for option, value in options}
 
     def files(self) -> list[Path]:
         """Return the weight files that options name."""

@@ -32,6 +32,7 @@ class LoadedMetric(NamedTuple):
         distance_map: The same two batches -> (N, 1, H, W), for metrics that can say where; else `None`.
         encode: A batch -> what `distance` compares, for metrics that can keep a reference; else `None`.
         distance: Two encodings -> (N,).
+        slope: Of `LPIPS.preference`, for weights fitted to votes; else `None`.
     """
 
     compute: Callable[[Tensor, Tensor], Tensor]
@@ -39,6 +40,7 @@ class LoadedMetric(NamedTuple):
     distance_map: Callable[[Tensor, Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Encoding] | None = None
     distance: Callable[[Encoding, Encoding], Tensor] | None = None
+    slope: float | None = None
 
 
 Load = Callable[[str, Arguments], LoadedMetric]  # onto a device, with the arguments that options set
@@ -115,7 +117,8 @@ def lpips(net: str) -> Load:
         own = {key: value for key, value in arguments.items() if key != "unscaled"}
         metric = LPIPS(net, reduction="none", max_memory=MAX_MEMORY, **own).to(device)
         if "unscaled" not in arguments:
-            return LoadedMetric(metric, metric.signature, metric.distance_map, metric.encode, metric.distance)
+            doors = metric.distance_map, metric.encode, metric.distance
+            return LoadedMetric(metric, metric.signature, *doors, metric.slope)
 
         def as_declared(images: Tensor) -> Tensor:
             return (to_float(images) + 1) / 2

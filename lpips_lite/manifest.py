@@ -50,7 +50,7 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "28c090d0b8a6da34c8a78bb965787157a88b05465121db9283729bc0dc28c0b9",
+    "28645f2a59b03817ae85e83f9ad2ba3ae4a5baa6b84930498e6e5ace8a885d7e",
     1.1,
     "embedded",
     "BSD-2-Clause",

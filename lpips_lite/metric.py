@@ -111,6 +111,7 @@ class LPIPS(Frozen):
             )
         super().__init__(number_layers(channel.tensors))
         self.tower, self.slope = tower, channel.slope if fitted_on_it else None
+        self.trained_on = tower.trained_on | channel.trained_on  # digests of references: lpips_lite.votes.provenance
         self.reduction, self.check_range = reduction, check_range
         self.max_memory = None if max_memory is None else parse_memory(max_memory)
         self.signature = f"{DEFINITION} net={net} tower={tower.label} weights={channel.label}"
@@ -186,7 +187,7 @@ class LPIPS(Frozen):
 
         Raises:
             TypeError: As `forward`.
-            ValueError: As `forward`; also if the channel weights carry no fitted slope (`calibration.fit` writes one).
+            ValueError: As `forward`; also if the channel weights carry no fitted slope (`lpips-votes fit` writes one).
         """
         if self.slope is None:
             raise ValueError(f"preference: the weights of {self.signature!r} carry no slope fitted to votes")

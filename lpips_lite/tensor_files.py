@@ -6,6 +6,7 @@ Knows files but not which there are. `weights.py` gives callers what they ask fo
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,6 +76,18 @@ def read_metadata(path: Path) -> dict[str, str]:
         return {}
     with _reading(path), safetensors.safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
+
+
+def digests_in(metadata: Mapping[str, str], path: Path) -> frozenset[str]:
+    """Return what a file's metadata lists as `trained_on`: digests of the references that its numbers have learnt from.
+
+    `lpips_lite.votes.provenance` makes them. A file without a list says nothing.
+    """
+    digests = metadata.get("trained_on", "").split()
+    odd = [digest for digest in digests if not re.fullmatch("[0-9a-f]{16}", digest)]
+    if odd:
+        raise ValueError(f"weights: {path} has {odd[0][:40]!r} in its list trained_on; expected 16 hex digits each")
+    return frozenset(digests)
 
 
 def read_tensors(path: Path) -> Tensors:

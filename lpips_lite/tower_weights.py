@@ -8,7 +8,7 @@ hash: the file itself, or a conv-only one that records it and still holds what i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lpips_lite import manifest
@@ -17,6 +17,7 @@ from lpips_lite.tensor_files import (
     Tensors,
     check_tensors,
     content_sha256,
+    digests_in,
     read_metadata,
     read_tensors,
     save_tensors,
@@ -34,6 +35,7 @@ class TowerWeights:
         published: Whether they are the ones that everybody gets under the tower's name.
         file: Name of the file they were first read from, if there was one.
         sha256: Its hash.
+        trained_on: Digests of the references that it has learnt people's judgments of, if its file lists them.
     """
 
     tensors: Tensors
@@ -41,6 +43,7 @@ class TowerWeights:
     published: bool
     file: str = ""
     sha256: str = ""
+    trained_on: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
@@ -68,12 +71,13 @@ def read_tower(net: str, path: Path, shapes: Shapes, sha256: str = "") -> TowerW
     tensors = {k: t.float() for k, t in tensors.items() if not re.match(r"classifier\.|channel_weights\.\d", k)}
     check_tensors(tensors, shapes, f"weights: {path}")
     record = read_metadata(path)
+    seen = digests_in(record, path)
     if "content" not in record:
-        return identify(net, tensors, path.name, digest)
+        return replace(identify(net, tensors, path.name, digest), trained_on=seen)
     tower = identify(net, tensors, record.get("source", path.name), record.get("sha256", digest))
     if record["content"] not in (tower.content, tower.content[:8]):
         raise ValueError(f"weights: {path} holds other numbers than when it was written; delete it and load again")
-    return tower
+    return replace(tower, trained_on=seen)
 
 
 def identify(net: str, tensors: Tensors, file: str = "", sha256: str = "") -> TowerWeights:
@@ -103,4 +107,6 @@ def expect_published(net: str, tower: TowerWeights, path: Path) -> TowerWeights:
 def save_tower(net: str, tower: TowerWeights, path: Path) -> None:
     """Write a conv-only safetensors file that records where the tower comes from and what it is."""
     record = {"net": net, "source": tower.file, "sha256": tower.sha256, "content": tower.content}
+    if tower.trained_on:
+        record["trained_on"] = " ".join(sorted(tower.trained_on))
     save_tensors(path, tower.tensors, record)

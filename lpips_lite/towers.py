@@ -209,6 +209,15 @@ def find_spec(net: str) -> TowerSpec:
     return TOWERS[net]
 
 
+def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return images (N, 3, H, W) in [0, 1] as `TowerSpec.run` takes them; mean and std are (3, 1, 1)."""
+    x = (x - mean.to(x.dtype)).div_(std.to(x.dtype))
+    if not torch.compiler.is_compiling():  # a compiler chooses by itself
+        # channels_last, in which all that follows is faster; vmap does not know that format by its name
+        x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    return x
+
+
 class FeatureTower(Frozen):
     """Read the features of image batches at a tower's taps.
 
@@ -228,6 +237,7 @@ class FeatureTower(Frozen):
         fingerprint: Content hash of the weights, eight hex digits.
         label: The fingerprint as signatures have it, with `custom-` before it unless the weights are the published
             ones of this tower.
+        trained_on: Digests of the references that it has learnt people's judgments of, if its file lists them.
 
     Raises:
         ValueError: If `net`, a tap or `pooling` is unknown, or a weight file is wrong (see `weights.load_tower`).
@@ -260,6 +270,7 @@ class FeatureTower(Frozen):
         super().__init__({**loaded.tensors, **scaling})
         self.spec, self.taps, self.pooling, self.checkpoint = spec, spec.find_taps(taps), pooling, checkpoint
         self.fingerprint, self.label = loaded.content[:8], loaded.label
+        self.trained_on = loaded.trained_on
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return one feature map per tap.
@@ -277,10 +288,7 @@ class FeatureTower(Frozen):
         self._follow(x.device)
         if x.device != self.device:
             raise ValueError(f"images are on {x.device}; expected the tower's device {self.device}")
-        x = (x - self._tensors["mean"].to(x.dtype)).div_(self._tensors["std"].to(x.dtype))
-        if not torch.compiler.is_compiling():  # a compiler chooses by itself
-            # channels_last, in which all that follows is faster; vmap does not know that format by its name
-            x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        x = normalize(x, self._tensors["mean"], self._tensors["std"])
         return self.spec.run(x, self._tensors, self.taps, self.pooling, self.checkpoint and x.requires_grad)
 
     def stream_pair(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -19,7 +19,16 @@ import torch
 from torch import Tensor
 
 from lpips_lite import manifest
-from lpips_lite.tensor_files import Shapes, Tensors, check_tensors, content_sha256, read_metadata, read_tensors, verify
+from lpips_lite.tensor_files import (
+    Shapes,
+    Tensors,
+    check_tensors,
+    content_sha256,
+    digests_in,
+    read_metadata,
+    read_tensors,
+    verify,
+)
 from lpips_lite.tower_weights import TowerWeights, expect_published, identify, read_tower, save_tower
 
 
@@ -33,6 +42,7 @@ class ChannelWeights:
         scaled: Whether images are normalised for the tower; the published v0.0 fed [-1, 1] as it was.
         tower: Fingerprint of the tower they were fitted on, if the file says so.
         slope: P(people choose p1) = σ(slope · (d0 − d1)), if it was fitted to votes.
+        trained_on: Digests of the references that they have learnt people's judgments of, if the file lists them.
     """
 
     label: str
@@ -40,6 +50,7 @@ class ChannelWeights:
     scaled: bool = True
     tower: str | None = None
     slope: float | None = None
+    trained_on: frozenset[str] = frozenset()
 
 
 # -- towers ----------------------------------------------------------------------------------------------------------
@@ -172,7 +183,7 @@ def _own_weights(path: Path, digest: str, channels: Sequence[int], net: str = "l
     if slope is not None and not 0 < slope < float("inf"):
         raise ValueError(f"weights: {path} has slope={text!r} in its metadata; expected a positive number")
     label = f"lite-{metadata['version']}" if digest == manifest.EMBEDDED.sha256 else "custom"
-    return ChannelWeights(label, tensors, True, metadata.get("tower"), slope)
+    return ChannelWeights(label, tensors, True, metadata.get("tower"), slope, digests_in(metadata, path))
 
 
 def number_layers(tensors: Iterable[Tensor]) -> Tensors:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import traceback
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +17,14 @@ from click.shell_completion import CompletionItem
 
 from lpips_lite import __version__
 from lpips_lite.catalog import METRICS, MetricSpec, parse_metrics
+from lpips_lite.cli.program import Program
 from lpips_lite.cli.terminal import (
-    close_streams,
-    closed_pipes_named,
-    prepare_streams,
     spell_option,
-    status_and_message,
     to_stdout_text,
 )
 from lpips_lite.cli.weights import weights
 from lpips_lite.files.names import STANDARD_INPUT, file_path
 from lpips_lite.files.settings import MAX_PIXELS
-from lpips_lite.terminal import say
 
 EXAMPLES = """\b
 Examples:
@@ -59,39 +52,11 @@ Shell completion (bash; zsh and fish likewise):
 """.format(metrics="  ".join(f"{name}{'↓' if m.direction == 'lower' else '↑'}" for name, m in METRICS.items()))
 
 
-class Program(click.Group):
-    """A group in which `compare` need not be written, and which turns every exception into its exit status."""
+class Images(Program):
+    """A group in which `compare` need not be written."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args if args[:1] == ["weights"] else ["compare", *args])
-
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **settings: Any) -> None:  # type: ignore[override]
-        """Run the command and leave with its exit status."""
-        arguments = list(sys.argv[1:] if args is None else args)
-        prepare_streams()
-        run = partial(super().main, arguments, prog_name, standalone_mode=False)
-        status = self._guarded(run, arguments)
-        sys.exit(self._guarded(close_streams, arguments) or status)
-
-    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
-        with closed_pipes_named():  # by --help and --version
-            return super().make_context(*arguments, **settings)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with closed_pipes_named():
-            return super().invoke(ctx)
-
-    @staticmethod
-    def _guarded(work: Callable[[], int | None], arguments: Sequence[str]) -> int:
-        """Do something and return its exit status, or what an exception means."""
-        try:
-            return work() or 0
-        except (Exception, KeyboardInterrupt) as error:
-            status, message = status_and_message(error)
-            if "--debug" in arguments:
-                say(traceback.format_exc().rstrip())
-            say(message)
-            return status
 
 
 class CompareContext(click.Context):
@@ -152,7 +117,7 @@ def parse_size(ctx: click.Context, parameter: click.Parameter, value: str) -> st
     return int(match[2]), int(match[1])
 
 
-@click.group(cls=Program)
+@click.group(cls=Images)
 def main() -> None:
     """Compare images as people see them."""
 

@@ -1,10 +1,7 @@
 """Features for calibration: triplets in; per-channel distances of every judged image from its reference out.
 
 A distance is linear in the channel weights, d = Σ_c w_c · mean_hw (f̂_x − f̂_y)²_c, so with these numbers on disk fitting
-never runs the tower again. They lie in a memory-mapped matrix, one row for each distinct (reference, image):
-
-    python -m calibration.features DATA... --net alex --cache CACHE
-
+never runs the tower again. They lie in a memory-mapped matrix, one row for each distinct (reference, image).
 A killed run continues where it stopped. Under `torchrun` the references are shared out among the processes.
 """
 
@@ -16,18 +13,18 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calibration.triplets import Triplet, distinct_pairs, load
 from lpips_lite import LPIPS, read_image
 from lpips_lite.distance import channel_differences, unit_normalize
 from lpips_lite.files.processes import Processes
-from lpips_lite.metric import DEFINITION, NETS
-from lpips_lite.terminal import progress, say
+from lpips_lite.metric import DEFINITION
+from lpips_lite.towers import IMAGENET_MEAN
+from lpips_lite.votes.progress import Progress, silently
+from lpips_lite.votes.triplets import Triplet, distinct_pairs
 
 MATRICES = "differences.npy", "done.npy"
 
@@ -42,7 +39,7 @@ class Features:
         channels: Channels of each layer, which sum to ΣC.
         net: The tower's name.
         tower: Its fingerprint.
-        data: Fingerprint of images and judgments.
+        data: `fingerprint` of images, judgments and rows.
     """
 
     differences: NDArray[np.float32]
@@ -59,19 +56,29 @@ class Features:
 
 
 def fingerprint(triplets: Sequence[Triplet]) -> str:
-    """Hash what was judged and how: the bytes of every image, and the judgments, but not where the files lie."""
+    """Hash what was judged and how, and the rows that `distinct_pairs` gives it, but not where the files lie.
+
+    The bytes of every image, the judgments, and which triplets share a row: images with the same bytes under two names
+    are two rows, under one name they are one. So data with this hash has the same numbers in the same rows.
+    """
     contents = {
         path: hashlib.sha256(path.read_bytes()).digest()
         for path in dict.fromkeys(p for t in triplets for p in (t.ref, t.p0, t.p1))
     }
     digest = hashlib.sha256()
-    for t in triplets:
-        digest.update(contents[t.ref] + contents[t.p0] + contents[t.p1] + f"{t.judgement:.6f} {t.votes:g}".encode())
+    for t, rows in zip(triplets, distinct_pairs(triplets)[1].tolist(), strict=True):
+        judged = f"{float(t.judgement)!r} {float(t.votes)!r} {rows}"
+        digest.update(contents[t.ref] + contents[t.p0] + contents[t.p1] + judged.encode())
     return digest.hexdigest()[:16]
 
 
 def extract(
-    triplets: Sequence[Triplet], metric: LPIPS, cache: Path, batch_size: int = 8, processes: Processes | None = None
+    triplets: Sequence[Triplet],
+    metric: LPIPS,
+    cache: Path,
+    batch_size: int = 8,
+    processes: Processes | None = None,
+    progress: Progress = silently,
 ) -> Features:
     """Compute the features of triplets, or take up those in the cache.
 
@@ -83,11 +90,17 @@ def extract(
         cache: Folder for the matrices; each combination of data, tower and arithmetic has its own.
         batch_size: Images in the tower at a time.
         processes: Among which references are shared out; the first one returns when all are done.
+        progress: Goes through the references and shows how far it is.
 
     Raises:
-        ValueError: If an image differs in size from its reference.
+        ValueError: If there are no triplets, an image differs in size from its reference, or `metric` is fed unscaled
+            images (v0.0).
         OSError: If an image cannot be read.
     """
+    if not triplets:
+        raise ValueError("the data has no triplets; expected at least one")
+    if not torch.equal(metric.tower.tensors["mean"].flatten().cpu(), torch.tensor(IMAGENET_MEAN)):
+        raise ValueError(f"{metric.signature!r} does not scale images for its tower; expected other channel weights")
     data = fingerprint(triplets)
     pairs, index = distinct_pairs(triplets)
     channels = tuple(tap.channels for tap in metric.tower.taps)
@@ -152,34 +165,3 @@ def channel_distances(metric: LPIPS, ref: Tensor, images: Tensor) -> NDArray[np.
         for a, b in zip(features, features_ref, strict=True)
     ]
     return torch.cat(layers, dim=1).cpu().numpy()
-
-
-# What `features`, `fit` and `tune` are all told.
-data_argument = click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
-net_option = click.option("--net", type=click.Choice(NETS), default="lite")
-tower_option = click.option("--tower-weights", default=None, help="Path, for towers that are not in the cache.")
-
-
-@click.command(context_settings={"show_default": True})
-@data_argument
-@net_option
-@tower_option
-@click.option("--cache", type=click.Path(path_type=Path), default=Path("features"))
-@click.option("--device", default="cpu")
-@click.option("--batch-size", default=8)
-def main(
-    data: tuple[Path, ...], net: str, tower_weights: str | None, cache: Path, device: str, batch_size: int
-) -> None:
-    """Compute the features of human judgments, once."""
-    with Processes.join() as processes:
-        if processes.note and processes.first:
-            say(f"note: {processes.note}")
-        metric = LPIPS(net, channel_weights="uniform", tower_weights=tower_weights).to(processes.device(device))
-        features = extract(load(data), metric, cache, batch_size, processes)
-        if processes.first:
-            pairs, columns = features.differences.shape
-            click.echo(f"{len(features.rows)} triplets, {pairs} pairs, {columns} channels of {net} {features.tower}")
-
-
-if __name__ == "__main__":
-    main()

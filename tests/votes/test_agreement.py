@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from calibration.agreement import (
+from lpips_lite.votes.agreement import (
     agreement,
     bootstrap,
     human_agreement,

@@ -95,12 +95,26 @@ def leave_one_out_agreement(j: ArrayLike, votes: ArrayLike, weights: ArrayLike |
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its 95 % bootstrap interval, and the share of resamples on the other side of zero, twice."""
+    """A value with its 95 % bootstrap interval.
+
+    Attributes:
+        value: The value, of all the data.
+        low: The interval's lower end; NaN where there is no interval.
+        high: Its upper end; NaN where there is no interval.
+        p_value: Two-sided, for a value of zero; NaN if only one reference counts.
+        note: Why there is no interval, for people; "" if there is one.
+    """
 
     value: float
     low: float
     high: float
     p_value: float
+    note: str = ""
+
+    def percent(self) -> str:
+        """Return the value in percent with its interval, or the reason why it has none: "71.49 [69.58, 73.51]"."""
+        ends = f"[{100 * self.low:.2f}, {100 * self.high:.2f}]" if self.low < self.high else f"({self.note})"
+        return f"{100 * self.value:.2f} {ends}"
 
 
 def bootstrap(
@@ -108,27 +122,45 @@ def bootstrap(
 ) -> Interval:
     """Return the weighted mean of scores with an interval from resampling references, whose triplets belong together.
 
+    Where resampling changes nothing, because one reference alone counts or all have the same mean, it tells nothing
+    about other references: there is no interval then, and not one of no width.
+
     Args:
         scores: One number a triplet, (T,): `triplet_agreement`, or the difference of two metrics' (a paired test).
         references: What identifies each triplet's reference, (T,).
-        weights: See `agreement`.
+        weights: See `agreement`; references whose weights are all 0 count for nothing.
         repeats: Number of resamples.
         seed: Of the resampling.
 
     Returns:
-        The mean, the 2.5 and 97.5 percentiles, and a two-sided p-value for a mean of zero.
+        The mean, the 2.5 and 97.5 percentiles, and a two-sided p-value for a mean of zero: twice the share of resamples
+        on the other side, never below what `repeats` or a sign test on so many references can show.
+
+    Raises:
+        ValueError: If lengths differ, a number is NaN, or weights are negative or all 0.
     """
-    (scores,) = _arrays(scores=scores)
-    weight = np.ones_like(scores) if weights is None else np.asarray(weights, float)
+    weights = np.ones(np.shape(scores)) if weights is None else weights
+    scores, weight = _arrays(scores=scores, weights=weights)
+    if len(np.asarray(references)) != len(scores):
+        raise ValueError(f"references has {len(np.asarray(references))} entries; expected {len(scores)}, as scores")
+    if (weight < 0).any() or not weight.any():
+        raise ValueError("weights: negative, or all zero; expected numbers ≥ 0, not all of them 0")
     _, group = np.unique(np.asarray(references), return_inverse=True)
     numerator, denominator = np.bincount(group, weight * scores), np.bincount(group, weight)
-    generator, means = np.random.default_rng(seed), []
-    for _ in range(repeats):
-        drawn = generator.integers(len(numerator), size=len(numerator))
-        means.append(numerator[drawn].sum() / denominator[drawn].sum())
+    numerator, denominator = numerator[denominator > 0], denominator[denominator > 0]
+    mean, count = _mean(scores, weight), len(denominator)
+    if count == 1:
+        return Interval(mean, np.nan, np.nan, np.nan, "one reference: no interval")
+    generator, means = np.random.default_rng(seed), np.empty(repeats)
+    for number in range(repeats):
+        drawn = generator.integers(count, size=count)
+        means[number] = numerator[drawn].sum() / denominator[drawn].sum()
+    rarest = (min((means <= 0).sum(), (means >= 0).sum()) + 1) / (repeats + 1)
+    p_value = float(min(1.0, max(2 * rarest, 2.0 ** (1 - count))))
+    if np.ptp(numerator / denominator) < 1e-12:
+        return Interval(mean, np.nan, np.nan, p_value, f"all {count} references alike: no interval")
     low, high = np.percentile(means, [2.5, 97.5])
-    negative, positive = float(np.mean(np.array(means) <= 0)), float(np.mean(np.array(means) >= 0))
-    return Interval(_mean(scores, weight), float(low), float(high), min(1.0, 2 * negative, 2 * positive))
+    return Interval(mean, float(low), float(high), p_value)
 
 
 def log_likelihood(probability: ArrayLike, j: ArrayLike, votes: ArrayLike) -> float:

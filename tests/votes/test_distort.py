@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from calibration.distort import DISTORTIONS, distort
 from lpips_lite import l2, read_image
+from lpips_lite.votes.distort import DISTORTIONS, distort
 from tests.conftest import ROOT
 
 

@@ -1,0 +1,175 @@
+"""What a tower goes on learning while it learns from people, so that it does not forget the rest.
+
+Five losses on photographs that nobody judged:
+
+* teacher: the teacher's distances under random distortions;
+* order: the stronger of two levels of a distortion is farther;
+* mdsi: copies of a photograph that were not moved are ordered as by MDSI, a formula that agrees well with people;
+* shift: a shift by a pixel or two is not much farther than a barely visible blur, although it moves every feature;
+* descent: images that descend on the tower's own distance from a photograph as if it were a loss, and so find what it
+  is blind to, are at least as far as the teacher sees them.
+
+People's judgments should be learnt on squares of the same side: zeros behind the border tell a tower how large an image
+is, and it would keep these losses small for images of their size only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from calibration.distorted_twice import TRAINED_KINDS, choose, log_error, make_copies, order_error
+from calibration.photographs import crop, read_photos, split_photos
+from calibration.plain_metric import PlainMetric, distances, three_way_distances
+from lpips_lite.distance import unit_normalize
+from lpips_lite.terminal import progress
+from lpips_lite.votes.distort import distort
+
+FLOOR = 1e-4  # added to distances before their logarithm
+SIDE = 96  # of squares in pixels
+HARD_TO_ORDER = ("ghost", "hue", "pixelated", "webp", "posterize")  # drawn five times as often as the other kinds
+ORDER_KINDS = TRAINED_KINDS + 4 * HARD_TO_ORDER
+MOVED = ("shift", "rotate", "zoom", "ghost", "color_fringe", "blend")  # MDSI compares pixel by pixel
+MDSI_KINDS = tuple(kind for kind in TRAINED_KINDS if kind not in MOVED)
+MDSI_PHOTOS, MDSI_COPIES = 4, 8  # photographs a step, copies of each
+BLUR_LEVEL = 0.1464  # of `gaussian_blur`: σ = 0.5 px
+SHIFT_IN_BLURS = {1: 1.4, 2: 2.25}  # how far a shift by so many pixels may be
+DESCENDING = 64
+
+
+def mdsi(images: Tensor, ref: Tensor) -> Tensor:
+    """Return the mean deviation similarity index (N,), lower = closer, of squares cut from images of ordinary size.
+
+    Ziaei Nafchi et al., IEEE Access 2016: they halve images of such sizes; piq goes by the size of what it is given.
+    """
+    import piq  # type: ignore[import-untyped]
+
+    found: Tensor = piq.mdsi(F.avg_pool2d(images, 2), F.avg_pool2d(ref, 2), reduction="none")
+    return found
+
+
+@dataclass(frozen=True)
+class DescendingImages:
+    """Images that descend on the distance from photographs, a little further now and then, in place.
+
+    Attributes:
+        ref: The photographs, (N, 3, SIDE, SIDE).
+        images: Where the images have come to, same shape.
+    """
+
+    ref: Tensor
+    images: Tensor
+
+
+class AuxiliaryLosses:
+    """Batches of distorted photographs with the teacher's distances or MDSI, made once, shown again and again.
+
+    Descending images live on from step to step: some of them descend a little further on the distance as it is now, and
+    the tower learns the teacher's distances of where they have come to. A tenth of those starts anew from noise.
+    """
+
+    def __init__(self, photos: Tensor, teacher: PlainMetric, count: int, seed: int) -> None:
+        self.photos, self.teacher = photos, teacher
+        self.teacher_batches: list[tuple[Tensor, Tensor]] = []
+        self.mdsi_batches: list[tuple[Tensor, Tensor]] = []
+        generator = Generator().manual_seed(seed)
+        for step in progress(range(count), "batches of photographs"):
+            images = make_copies(photos, 16, step, generator, [SIDE], ORDER_KINDS)
+            with torch.no_grad():
+                target = teacher.three_way(images).sum(1, keepdim=True)
+            self.teacher_batches.append(((images * 255).round().byte(), target))
+            ref = crop(photos, MDSI_PHOTOS, SIDE, generator)
+            levels = torch.rand(MDSI_COPIES, MDSI_PHOTOS, generator=generator)
+            images = torch.cat([distort(ref, choose(MDSI_KINDS, generator), level, generator) for level in levels])
+            target = mdsi(images, ref.repeat(MDSI_COPIES, 1, 1, 1)).view(MDSI_COPIES, MDSI_PHOTOS)
+            self.mdsi_batches.append(((torch.cat([ref, images]) * 255).round().byte(), target))
+
+    @classmethod
+    def read(cls, photos: Path, teacher: PlainMetric, count: int) -> AuxiliaryLosses:
+        """Make batches of a tar or folder of photographs, those that are held out left out."""
+        return cls(split_photos(read_photos(photos))[0], teacher, count, seed=1)
+
+    def all(
+        self, metric: PlainMetric, step: int, descending: DescendingImages, generator: Generator
+    ) -> dict[str, Tensor]:
+        """Return every loss by its name, which is that of its weight in `Recipe`.
+
+        Args:
+            metric: What is trained.
+            step: Which batches to take.
+            descending: From `start_descents`; some of these images descend.
+            generator: Source of all randomness.
+        """
+        images, target = self.teacher_batches[step % len(self.teacher_batches)]
+        found = metric.three_way(images.float() / 255)
+        two_levels = step % len(self.teacher_batches) % 2 == 1
+        return {
+            "teacher_loss": log_error(found.sum(1, keepdim=True), target),
+            "order_loss": order_error(found) if two_levels else found.new_zeros(()),
+            "mdsi_loss": self.mdsi_loss(metric, step),
+            "shift_loss": self.shift_loss(metric, generator),
+            "descent_loss": self.descent_loss(metric, descending, generator),
+        }
+
+    def mdsi_loss(self, metric: PlainMetric, step: int) -> Tensor:
+        """Return 1 − Pearson's correlation of log-distance with MDSI, over the copies of a photograph."""
+        images, target = self.mdsi_batches[step % len(self.mdsi_batches)]
+        found = metric.features(images.float() / 255)
+        ref = [unit_normalize(f[:MDSI_PHOTOS]).repeat(MDSI_COPIES, 1, 1, 1) for f in found]
+        d = distances([f[MDSI_PHOTOS:] for f in found], ref, metric.channels)
+        logs = (d + FLOOR).log().view(MDSI_COPIES, MDSI_PHOTOS)
+        return 1 - F.cosine_similarity(logs - logs.mean(0), target - target.mean(0), dim=0).mean()
+
+    def shift_loss(self, metric: PlainMetric, generator: Generator) -> Tensor:
+        """Return by how much, in log-distance, a shift of 1 or 2 px is farther than it may be.
+
+        The blur of σ = 0.5 px that it is compared with is a yardstick without a gradient, or else the tower would learn
+        to see the blur instead.
+        """
+        wide = crop(self.photos, 8, SIDE + 8, generator)
+        down, right = torch.randint(-2, 3, (2,), generator=generator).tolist()
+        if down == right == 0:
+            right = 1
+        blurred = distort(wide, "gaussian_blur", torch.full((len(wide),), BLUR_LEVEL), generator)
+        ref, blurred = wide[:, :, 4:-4, 4:-4], blurred[:, :, 4:-4, 4:-4]
+        shifted = wide[:, :, 4 + down : 4 + down + SIDE, 4 + right : 4 + right + SIDE]
+        features = metric.features(torch.cat([ref, shifted, blurred]))
+        shift, blur, _ = (three_way_distances(features, metric.channels).sum(1) + FLOOR).log().chunk(3)
+        allowed = blur.detach() + math.log(SHIFT_IN_BLURS[max(abs(down), abs(right))])
+        return (shift - allowed).clamp(min=0).mean()
+
+    def start_descents(self, count: int, generator: Generator) -> DescendingImages:
+        """Return photographs, and copies of them under noise of any strength, from where to descend."""
+        ref = crop(self.photos, count, SIDE, generator)
+        strength = torch.rand(count, 1, 1, 1, generator=generator)
+        return DescendingImages(ref, ref.lerp(torch.rand(ref.shape, generator=generator), strength))
+
+    def descent_loss(self, metric: PlainMetric, descending: DescendingImages, generator: Generator) -> Tensor:
+        """Let some images descend, in place; return the loss of seeing less in them than the teacher does."""
+        chosen = torch.randperm(len(descending.ref), generator=generator)[:6]
+        fresh = torch.rand(len(chosen), generator=generator) < 0.1
+        new = self.start_descents(len(chosen), generator)
+        descending.ref[chosen[fresh]] = new.ref[fresh]
+        descending.images[chosen[fresh]] = new.images[fresh]
+        ref, x = descending.ref[chosen], descending.images[chosen]
+        with torch.no_grad():
+            target = [unit_normalize(f) for f in metric.features(ref)]
+        for _ in range(3):
+            x.requires_grad_()
+            (slope,) = torch.autograd.grad(distances(metric.features(x), target, metric.channels).sum(), x)
+            x = (x.detach() - 0.04 * slope.sign()).clamp(0, 1)
+        descending.images[chosen] = x
+        with torch.no_grad():
+            teacher = distances_from(self.teacher, x, ref)
+        return ((teacher + 1e-2).log() - (distances_from(metric, x, ref) + 1e-2).log()).clamp(min=0).square().mean()
+
+
+def distances_from(metric: PlainMetric, x: Tensor, ref: Tensor) -> Tensor:
+    """Return the distances (N,) of images from as many others."""
+    features = metric.features(x)
+    return distances(features, [unit_normalize(f) for f in metric.features(ref)], metric.channels)

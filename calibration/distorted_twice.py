@@ -1,0 +1,77 @@
+"""Photographs distorted twice: made, and what is learnt from how reference and both copies compare with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from calibration.photographs import crop
+from lpips_lite.votes.distort import DISTORTIONS, distort
+
+HELD_OUT_KINDS = ("speckle", "motion_blur", "jpeg2000", "gamma", "warp", "displaced_patches")
+TRAINED_KINDS = tuple(kind for kind in DISTORTIONS if kind not in HELD_OUT_KINDS)
+CROP_SIDES = (64, 64, 96)  # mostly the side that LPIPS was calibrated at
+CHUNK = 8  # images that share a kind of distortion, so that it runs as one batch
+LAYER_LOSS = 0.2
+ORDER_MARGIN = 0.05  # by which the stronger distortion's log-distance must exceed the weaker's
+
+
+def choose(kinds: Sequence[str], generator: Generator) -> str:
+    """Draw one kind of distortion."""
+    return kinds[int(torch.randint(len(kinds), (), generator=generator))]
+
+
+def distort_randomly(images: Tensor, kinds: Sequence[str], generator: Generator) -> Tensor:
+    """Distort each chunk of a batch by one kind, three in ten of them by a second one on top."""
+    distorted = []
+    for chunk in images.split(CHUNK):  # type: ignore[no-untyped-call]
+        passes = 2 if torch.rand((), generator=generator) < 0.3 else 1
+        for _ in range(passes):
+            chunk = distort(chunk, choose(kinds, generator), torch.rand(len(chunk), generator=generator), generator)
+        distorted.append(chunk)
+    return torch.cat(distorted)
+
+
+def distort_at_two_levels(images: Tensor, kinds: Sequence[str], generator: Generator) -> tuple[Tensor, Tensor]:
+    """Distort each chunk by one kind at two levels with the same random pattern: the weaker and the stronger batch."""
+    weak, strong = [], []
+    for chunk in images.split(CHUNK):  # type: ignore[no-untyped-call]
+        kind, seed = choose(kinds, generator), int(torch.randint(2**40, (), generator=generator))
+        gap = 0.12 + 0.2 * torch.rand(len(chunk), generator=generator)
+        level = torch.rand(len(chunk), generator=generator) * (1 - gap)
+        weak.append(distort(chunk, kind, level, Generator().manual_seed(seed)))
+        strong.append(distort(chunk, kind, level + gap, Generator().manual_seed(seed)))
+    return torch.cat(weak), torch.cat(strong)
+
+
+def make_copies(
+    photos: Tensor,
+    count: int,
+    step: int,
+    generator: Generator,
+    sides: Sequence[int] = CROP_SIDES,
+    order_kinds: Sequence[str] = TRAINED_KINDS,
+) -> Tensor:
+    """Crop photographs and distort each twice, at odd steps by one kind at two levels: (3 · count, 3, side, side)."""
+    side = sides[int(torch.randint(len(sides), (), generator=generator))]
+    ref = crop(photos, count, side, generator)
+    if step % 2 == 1:
+        return torch.cat([ref, *distort_at_two_levels(ref, order_kinds, generator)])
+    return torch.cat([ref, *(distort_randomly(ref, TRAINED_KINDS, generator) for _ in range(2))])
+
+
+def log_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the loss of layer distances (N, L) against the teacher's."""
+
+    def error(a: Tensor, b: Tensor, floor: float) -> Tensor:
+        return ((a + floor).log() - (b + floor).log()).square().mean()
+
+    return error(student.sum(1), teacher.sum(1), 1e-3) + LAYER_LOSS * error(student, teacher, 2e-4)
+
+
+def order_error(three_way: Tensor) -> Tensor:
+    """Return the loss of three-way distances (N, L) in which the second copy is the more strongly distorted one."""
+    weak, strong, _ = (three_way.sum(1) + 1e-4).log().chunk(3)
+    return (ORDER_MARGIN + weak - strong).clamp(min=0).mean()

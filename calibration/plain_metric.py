@@ -1,0 +1,100 @@
+"""A metric as plain tensors, to train or to learn from: images in, features and distances out.
+
+`LPIPS` keeps its tensors where no optimiser reaches them, and its fast comparison takes channel weights as constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lpips_lite import LPIPS
+from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
+from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, find_spec, normalize
+
+
+class PlainMetric:
+    """A tower and channel weights as plain tensors; those that require gradients can be trained.
+
+    Args:
+        net: Name of the tower.
+        tensors: The tower's, by torchvision's keys, then `channel_weights.N` for each tap. They are not copied.
+
+    Attributes:
+        tensors: All of them.
+        tower: The tower's.
+        channels: The channel weights, L × (C_l,).
+    """
+
+    def __init__(self, net: str, tensors: Mapping[str, Tensor]) -> None:
+        self.spec, self.tensors = find_spec(net), dict(tensors)
+        self.taps = self.spec.find_taps()
+        self.tower = {key: tensor for key, tensor in self.tensors.items() if key in self.spec.shapes()}
+        self.channels = [self.tensors[f"channel_weights.{index}"] for index in range(len(self.taps))]
+        self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+
+    @classmethod
+    def of(cls, metric: LPIPS) -> PlainMetric:
+        """Return a metric with copies of the tensors of another, as a constant.
+
+        Raises:
+            ValueError: If it scales images in another way than a file of weights can say.
+        """
+        if metric.tower.tensors["mean"].flatten().tolist() != torch.tensor(IMAGENET_MEAN).tolist():
+            raise ValueError(
+                f"channel_weights of {metric.signature!r} are for images that were not scaled; "
+                f"expected v0.1, 'uniform' or a file"
+            )
+        net = metric.tower.spec
+        tower = {key: tensor for key, tensor in metric.tower.tensors.items() if key in net.shapes()}
+        tensors = {**tower, **metric.tensors}  # in this order: the norm of gradients depends on it in its last digit
+        return cls(net.name, {key: tensor.clone() for key, tensor in tensors.items()})
+
+    def require_gradients(self) -> PlainMetric:
+        """Make all tensors trainable and return the metric."""
+        for tensor in self.tensors.values():
+            tensor.requires_grad_()
+        return self
+
+    def keep_weights_positive(self) -> None:
+        """Set negative channel weights to 0."""
+        for weight in self.channels:
+            weight.data.clamp_(min=0)
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the features of images (N, 3, H, W) in [0, 1]: L × (N, C_l, H_l, W_l)."""
+        return tuple(self.spec.run(normalize(images, self.mean, self.std), self.tensors, self.taps))
+
+    def from_first(self, images: Tensor) -> Tensor:
+        """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""
+        features = self.features(images)
+        return distances([f[1:] for f in features], [unit_normalize(f[:1]) for f in features], self.channels)
+
+    def three_way(self, images: Tensor) -> Tensor:
+        """Return `three_way_distances` of images."""
+        return three_way_distances(self.features(images), self.channels)
+
+
+def layer_distance(unit_x: Tensor, unit_y: Tensor, weights: Tensor) -> Tensor:
+    """Compare unit features (N, C, H, W) of one layer: (N,). Gradients flow to the weights, too."""
+    return pool_mean(weigh(channel_differences(unit_x, unit_y), weights))
+
+
+def distances(features: Sequence[Tensor], units: Sequence[Tensor], channels: Sequence[Tensor]) -> Tensor:
+    """Return the distances (N,) of features from unit features."""
+    layers = zip(features, units, channels, strict=True)
+    return torch.stack([layer_distance(unit_normalize(f), unit, weights) for f, unit, weights in layers]).sum(0)
+
+
+def three_way_distances(features: Sequence[Tensor], channels: Sequence[Tensor]) -> Tensor:
+    """Compare reference, first and second distortion, stacked along the batch, with each other: (N, L).
+
+    First with reference, second with reference, first with second.
+    """
+    layers = []
+    for feature, weights in zip(features, channels, strict=True):
+        ref, p0, p1 = unit_normalize(feature).chunk(3)
+        layers.append(torch.cat([layer_distance(a, b, weights) for a, b in ((ref, p0), (ref, p1), (p0, p1))]))
+    return torch.stack(layers, dim=1)

@@ -1,0 +1,74 @@
+"""What a run of `calibration.tune` is reproduced from, beside its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+
+import click
+
+from calibration.auxiliary_losses import SIDE
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of a run; each is an option of the commands.
+
+    Attributes:
+        steps: Number of updates.
+        lr: Highest learning rate of a one-cycle schedule.
+        side: Of the squares that are compared, in pixels.
+        copies: Judged images of each data set in a step, at least.
+        data_weights: Weights of data sets, as "name=3,other=0.5"; those not named have 1.
+        photo_batches: Number of different batches of photographs for the auxiliary losses.
+        teacher_loss: Weight of the loss of the teacher's distances.
+        order_loss: Weight of the loss of the order of two levels of a distortion.
+        mdsi_loss: Weight of the loss of MDSI's order of copies.
+        shift_loss: Weight of the loss of small shifts.
+        descent_loss: Weight of the loss of images that descend on the distance.
+        seed: Of everything random.
+    """
+
+    steps: int = 1700
+    lr: float = 4e-3
+    side: int = SIDE
+    copies: int = 32
+    data_weights: str = ""
+    photo_batches: int = 400
+    teacher_loss: float = 0.4
+    order_loss: float = 3.0
+    mdsi_loss: float = 2.0
+    shift_loss: float = 0.6
+    descent_loss: float = 0.2
+    seed: int = 0
+
+    def __str__(self) -> str:
+        return " ".join(f"{key}={value}" for key, value in asdict(self).items())
+
+    def weight_of(self, families: Sequence[str]) -> dict[str, float]:
+        """Return the weight of each data set's votes in the loss.
+
+        Raises:
+            ValueError: If a name is not one of them, or a weight is no number ≥ 0.
+        """
+        weights = dict.fromkeys(families, 1.0)
+        for part in filter(None, self.data_weights.split(",")):
+            name, _, value = part.partition("=")
+            if name not in weights:
+                raise ValueError(f"--data-weights {part}: {name!r} is not a data set here ({', '.join(families)})")
+            try:
+                weights[name] = float(value)
+            except ValueError:
+                weights[name] = -1.0
+            if not 0 <= weights[name] < float("inf"):
+                raise ValueError(f"--data-weights {part}: expected {name}=NUMBER, a number ≥ 0")
+        return weights
+
+
+def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each field of `Recipe`, with the help that its docstring has."""
+    described = dict(line.strip().split(": ", 1) for line in str(Recipe.__doc__).splitlines() if ": " in line)
+    for field in reversed(fields(Recipe)):
+        name = f"--{field.name.replace('_', '-')}"
+        command = click.option(name, default=field.default, show_default=True, help=described[field.name])(command)
+    return command

@@ -1,0 +1,24 @@
+"""The command `lpips-votes`: judgments of people checked, metrics fitted to them, and agreement with them told."""
+
+from __future__ import annotations
+
+import click
+
+from lpips_lite import __version__
+from lpips_lite.cli.program import Program
+from lpips_lite.cli.terminal import interrupts_raise
+from lpips_lite.cli.votes.agree import agree
+from lpips_lite.cli.votes.check import check
+from lpips_lite.cli.votes.fit import fit
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, hidden=True)
+def main(debug: bool) -> None:
+    """Check judgments of people, fit metrics to them, and say how often metrics agree with them."""
+    interrupts_raise()
+
+
+for command in (check, fit, agree):
+    main.add_command(command)

@@ -1,0 +1,151 @@
+"""`lpips-votes agree`: how often metrics agree with people, beside what people reach, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from lpips_lite.catalog import MetricSpec, parse_metric
+from lpips_lite.cli.main import FilePath, parse_metric_names
+from lpips_lite.cli.terminal import show, spell_option
+from lpips_lite.terminal import progress, say
+
+if TYPE_CHECKING:
+    from lpips_lite.votes.comparison import Comparison
+
+EXAMPLES = """\b
+Examples:
+  lpips-votes agree votes.csv
+  lpips-votes agree votes.csv -m lite,alex:weights=mine.safetensors,ssim --count votes
+  lpips-votes agree 2afc/val jnd/val --votes-per-judgement 5 -m lite,lite:tower=tuned.safetensors --plot agreement.png
+  lpips-votes agree votes.csv -m lite,l2 --distances mine=distances.csv --against mine --format json
+
+\b
+DATA is what `lpips-votes check` takes: a table of votes or of opinion scores, BAPPS, NIGHTS; folders with p0/ p1/ same/
+(JND) are judged by average precision. Metrics are those of `compare-images --help`. Tables for --distances have the
+columns d0, d1, judgement, and may have family, ref, votes.
+
+\b
+What is told: agreement in % of triplets, or of votes, with a 95 % interval by resampling references; what people reach
+(leave-one-out, wherever triplets have two votes; p² + (1-p)², where all have three; the majority); differences from the
+first metric, or from --against, paired; for metrics whose weights carry a slope the share of votes that they predict,
+beside the actual one. Equally far images count one half; they are counted as ties.
+
+\b
+Exit status: 0 fine, 2 bad input or a resource that ran out, 130 interrupted; what was measured until then is kept.
+"""
+
+
+class Agree(click.Command):
+    """A command whose examples are shown as they are written, also where stdout has few characters."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        from lpips_lite.cli.terminal import to_stdout_text
+
+        return to_stdout_text(super().get_help(ctx))
+
+
+def parse_tables(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> Sequence[str]:
+    """Check `--distances NAME=PATH`, repeated."""
+    for text in value:
+        if not all(part.strip() for part in text.partition("=")):
+            raise click.BadParameter(f"{text!r}; expected NAME=PATH, like mine=distances.csv")
+    return value
+
+
+_PATH = FilePath()
+
+
+@click.command(cls=Agree, epilog=EXAMPLES, context_settings={"max_content_width": 120})
+@click.argument("data", metavar="[DATA]...", type=_PATH, nargs=-1)
+@click.option("-m", "--metric", "metrics", multiple=True, default=["lite,l2,ssim"], callback=parse_metric_names,
+              help="Metrics, separated by commas; options follow after colons.  [default: lite,l2,ssim]",
+              show_default=False)  # fmt: skip
+@click.option("--distances", multiple=True, metavar="NAME=PATH", callback=parse_tables,
+              help="Another metric, from a CSV of its distances or a folder of them. Repeatable.")  # fmt: skip
+@click.option("--against", metavar="METRIC", help="From which differences are taken.  [default: the first]")
+@click.option("--count", type=click.Choice(["triplets", "votes"]), default="triplets", help="What counts once.")
+@click.option("--votes-per-judgement", metavar="N", type=click.IntRange(1),
+              help="Observers of each judgement in BAPPS' folders, which do not tell it.")  # fmt: skip
+@click.option("-f", "--format", "form", type=click.Choice(["table", "markdown", "csv", "json"]), default="table")
+@click.option("--plot", type=_PATH, metavar="FILE.png", help="Draw the tables into this file.")
+@click.option("--cache", type=_PATH, default=Path("distances"), metavar="FOLDER",
+              help="Where distances are kept for the next run.")  # fmt: skip
+@click.option("--device", default="cpu", help="Where to compute, like cuda or mps.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, help="Images at once, at most.")
+@click.option("--workers", type=click.IntRange(1), default=2, help="Threads that decode images.")
+@click.pass_context
+def agree(
+    ctx: click.Context,
+    data: tuple[Path, ...],
+    metrics: list[MetricSpec],
+    distances: tuple[str, ...],
+    against: str | None,
+    count: str,
+    votes_per_judgement: int | None,
+    form: str,
+    plot: Path | None,
+    cache: Path,
+    device: str,
+    batch_size: int,
+    workers: int,
+) -> None:
+    """Say how often metrics agree with people, on judgments in DATA."""
+    if not data and not distances:
+        raise click.UsageError("Missing argument 'DATA...'.", ctx)
+    if not data and ctx.get_parameter_source("metrics") != ParameterSource.DEFAULT:
+        raise click.UsageError("--metric without DATA; expected what it shall be measured on", ctx)
+    from lpips_lite.files.outputs import check_folder
+    from lpips_lite.files.settings import Settings
+    from lpips_lite.votes.comparison import compare
+    from lpips_lite.votes.distance_tables import parse_distances
+    from lpips_lite.votes.distances import Measuring
+    from lpips_lite.votes.judged import gather
+    from lpips_lite.votes.picture import check_picture
+
+    names = [*(spec.text for spec in metrics if data), *(text.partition("=")[0].strip() for text in distances)]
+    base = None if against is None else _named(against, names)
+    if plot is not None:
+        check_folder("--plot", plot)
+        check_picture(plot)
+    settings = Settings(device=device, batch_size=batch_size, workers=workers, spell=spell_option)
+    tables, measuring = parse_distances(distances), Measuring(cache, settings)
+    judged, notes = gather(data, metrics, tables, measuring, progress, votes_per_judgement)
+    comparison = compare(judged, base, "votes" if count == "votes" else "triplets", notes=notes)
+    if plot is not None:
+        from lpips_lite.votes.picture import draw
+
+        draw(comparison, "Agreement with people", plot)
+    _show(comparison, form)
+
+
+def _named(against: str, names: Sequence[str]) -> str:
+    """Return which of the metrics `--against` means, in whatever spelling."""
+    if against in names:
+        return against
+    try:
+        text = parse_metric(against).text
+    except ValueError:
+        text = against
+    if text not in names:
+        raise click.BadParameter(f"{against!r}; expected one of {', '.join(names)}", param_hint="--against")
+    return text
+
+
+def _show(comparison: Comparison, form: str) -> None:
+    """Write the tables to stdout, and what is to be known besides to stderr."""
+    from lpips_lite.votes.exports import to_csv, to_json
+    from lpips_lite.votes.tables import grids, to_markdown, to_text
+
+    for note in comparison.notes:
+        say(f"note: {note}")
+    if form == "json":
+        show(to_json(comparison))
+    elif form == "csv":
+        show(to_csv(comparison).rstrip("\n"))
+    else:
+        show((to_markdown if form == "markdown" else to_text)(grids(comparison)))

@@ -1,0 +1,237 @@
+"""`lpips-votes fit`: judgments in, channel weights out, and how well they do on references that they have not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lpips_lite.catalog import MetricSpec, parse_metrics
+from lpips_lite.cli.main import FilePath
+from lpips_lite.cli.terminal import show, spell_option, to_stdout_text
+from lpips_lite.terminal import progress, say
+
+if TYPE_CHECKING:
+    from lpips_lite.files.processes import Processes
+    from lpips_lite.metric import LPIPS
+    from lpips_lite.votes.features import Features
+    from lpips_lite.votes.fit import Fitted, Votes
+    from lpips_lite.votes.records import Judgments, Row, Triplet
+
+NETS = ("lite", "alex", "vgg", "squeeze")  # the metrics that have channel weights
+EXAMPLES = """\b
+Examples:
+  lpips-votes fit votes.csv --metric alex:weights=v0.1 -o mine.safetensors
+  lpips-votes fit votes.csv --metric lite:weights=calibrated -o mine.safetensors --held-out distances.csv
+  lpips-votes fit 2afc/train --metric vgg:weights=uniform -o mine.safetensors --objective ranking --device cuda
+  torchrun --nproc-per-node 4 --no-python lpips-votes fit 2afc/train --metric alex:weights=v0.1 -o mine.safetensors
+
+\b
+DATA is what `lpips-votes check` takes. Afterwards, in commands and in Python:
+  compare-images original.png a.jpg b.jpg --metric alex:weights=mine.safetensors
+  LPIPS("alex", channel_weights="mine.safetensors").preference(ref, p0, p1)    # P(people choose p1)
+
+\b
+The weights to start from, and to stay near if votes are few, are named: weights=v0.1 (published), weights=uniform,
+weights=calibrated (lite's own) or weights=FILE. Weights that have learnt from a reference in DATA are refused, since
+they cannot be judged on it. Where votes do not say how sure people are, a warning says so, and the file has no slope.
+
+\b
+An interrupted run goes on where it stopped, by its --cache. Exit status: 0 fine, 2 bad input or a resource that ran
+out, 130 interrupted.
+"""
+
+
+class Fit(click.Command):
+    """A command whose examples are shown as they are written, also where stdout has few characters."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return to_stdout_text(super().get_help(ctx))
+
+
+def parse_start(ctx: click.Context, parameter: click.Parameter, value: str) -> MetricSpec:
+    """Parse `--metric alex:weights=v0.1`: one metric with channel weights, which are named."""
+    try:
+        specs = parse_metrics([value])
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    spec, arguments = specs[0], specs[0].arguments()
+    if len(specs) > 1:
+        raise click.BadParameter(f"{value!r}: {len(specs)} metrics; expected one")
+    if spec.name not in NETS:
+        raise click.BadParameter(f"{value!r}: has no channel weights to fit; expected one of {', '.join(NETS)}")
+    if "unscaled" in arguments or arguments.get("channel_weights") == "v0.0":
+        raise click.BadParameter(f"{value!r}: does not scale images, which a fitted file could not say")
+    if "channel_weights" not in arguments:
+        raise click.BadParameter(
+            f"{value!r}: which weights to start from? expected {spec.text}:weights=uniform, "
+            f"weights={'calibrated' if spec.name == 'lite' else 'v0.1'} or weights=FILE"
+        )
+    return spec
+
+
+_PATH = FilePath()
+
+
+@click.command(cls=Fit, epilog=EXAMPLES, context_settings={"max_content_width": 120})
+@click.argument("data", metavar="DATA...", type=_PATH, nargs=-1, required=True)
+@click.option("-m", "--metric", metavar="NAME:weights=START", required=True, callback=parse_start,
+              help="What to fit: a tower, and the channel weights to start from.")  # fmt: skip
+@click.option("-o", "--output", type=_PATH, metavar="FILE.safetensors", required=True, help="Weight file to write.")
+@click.option("--objective", type=click.Choice(["logistic", "ranking"]), default="logistic",
+              help="Likelihood of the votes, or the recipe of Zhang et al. 2018.")  # fmt: skip
+@click.option("--folds", type=click.IntRange(2), default=5, help="Of the cross-validation, by reference.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the folds.")
+@click.option("--votes-per-judgement", metavar="N", type=click.IntRange(min=1),
+              help="Observers of each judgement in BAPPS' folders, which do not tell it.")  # fmt: skip
+@click.option("--held-out", type=_PATH, metavar="FILE.csv", help="Write the cross-validated distances to this file.")
+@click.option("--cache", type=_PATH, default=Path("features"), metavar="FOLDER",
+              help="Where features of the images are kept for the next run.")  # fmt: skip
+@click.option("--device", default="cpu", help="Where to compute the features, like cuda or mps.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, help="Images in the tower at a time.")
+def fit(**options: Any) -> None:
+    """Fit channel weights to the judgments in DATA, and say how well they do on references that they have not seen.
+
+    Printed are agreement with people in % of votes, at the start, and of weights fitted in the other folds, and the
+    difference, each with a 95 % interval by resampling references.
+    """
+    from lpips_lite.files.processes import Processes
+
+    _check_folders(options["output"], options["held_out"])
+    with Processes.join() as processes:
+        if processes.note and processes.first:
+            say(f"note: {processes.note}")
+        _run(processes, **options)
+
+
+def _check_folders(output: Path, held_out: Path | None) -> None:
+    from lpips_lite.files.outputs import check_folder
+
+    if output.suffix != ".safetensors":
+        raise click.UsageError(f"--output {output}: expected a name that ends in .safetensors")
+    check_folder("--output", output)
+    if held_out is not None:
+        check_folder("--held-out", held_out)
+
+
+def _load(
+    data: tuple[Path, ...], votes: int | None, metric: MetricSpec, output: Path, held_out: Path | None
+) -> Judgments:
+    """Read the judgments, and check that nothing which is read will be replaced."""
+    from lpips_lite.files.outputs import check_outputs
+    from lpips_lite.votes.triplets import load_judgments
+
+    found = load_judgments(data, votes_per_judgement=votes)
+    if found.jnd:
+        raise click.UsageError(f"{found.jnd[0].p0.parent.parent}: holds pairs of BAPPS' JND; expected triplets")
+    tables = [table for path in data for table in (path.glob("*.csv") if path.is_dir() else [path])]
+    images = dict.fromkeys(path for row in found.rows for path in row.images.values())
+    named = {"the data": tables, "the weights to start from": metric.files(), "a judged image": images}
+    outputs = [("--output", output), *([("--held-out", held_out)] if held_out else [])]
+    check_outputs(outputs, [(what, path) for what, paths in named.items() for path in paths])
+    return found
+
+
+@contextmanager
+def _lines_named(rows: Sequence[Row]) -> Iterator[None]:
+    """Let errors about images tell which line of the data names them."""
+    from lpips_lite.votes.checking import look_at_images
+
+    try:
+        yield
+    except ConnectionError:  # another process has failed, and says why
+        raise
+    except (OSError, ValueError) as error:
+        problems, _ = look_at_images(rows)
+        if not problems:
+            raise
+        more = f" ({len(problems) - 1} more; lpips-votes check lists all)" if len(problems) > 1 else ""
+        raise ValueError(f"{problems[0]}{more}") from error
+
+
+def _run(
+    processes: Processes,
+    data: tuple[Path, ...],
+    votes_per_judgement: int | None,
+    metric: MetricSpec,
+    output: Path,
+    objective: str,
+    folds: int,
+    seed: int,
+    held_out: Path | None,
+    cache: Path,
+    device: str,
+    batch_size: int,
+) -> None:
+    """Share the features out among the processes; the first one fits, tells and writes."""
+    from lpips_lite.files.measuring import check_device
+    from lpips_lite.files.settings import Settings
+    from lpips_lite.metric import LPIPS
+    from lpips_lite.votes.features import extract
+    from lpips_lite.votes.fit import Votes, fit as fit_weights
+    from lpips_lite.votes.provenance import check_unseen, reference_digests
+    from lpips_lite.votes.weight_file import start_weights, write_weights
+
+    check_device(Settings(device=processes.device(device), spell=spell_option))
+    start = LPIPS(metric.name, **metric.arguments()).to(processes.device(device))
+    found = processes.once(lambda: _load(data, votes_per_judgement, metric, output, held_out))
+    triplets = found.triplets
+    with _lines_named(found.rows):
+        digests = processes.once(lambda: reference_digests(triplets, progress))
+    check_unseen(start, digests)
+    with _lines_named(found.rows):
+        features = extract(triplets, start, cache, batch_size, processes, progress)
+    if not processes.first:
+        return
+    for note in found.notes:
+        say(f"note: {note}")
+    votes = Votes.of(triplets)
+    fitted = fit_weights(
+        features, votes, start_weights(start), objective=objective, folds=folds, seed=seed, progress=progress
+    )
+    _tell(start, features, votes, fitted)
+    if held_out is not None:
+        _write_distances(held_out, triplets, fitted, start.signature)
+    write_weights(output, start, features, votes, fitted, digests.values(), {"objective": objective, "seed": f"{seed}"})
+    for reason in fitted.uncertain:
+        say(f"warning: {reason}")
+    if fitted.slope is None:
+        say("warning: the weights carry no slope, so that LPIPS.preference refuses them")
+    say(f"wrote {output}: use it as --metric {metric.name}:{_tower_option(metric)}weights={output}")
+
+
+def _tower_option(metric: MetricSpec) -> str:
+    tower = dict(metric.options).get("tower")
+    return f"tower={tower}:" if tower else ""
+
+
+def _tell(start: LPIPS, features: Features, votes: Votes, fitted: Fitted) -> None:
+    """Print agreement at the start, of the fitted weights, and the paired difference."""
+    from lpips_lite.votes.agreement import bootstrap, triplet_agreement
+    from lpips_lite.votes.weight_file import start_weights
+
+    at_start = triplet_agreement(*features.distances(start_weights(start)), votes.judgement)
+    rows = {start.signature: bootstrap(at_start, votes.reference, votes.count)}
+    folds = len(set(fitted.fold.tolist()))
+    if folds > 1:
+        after = triplet_agreement(fitted.held_out[0], fitted.held_out[1], votes.judgement)
+        rows[f"fitted, {folds}-fold by reference"] = fitted.agreement
+        rows["gain, paired"] = bootstrap(after - at_start, votes.reference, votes.count)
+    for name, interval in rows.items():
+        show(f"{interval.percent():<24} % of votes  {name}")
+
+
+def _write_distances(path: Path, triplets: list[Triplet], fitted: Fitted, start: str) -> None:
+    """Write distances of each triplet under weights that have not seen its reference, and what those started from."""
+    from dataclasses import asdict
+
+    import pandas as pd
+
+    from lpips_lite.files.outputs import replace_file
+
+    table = pd.DataFrame([asdict(t) for t in triplets])
+    table = table.assign(d0=fitted.held_out[0], d1=fitted.held_out[1], fold=fitted.fold, start=start)
+    replace_file(path, table.to_csv(index=False).encode())

@@ -1,0 +1,268 @@
+"""How metrics compare in agreement with people: distances and judgments in, the numbers of all tables out, in percent.
+
+Each data set ("family") stands for itself: its ceilings are told wherever its votes allow it, whatever the others do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from lpips_lite.votes.agreement import (
+    Interval,
+    bootstrap,
+    human_agreement,
+    jnd_average_precision,
+    leave_one_out_agreement,
+    oracle_agreement,
+    triplet_agreement,
+)
+from lpips_lite.votes.jnd import interval_of, resampled_precisions
+from lpips_lite.votes.judged import Judged
+from lpips_lite.votes.reliability import Bin, reliability
+
+Count = Literal["triplets", "votes"]
+SEVERAL = 3  # votes per triplet from which on p² + (1−p)² is worth telling
+
+
+@dataclass(frozen=True)
+class Line:
+    """A number in percent: of a metric or a ceiling, on a family, with bounds and p-value, NaN where there are none."""
+
+    name: str
+    family: str
+    value: float
+    low: float = np.nan
+    high: float = np.nan
+    p_value: float = np.nan
+
+    @classmethod
+    def of(cls, name: str, family: str, interval: Interval) -> Line:
+        """Return an interval as a line."""
+        return cls(name, family, 100 * interval.value, 100 * interval.low, 100 * interval.high, interval.p_value)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a family holds.
+
+    Attributes:
+        family: Its name.
+        kind: Of what it is judgments.
+        rows: Number of triplets or pairs.
+        votes: Number of votes, NaN if it is unknown.
+        references: Number of distinct references.
+        ties: For each metric, in how many triplets p0 and p1 are equally far.
+    """
+
+    family: str
+    kind: Literal["triplets", "pairs"]
+    rows: int
+    votes: float
+    references: int
+    ties: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All tables.
+
+    Attributes:
+        count: What counts once in `agreement`, `ceilings` and `differences`.
+        against: The metric from which differences are taken.
+        signatures: What made each metric's distances, `None` if they came from a table.
+        data: What there is.
+        ceilings: What people reach, by the rule.
+        agreement: 2AFC agreement of each metric.
+        differences: Of `agreement`, paired.
+        precision: JND average precision of each metric.
+        precision_differences: Of that, paired.
+        reliability: For metrics with a slope, by metric and family, ten bins.
+        notes: What is to be known besides.
+    """
+
+    count: Count
+    against: str
+    signatures: Mapping[str, str | None]
+    data: Sequence[DataSet]
+    ceilings: Sequence[Line]
+    agreement: Sequence[Line]
+    differences: Sequence[Line]
+    precision: Sequence[Line]
+    precision_differences: Sequence[Line]
+    reliability: Mapping[tuple[str, str], Sequence[Bin]]
+    notes: Sequence[str]
+
+
+def compare(
+    judged: Mapping[str, Judged],
+    against: str | None = None,
+    count: Count = "triplets",
+    order: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Compare metrics.
+
+    Args:
+        judged: What each metric says of the data, by name; not all need have every family.
+        against: The metric from which differences are taken; by default the first.
+        count: What counts once: each triplet, or each vote.
+        order: Families that come first, in this order; the others come as the data have them.
+        notes: On the data, to which others may come.
+
+    Raises:
+        ValueError: If there is no such metric, a family's triplets are not the same for all, or votes are to be
+            counted whose number is unknown.
+    """
+    if against is not None and against not in judged:
+        raise ValueError(f"against {against!r}: expected one of the metrics {', '.join(judged)}")
+    base = against or next(iter(judged))
+    triplets = _by_family({name: of.triplets for name, of in judged.items()}, order)
+    pairs = _by_family({name: of.pairs for name, of in judged.items()}, order)
+    for family, tables in triplets.items():
+        _check_same(family, tables)
+        unknown = [name for name, table in tables.items() if table["votes"].isna().any()]
+        if count == "votes" and unknown:
+            why = f"the number of votes of {family} is unknown"
+            raise ValueError(f"{unknown[0]}: {why}; expected it, or triplets to be counted")
+    data = [_data_set(family, "triplets", tables) for family, tables in triplets.items()]
+    data += [_data_set(family, "pairs", tables) for family, tables in pairs.items()]
+    said = [*notes, *(f"{part.family}: one reference, so no interval" for part in data if part.references == 1)]
+    return Comparison(
+        count,
+        base,
+        {name: of.signature for name, of in judged.items()},
+        data,
+        _ceilings({family: next(iter(tables.values())) for family, tables in triplets.items()}, count),
+        [Line.of(name, family, _agreement(t, count)) for family, ts in triplets.items() for name, t in ts.items()],
+        [line for family, tables in triplets.items() for line in _differences(family, tables, base, count, said)],
+        *_precisions(pairs, base),
+        _reliabilities(judged, triplets),
+        said,
+    )
+
+
+Tables = dict[str, pd.DataFrame]  # of one family, by metric
+
+
+def _by_family(tables: Mapping[str, pd.DataFrame], order: Sequence[str]) -> dict[str, Tables]:
+    """Return family -> metric -> its rows, for the metrics that have it."""
+    found = dict.fromkeys(family for table in tables.values() for family in table["family"])
+    names = [*(family for family in order if family in found), *(family for family in found if family not in order)]
+    parts = {name: dict(iter(table.groupby("family", sort=False))) for name, table in tables.items()}
+    return {family: {name: part[family] for name, part in parts.items() if family in part} for family in names}
+
+
+def _check_same(family: str, tables: Tables) -> None:
+    """Raise a ValueError if metrics were measured on different triplets, in whatever order."""
+    (first, expected), *others = tables.items()
+    for name, table in others:
+        if len(table) != len(expected):
+            raise ValueError(f"{name}: {len(table)} triplets in {family}; expected {len(expected)}, as {first} has")
+        if not np.allclose(np.sort(table["judgement"]), np.sort(expected["judgement"]), atol=1e-4):
+            raise ValueError(f"{name}: its judgements in {family} are not those of {first}; expected the same triplets")
+
+
+def _data_set(family: str, kind: Literal["triplets", "pairs"], tables: Tables) -> DataSet:
+    first = next(iter(tables.values()))
+    votes, references = float(first["votes"].sum(skipna=False)), min(t["ref"].nunique() for t in tables.values())
+    ties = {name: int((t["d0"] == t["d1"]).sum()) for name, t in tables.items()} if kind == "triplets" else {}
+    return DataSet(family, kind, len(first), votes, references, ties)
+
+
+# -- 2AFC ------------------------------------------------------------------------------------------------------------
+
+
+def _weights(table: pd.DataFrame, count: Count) -> pd.Series | None:
+    return table["votes"] if count == "votes" else None
+
+
+def _scores(table: pd.DataFrame) -> np.ndarray:
+    return triplet_agreement(table["d0"], table["d1"], table["judgement"])
+
+
+def _agreement(table: pd.DataFrame, count: Count) -> Interval:
+    interval = bootstrap(_scores(table), table["ref"], _weights(table, count))
+    return replace(interval, p_value=np.nan)  # that it is zero is no hypothesis
+
+
+def _differences(family: str, tables: Tables, base: str, count: Count, notes: list[str]) -> list[Line]:
+    """Return how each metric differs from the base, triplet by triplet."""
+    lines: list[Line] = []
+    for name, table in tables.items():
+        if name == base or base not in tables:
+            continue
+        if not _in_step(table, tables[base]):
+            notes.append(f"{name}: {family} is in another order than for {base}; no paired difference")
+            continue
+        coarser = min((table, tables[base]), key=lambda t: t["ref"].nunique())  # a table may not tell references
+        interval = bootstrap(_scores(table) - _scores(tables[base]), coarser["ref"], _weights(coarser, count))
+        lines.append(Line.of(name, family, interval))
+    return lines
+
+
+def _in_step(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Say whether rows are the same triplets in the same order, as far as judgments and references can tell."""
+    told = all(t["ref"].nunique() < len(t) for t in (a, b))
+    same_references = not told or np.array_equal(pd.factorize(a["ref"])[0], pd.factorize(b["ref"])[0])
+    return same_references and bool(np.allclose(a["judgement"], b["judgement"], atol=1e-4))
+
+
+def _ceilings(families: Mapping[str, pd.DataFrame], count: Count) -> list[Line]:
+    """Return what people reach: another observer, a random one, and the majority, wherever votes allow it."""
+    several = sum(int((table["votes"] >= 2).sum()) for table in families.values())
+    rules: dict[str, tuple[Callable[[pd.DataFrame], bool], Callable[[pd.DataFrame], float]]] = {
+        f"people, leave-one-out ({several} triplets)": (
+            lambda t: bool((t["votes"] >= 2).any()),
+            lambda t: leave_one_out_agreement(t["judgement"], t["votes"].fillna(0), _weights(t, count)),
+        ),
+        "people, p² + (1−p)²": (
+            lambda t: bool((t["votes"] >= SEVERAL).all()),
+            lambda t: human_agreement(t["judgement"], _weights(t, count)),
+        ),
+        "majority of people": (lambda t: True, lambda t: oracle_agreement(t["judgement"], _weights(t, count))),
+    }
+    return [
+        Line(name, family, 100 * rule(table))
+        for name, (allowed, rule) in rules.items()
+        for family, table in families.items()
+        if allowed(table)
+    ]
+
+
+def _reliabilities(
+    judged: Mapping[str, Judged], triplets: Mapping[str, Tables]
+) -> dict[tuple[str, str], Sequence[Bin]]:
+    """Return the bins of each metric with a slope, on each family whose number of votes is known."""
+    return {
+        (name, family): reliability(t["d0"], t["d1"], t["judgement"], t["votes"], slope)
+        for name, of in judged.items()
+        if (slope := of.slope) is not None
+        for family, tables in triplets.items()
+        if (t := tables.get(name)) is not None and t["votes"].notna().all()
+    }
+
+
+# -- JND -------------------------------------------------------------------------------------------------------------
+
+
+def _precisions(pairs: Mapping[str, Tables], base: str) -> tuple[list[Line], list[Line]]:
+    """Return the average precision of each metric, and how it differs from the base's in the same resamples."""
+    lines, differences = list[Line](), list[Line]()
+    for family, tables in pairs.items():
+        if not next(iter(tables.values()))["same"].any():
+            raise ValueError(f"{family}: nobody called any pair the same; expected at least one such pair")
+        values = {name: jnd_average_precision(t["d"], t["same"]) for name, t in tables.items()}
+        resamples = {name: resampled_precisions(t["d"], t["same"], t["ref"]) for name, t in tables.items()}
+        for name, value in values.items():
+            count = tables[name]["ref"].nunique()
+            interval = interval_of(value, resamples[name], count)
+            lines.append(Line.of(name, family, Interval(value, interval.low, interval.high, np.nan)))
+            if name != base and base in tables:
+                difference = interval_of(value - values[base], resamples[name] - resamples[base], count)
+                differences.append(Line.of(name, family, difference))
+    return lines, differences

@@ -1,0 +1,171 @@
+"""Fit non-negative channel weights to human judgments: features in, weights and how well they do out.
+
+The objectives are in `objectives.py`. How strong the penalty on leaving the starting weights is, cross-validation over
+references decides, and what the recipe scores is measured on references it has not seen. Judgments fix the order of
+distances, not their scale, which `scale.py` keeps; the slope carries the rest. Where votes say too little for weights,
+a slope or an interval, there is none, and `Fitted.uncertain` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpips_lite.votes.agreement import Interval, bootstrap, triplet_agreement
+from lpips_lite.votes.features import Features
+from lpips_lite.votes.objectives import (
+    EQUAL,
+    UNDECIDED,
+    Floats,
+    Votes as Votes,
+    best_slope as best_slope,
+    fit_logistic,
+    fit_ranking,
+    undetermined,
+    vote_loss,
+)
+from lpips_lite.votes.progress import Progress, silently
+from lpips_lite.votes.scale import keep_scale as keep_scale
+
+PENALTIES = (1.0, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4)  # from stiff to free
+FEW_VOTES = 100  # of which not much can be said
+
+Solve = Callable[
+    [NDArray[np.bool_]], list[Floats]
+]  # from chosen triplets; a solution for each penalty, or the only one
+
+
+def folds_by_reference(references: NDArray[np.str_], count: int, seed: int) -> NDArray[np.int64]:
+    """Deal references to folds at random; all triplets of a reference share its fold."""
+    names, which = np.unique(references, return_inverse=True)
+    if len(names) < count:
+        raise ValueError(f"--folds {count}: the data has {len(names)} references; expected at least as many")
+    return (np.random.default_rng(seed).permutation(len(names)) % count)[which]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Weights for all data, and how their recipe does on references it has not seen.
+
+    Attributes:
+        weights: (ΣC,), ≥ 0; those it started from where votes say nothing at all.
+        slope: See `LPIPS.preference`; `None` where votes do not determine it.
+        penalty: Chosen strength; 0 for the ranking objective.
+        fold: The one of each triplet, (T,); there are no more folds than references.
+        held_out: Distances d0 and d1 of each triplet under weights that never saw its reference, (2, T); NaN with one
+            reference.
+        agreement: Of those with the votes, with a bootstrap interval over references; NaN with one reference.
+        uncertain: What the votes do not say, each a word, a colon and a sentence.
+    """
+
+    weights: Floats
+    slope: float | None
+    penalty: float
+    fold: NDArray[np.int64]
+    held_out: Floats
+    agreement: Interval
+    uncertain: tuple[str, ...] = ()
+
+
+def fit(
+    features: Features,
+    votes: Votes,
+    start: Floats,
+    *,
+    objective: str = "logistic",
+    folds: int = 5,
+    seed: int = 0,
+    progress: Progress = silently,
+) -> Fitted:
+    """Fit on all triplets, and cross-validate by reference.
+
+    The penalty that a fold is judged with is chosen on the other folds.
+
+    Raises:
+        ValueError: If there are fewer than two folds.
+    """
+    if folds < 2:
+        raise ValueError(f"--folds {folds}: expected at least 2")
+    f0, f1 = (np.ascontiguousarray(features.differences[features.rows[:, side]]) for side in (0, 1))
+    gaps = f0 - f1
+
+    def solve(chosen: NDArray[np.bool_]) -> list[Floats]:
+        if objective == "ranking":
+            return [fit_ranking(f0[chosen], f1[chosen], votes.take(chosen), start, seed=seed)]
+        return _penalty_path(gaps[chosen], votes.take(chosen), start)
+
+    references = len(np.unique(votes.reference))
+    fold = folds_by_reference(votes.reference, min(folds, references), seed)
+    best, held_out = _cross_validate(solve, f0, f1, votes, fold, progress)
+    weights = solve(np.ones(len(fold), dtype=bool))[best]
+    agreement = _agreement(held_out, votes)
+    nothing = undetermined(gaps @ weights, votes)
+    if nothing in (EQUAL, UNDECIDED) or not weights.any():
+        weights = start
+    uncertain = [nothing] if nothing else []
+    unseen = undetermined(held_out[0] - held_out[1], votes) if references > 1 else None
+    if unseen and unseen != nothing:
+        uncertain.append(f"{unseen} (on references not seen)")
+    if not uncertain and references > 1 and agreement.low <= 0.5:
+        uncertain.append(f"chance: the agreement on references not seen may be a coin's, {agreement.percent()} %")
+    if references == 1:
+        uncertain.append("one reference: there is no other to try the weights on")
+    determined = not uncertain
+    uncertain += _too_few(votes, references, folds)
+    slope = 1.0 if objective == "logistic" else best_slope(gaps @ weights, votes)
+    penalty = PENALTIES[best] if objective == "logistic" else 0.0
+    return Fitted(weights, slope if determined else None, penalty, fold, held_out, agreement, tuple(uncertain))
+
+
+def _cross_validate(
+    solve: Solve,
+    f0: NDArray[np.float32],
+    f1: NDArray[np.float32],
+    votes: Votes,
+    fold: NDArray[np.int64],
+    progress: Progress,
+) -> tuple[int, Floats]:
+    """Return which penalty does best, and the distances of each triplet when its fold was held out, (2, T)."""
+    folds = int(fold.max()) + 1
+    if folds == 1:
+        return 0, np.full((2, len(fold)), np.nan)  # the stiffest
+    distances = np.empty((len(PENALTIES), 2, len(fold)))  # held out
+    losses = np.empty((len(PENALTIES), folds))
+    gaps, count = f0 - f1, 0
+    for held_out in progress(range(folds), "cross-validation"):
+        out = fold == held_out
+        solutions = solve(~out)
+        count = len(solutions)
+        for index, u in enumerate(solutions):
+            distances[index][:, out] = f0[out] @ u, f1[out] @ u
+            losses[index, held_out] = vote_loss(gaps[out] @ u, votes.take(out))
+    losses = losses[:count]
+    chosen_for = [int(np.argmin(np.delete(losses, k, axis=1).mean(axis=1))) for k in range(folds)]
+    return int(np.argmin(losses.mean(axis=1))), distances[np.array(chosen_for)[fold], :, np.arange(len(fold))].T
+
+
+def _penalty_path(gaps: NDArray[np.float32], votes: Votes, start: Floats) -> list[Floats]:
+    """Fit with each penalty, from stiff to free, each beginning where the last ended."""
+    solutions: list[Floats] = []
+    for penalty in PENALTIES:
+        solutions.append(fit_logistic(gaps, votes, start, penalty, solutions[-1] if solutions else None))
+    return solutions
+
+
+def _agreement(held_out: Floats, votes: Votes) -> Interval:
+    if np.isnan(held_out).any():
+        return Interval(np.nan, np.nan, np.nan, np.nan, "one reference: nothing to try the weights on")
+    return bootstrap(triplet_agreement(held_out[0], held_out[1], votes.judgement), votes.reference, votes.count)
+
+
+def _too_few(votes: Votes, references: int, folds: int) -> list[str]:
+    """Say what there is too little of for numbers that can be relied on."""
+    few, total = [], votes.count.sum()
+    if 1 < references < folds:
+        few.append(f"few references: {references} for {folds} folds, so there are {references} folds")
+    if total < FEW_VOTES:
+        few.append(f"few votes: {total:g}; with fewer than {FEW_VOTES}, take weights and intervals for rough guesses")
+    return few

@@ -1,0 +1,92 @@
+"""Small data for the tests of calibration: opinion scores, photographs, a teacher of random numbers."""
+
+import io
+import tarfile
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import Generator
+
+from calibration.auxiliary_losses import AuxiliaryLosses
+from calibration.plain_metric import PlainMetric
+from lpips_lite import read_image
+from lpips_lite.votes.distort import distort
+from tests.conftest import ROOT
+from tests.peers import random_channels, random_tower
+
+KINDS = {1: "white_noise", 2: "gaussian_blur", 3: "brightness"}
+HARM = {1: 0.2, 2: 1.0, 3: 0.6}  # these people hardly mind noise
+START = ROOT / "calibration/results/lite-0.2-distilled.safetensors"
+
+
+def save(image, path):
+    pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="session")
+def scores(tmp_path_factory):
+    """A table of opinion scores: 6 references, three kinds of distortion at three levels."""
+    folder = tmp_path_factory.mktemp("scores")
+    scene, rows = read_image(ROOT / "examples/images/scene.png"), []
+    for number in range(6):
+        top, left = 40 * (number // 3), 80 * (number % 3)
+        ref = scene[None, :, top : top + 72, left : left + 72]
+        save(ref[0], folder / f"ref{number}.png")
+        for kind, name in KINDS.items():
+            for level in (0.3, 0.6, 0.9):
+                file = f"{number}_{kind}_{level}.png"
+                save(distort(ref, name, torch.tensor([level]), Generator().manual_seed(number))[0], folder / file)
+                rows.append((file, f"ref{number}.png", kind, 5 - 4 * level * HARM[kind]))
+    pd.DataFrame(rows, columns=["file", "ref", "type", "mos"]).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """16 crops of the example scene, (16, 3, 112, 112) uint8."""
+    scene = read_image(ROOT / "examples/images/scene.png")
+    crops = [scene[:, top : top + 112, left : left + 112] for top in range(0, 192, 48) for left in range(0, 192, 48)]
+    return (torch.stack([crop for crop in crops if crop.shape[1:] == (112, 112)]) * 255).round().byte()
+
+
+@pytest.fixture(scope="session")
+def photos_tar(photos, tmp_path_factory):
+    """The same in a tar file."""
+    path = tmp_path_factory.mktemp("photos") / "photos.tar"
+    with tarfile.open(path, "w") as tar:
+        for number, pixels in enumerate(photos):
+            buffer = io.BytesIO()
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+            member = tarfile.TarInfo(f"{number:02}.png")
+            member.size = buffer.tell()
+            buffer.seek(0)
+            tar.addfile(member, buffer)
+    return path
+
+
+@pytest.fixture(scope="session")
+def teacher():
+    """An AlexNet of random numbers."""
+    channels = {f"channel_weights.{index}": weight for index, weight in enumerate(random_channels("alex"))}
+    return PlainMetric("alex", {**random_tower("alex"), **channels})
+
+
+@pytest.fixture(scope="session")
+def teacher_options(teacher, photos_tar, tmp_path_factory):
+    """The same, and photographs, as commands take them."""
+    folder = tmp_path_factory.mktemp("teacher")
+    tower, channels = folder / "alex.pth", folder / "lin.pth"
+    torch.save(teacher.tower, tower)
+    torch.save({f"lin{i}.model.1.weight": w.view(1, -1, 1, 1) for i, w in enumerate(teacher.channels)}, channels)
+    options = ["--photos", photos_tar, "--teacher-tower-weights", tower, "--teacher-channel-weights", channels]
+    return [str(option) for option in options]
+
+
+@pytest.fixture(scope="session")
+def losses(photos, teacher):
+    """Auxiliary losses of two batches."""
+    return AuxiliaryLosses(photos, teacher, count=2, seed=0)

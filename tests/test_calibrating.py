@@ -1,0 +1,131 @@
+"""docs/calibrating.md is run as it is written, block by block, from the wheel alone, in an empty folder."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs/calibrating.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+NOT_THERE = (  # what the wheel does not hold, and what is not in its extra [votes]
+    *("calibration", "benchmarks", "examples", "tests"),
+    *("piq", "lpips", "torchvision", "torchmetrics", "skimage", "pytest", "hypothesis"),
+)
+NUMBER = r"(?<![\w.-])[-+]?\d+(?:\.\d+)?(?![\w.])"
+
+
+def unpack_wheel(folder):
+    """Build the wheel and unpack it; without hatchling, copy what the wheel holds."""
+    if importlib.util.find_spec("hatchling"):
+        build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder / "dist")]
+        subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+        (wheel,) = (folder / "dist").glob("*.whl")
+        zipfile.ZipFile(wheel).extractall(folder / "site")
+    else:
+        (package,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+            "packages"
+        ]
+        shutil.copytree(ROOT / package, folder / "site" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    """A machine with the wheel, its commands and an empty folder; returns a function that runs something there."""
+    folder = tmp_path_factory.mktemp("machine")
+    site, commands, study = unpack_wheel(folder), folder / "bin", folder / "study"
+    (site / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({NOT_THERE}))\n")
+    study.mkdir()
+    commands.mkdir()
+    for name, entry in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].items():
+        module, _, function = entry.partition(":")
+        code = f"import sys; from {module} import {function}; sys.argv[0] = '{name}'; {function}()"
+        (commands / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
+        (commands / name).chmod(0o755)
+    (commands / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (commands / "python").chmod(0o755)
+    path = f"{commands}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(site), "LPIPS_LITE_HOME": str(folder / "home")}
+
+    def run(command):
+        return subprocess.run(command, shell=True, cwd=study, env=environment, capture_output=True, text=True)
+
+    return run
+
+
+def plain(text):
+    """Return words with one space between them; hashes of fitted weights depend on the last digits of numbers."""
+    return " ".join(re.sub(r"custom-[0-9a-f]{8}", "custom-HASH", text).split())
+
+
+def near(number):
+    """Return what a number on the page may be on another machine: counts are the same, fits nearly."""
+    decimals = len(number.partition(".")[2])
+    return pytest.approx(float(number), rel=0.05 if decimals else 0, abs=20 / 10**decimals if decimals else 0)
+
+
+def assert_said(found, expected):
+    """Compare what was said with the page, where three dots stand for anything, and numbers for numbers near them."""
+    parts = re.split(rf"({NUMBER}|\.\.\.)", plain(expected))
+    wanted = [part for part in parts[1::2] if part != "..."]
+    patterns = [".*?" if part == "..." else f"({NUMBER})" for part in parts[1::2]]
+    between = [re.escape(part) for part in parts[::2]]
+    match = re.fullmatch(
+        "".join(part for pair in zip(between, [*patterns, ""], strict=True) for part in pair), plain(found)
+    )
+    assert match, found
+    assert [float(group) for group in match.groups()] == [near(number) for number in wanted], found
+
+
+def test_the_package_is_that_of_the_wheel(machine):
+    found = machine("python -c 'import lpips_lite; print(lpips_lite.__file__)'").stdout
+    assert "/site/lpips_lite/" in found
+    assert str(ROOT) not in found
+    for name in NOT_THERE:
+        assert machine(f"python -c 'import {name}'").returncode == 1, name
+
+
+def test_the_walk_through_runs_as_it_is_written(machine):
+    """One test, since each block needs those before it."""
+    assert [kind for kind, _ in BLOCKS].count("console") == 4
+    for number, (kind, block) in enumerate(BLOCKS):
+        if kind == "python":
+            result = machine(f"cat > block{number}.txt <<'END'\n{block}\nEND\npython -m doctest block{number}.txt")
+            assert result.returncode == 0, result.stdout + result.stderr
+            continue
+        assert kind == "console"
+        command, _, expected = block.removeprefix("$ ").partition("\n")
+        result = machine(command)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert_said(result.stdout + result.stderr, expected)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ("a 1.00 b\nc 2", "a 1.01 b\n..."),
+        ("d 0.0046", "d 0.0047"),
+        ("a 70.1 b\nx 9\nc 2", "a 70.4 b\n...\nc 2"),
+        ("w=custom-fb6a97f3 0.1", "w=custom-00000000 0.1"),
+        ("+1.0 [-2.0, 3.0]", "+1.0 [-2.0, 3.0]"),
+    ],
+)
+def test_comparing_allows_for_last_digits(found, expected):
+    assert_said(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [("a 1", "b 1"), ("a 1", "a 2"), ("a 1\nb", "a 1"), ("a 70.0", "a 80.0\n..."), ("d 0.0046", "d 0.0246")],
+)
+def test_comparing_sees_differences(found, expected):
+    with pytest.raises(AssertionError):
+        assert_said(found, expected)
