@@ -33,6 +33,7 @@ class LoadedMetric(NamedTuple):
         encode: A batch -> what `distance` compares, for metrics that can keep a reference; else `None`.
         distance: Two encodings -> (N,).
         slope: Of `LPIPS.preference`, for weights fitted to votes; else `None`.
+        trained_on: Digests of the references whose judgments its weights have learnt.
     """
 
     compute: Callable[[Tensor, Tensor], Tensor]
@@ -41,6 +42,7 @@ class LoadedMetric(NamedTuple):
     encode: Callable[[Tensor], Encoding] | None = None
     distance: Callable[[Encoding, Encoding], Tensor] | None = None
     slope: float | None = None
+    trained_on: frozenset[str] = frozenset()
 
 
 Load = Callable[[str, Arguments], LoadedMetric]  # onto a device, with the arguments that options set
@@ -118,7 +120,7 @@ def lpips(net: str) -> Load:
         metric = LPIPS(net, reduction="none", max_memory=MAX_MEMORY, **own).to(device)
         if "unscaled" not in arguments:
             doors = metric.distance_map, metric.encode, metric.distance
-            return LoadedMetric(metric, metric.signature, *doors, metric.slope)
+            return LoadedMetric(metric, metric.signature, *doors, metric.slope, metric.trained_on)
 
         def as_declared(images: Tensor) -> Tensor:
             return (to_float(images) + 1) / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from lpips_lite.files.measuring import load_metrics
 from lpips_lite.votes.distance_tables import COLUMNS, read_distances
 from lpips_lite.votes.distances import Measuring, contents, measure
 from lpips_lite.votes.progress import Progress, silently
+from lpips_lite.votes.provenance import reference_digests
 from lpips_lite.votes.records import Judgments
 from lpips_lite.votes.triplets import distinct_pairs, load_judgments
 
@@ -98,7 +99,22 @@ def gather(
     given = {name: Judged(triplets=read_distances(path)) for name, path in distances.items()}
     loaded = load_metrics(specs, measuring.settings)
     found = load_all(data, votes_per_judgement)
-    return (judge(found, loaded, measuring, progress) if data else {}) | given, list(map(str, found.notes))
+    notes = [*map(str, found.notes), *_seen(found, loaded, progress)]
+    return (judge(found, loaded, measuring, progress) if data else {}) | given, notes
+
+
+def _seen(data: Judgments, metrics: Mapping[str, LoadedMetric], progress: Progress) -> Iterator[str]:
+    """Say which metrics have learnt people's judgments of the references that they are judged on."""
+    if not any(metric.trained_on for metric in metrics.values()):
+        return
+    digests = reference_digests(data.triplets, progress).values()
+    for text, metric in metrics.items():
+        seen = sum(digest in metric.trained_on for digest in digests)
+        if seen:
+            yield (
+                f"{text} has learnt people's judgments of {seen} of these {len(digests)} references: "
+                f"its numbers on them say nothing about others"
+            )
 
 
 def judge(

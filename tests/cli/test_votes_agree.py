@@ -16,9 +16,11 @@ from PIL import Image
 from benchmarks import two_afc
 from lpips_lite import LPIPS, lpips, read_image
 from lpips_lite.cli.votes import main
+from lpips_lite.tensor_files import save_tensors
 from lpips_lite.tower_weights import identify, save_tower
 from lpips_lite.votes import distances
 from lpips_lite.votes.agreement import jnd_average_precision
+from lpips_lite.votes.provenance import reference_digest
 from tests.command import ENVIRONMENT, noise
 
 HEADER = "ref,p0,p1,votes_p0,votes_p1\n"
@@ -78,6 +80,15 @@ def test_a_tuned_tower_is_another_metric(study):
     signatures = json.loads(good(study, "-m", "lite,lite:tower=tuned.safetensors", "-f", "json"))["signatures"]
     assert "tower=custom-" in signatures["lite:tower=tuned.safetensors"]
     assert len(list(Path("distances").glob("lite-*.jsonl"))) == 2
+
+
+def test_a_metric_that_has_learnt_what_it_is_judged_on_is_named(study, tmp_path):
+    digest = reference_digest(tmp_path / "study/b-ref.png")
+    save_tensors(tmp_path / "mine.safetensors", dict(LPIPS("lite").tensors), {"trained_on": digest})
+    status, out, _ = run(study, "-m", "lite,lite:weights=mine.safetensors", "--format", "json")
+    assert status == 0
+    (note,) = json.loads(out)["notes"]
+    assert note.startswith("lite:weights=mine.safetensors has learnt people's judgments of 1 of these 2 references")
 
 
 def test_votes_or_triplets(study):
