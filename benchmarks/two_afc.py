@@ -27,9 +27,9 @@ from lpips_lite.votes.comparison import Comparison, Count, Line, compare
 from lpips_lite.votes.distance_tables import parse_distances
 from lpips_lite.votes.distances import Measuring
 from lpips_lite.votes.exports import HUMAN, to_csv, to_json
-from lpips_lite.votes.judged import Judged, gather
 from lpips_lite.votes.picture import check_picture, draw
 from lpips_lite.votes.tables import grids, to_markdown
+from lpips_lite.votes.verdicts import Verdicts, gather
 
 VOTES = 5  # on each triplet of BAPPS' validation set, which its tables of distances do not tell
 BAPPS = ("traditional", "cnn", "superres", "deblur", "color", "frameinterp")
@@ -43,10 +43,10 @@ PUBLISHED = {  # percent of triplets on BAPPS' validation set: Zhang et al. 2018
 FOOTNOTE = "The released labels of superres and deblur give people 73.60 and 66.09; the paper prints 73.4 and 67.1."
 
 
-def with_votes(judged: Mapping[str, Judged]) -> dict[str, Judged]:
+def with_votes(verdicts: Mapping[str, Verdicts]) -> dict[str, Verdicts]:
     """Fill in the number of votes where all of BAPPS' validation set, and nothing else, was measured without it."""
-    filled = {name: replace(of, triplets=of.triplets.fillna({"votes": VOTES})) for name, of in judged.items()}
-    return {name: filled[name] if set(of.triplets["family"]) == set(BAPPS) else of for name, of in judged.items()}
+    filled = {name: replace(of, triplets=of.triplets.fillna({"votes": VOTES})) for name, of in verdicts.items()}
+    return {name: filled[name] if set(of.triplets["family"]) == set(BAPPS) else of for name, of in verdicts.items()}
 
 
 def with_published(comparison: Comparison) -> Comparison:
@@ -115,9 +115,9 @@ def main(
             made = not data and not distances
             source = "MACHINE-MADE judgments of the example scene, not people" if made else HUMAN
             data = (make_triplets(Path(scratch) / "machine-made", 240),) if made else data
-            judged, notes = gather(data, metrics, distances, measuring, progress, 1 if made else None)
+            verdicts, notes = gather(data, metrics, distances, measuring, progress, 1 if made else None)
         unit: Count = "votes" if count == "votes" else "triplets"
-        comparison = compare(with_votes(judged), count=unit, order=BAPPS, notes=notes)
+        comparison = compare(with_votes(verdicts), count=unit, order=BAPPS, notes=notes)
         if {part.family for part in comparison.data} == set(BAPPS):
             comparison = with_published(comparison)
         if picture:

@@ -22,8 +22,8 @@ from lpips_lite.votes.agreement import (
     triplet_agreement,
 )
 from lpips_lite.votes.jnd import interval_of, resampled_precisions
-from lpips_lite.votes.judged import Judged
 from lpips_lite.votes.reliability import Bin, reliability
+from lpips_lite.votes.verdicts import Verdicts
 
 Count = Literal["triplets", "votes"]
 SEVERAL = 3  # votes per triplet from which on p² + (1−p)² is worth telling
@@ -99,7 +99,7 @@ class Comparison:
 
 
 def compare(
-    judged: Mapping[str, Judged],
+    verdicts: Mapping[str, Verdicts],
     against: str | None = None,
     count: Count = "triplets",
     order: Sequence[str] = (),
@@ -108,7 +108,7 @@ def compare(
     """Compare metrics.
 
     Args:
-        judged: What each metric says of the data, by name; not all need have every family.
+        verdicts: What each metric says of the data, by name; not all need have every family.
         against: The metric from which differences are taken; by default the first.
         count: What counts once: each triplet, or each vote.
         order: Families that come first, in this order; the others come as the data have them.
@@ -118,11 +118,11 @@ def compare(
         ValueError: If there is no such metric, a family's triplets are not the same for all, or votes are to be
             counted whose number is unknown.
     """
-    if against is not None and against not in judged:
-        raise ValueError(f"against {against!r}: expected one of the metrics {', '.join(judged)}")
-    base = against or next(iter(judged))
-    triplets = _by_family({name: of.triplets for name, of in judged.items()}, order)
-    pairs = _by_family({name: of.pairs for name, of in judged.items()}, order)
+    if against is not None and against not in verdicts:
+        raise ValueError(f"against {against!r}: expected one of the metrics {', '.join(verdicts)}")
+    base = against or next(iter(verdicts))
+    triplets = _by_family({name: of.triplets for name, of in verdicts.items()}, order)
+    pairs = _by_family({name: of.pairs for name, of in verdicts.items()}, order)
     for family, tables in triplets.items():
         _check_same(family, tables)
         unknown = [name for name, table in tables.items() if table["votes"].isna().any()]
@@ -135,13 +135,13 @@ def compare(
     return Comparison(
         count,
         base,
-        {name: of.signature for name, of in judged.items()},
+        {name: of.signature for name, of in verdicts.items()},
         data,
         _ceilings({family: next(iter(tables.values())) for family, tables in triplets.items()}, count),
         [Line.of(name, family, _agreement(t, count)) for family, ts in triplets.items() for name, t in ts.items()],
         [line for family, tables in triplets.items() for line in _differences(family, tables, base, count, said)],
         *_precisions(pairs, base),
-        _reliabilities(judged, triplets),
+        _reliabilities(verdicts, triplets),
         said,
     )
 
@@ -235,12 +235,12 @@ def _ceilings(families: Mapping[str, pd.DataFrame], count: Count) -> list[Line]:
 
 
 def _reliabilities(
-    judged: Mapping[str, Judged], triplets: Mapping[str, Tables]
+    verdicts: Mapping[str, Verdicts], triplets: Mapping[str, Tables]
 ) -> dict[tuple[str, str], Sequence[Bin]]:
     """Return the bins of each metric with a slope, on each family whose number of votes is known."""
     return {
         (name, family): reliability(t["d0"], t["d1"], t["judgement"], t["votes"], slope)
-        for name, of in judged.items()
+        for name, of in verdicts.items()
         if (slope := of.slope) is not None
         for family, tables in triplets.items()
         if (t := tables.get(name)) is not None and t["votes"].notna().all()

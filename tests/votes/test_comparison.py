@@ -11,9 +11,9 @@ import pytest
 from lpips_lite.votes.agreement import agreement, jnd_average_precision, leave_one_out_agreement
 from lpips_lite.votes.comparison import compare
 from lpips_lite.votes.exports import to_csv, to_json
-from lpips_lite.votes.judged import Judged
 from lpips_lite.votes.reliability import reliability
 from lpips_lite.votes.tables import grids, to_markdown, to_text
+from lpips_lite.votes.verdicts import Verdicts
 from tests.conftest import ROOT
 
 
@@ -43,7 +43,7 @@ def test_agreement_and_paired_differences(count):
     table["votes"] = np.random.default_rng(0).integers(1, 9, len(table)).astype(float)
     table["judgement"] = np.round(table["judgement"] * table["votes"]) / table["votes"]
     rival = other(table)
-    found = compare({"good": Judged(triplets=table), "blind": Judged(triplets=rival)}, count=count)
+    found = compare({"good": Verdicts(triplets=table), "blind": Verdicts(triplets=rival)}, count=count)
     weights = table["votes"] if count == "votes" else None
     expected = [100 * agreement(t["d0"], t["d1"], t["judgement"], weights) for t in (table, rival)]
     assert [line.value for line in found.agreement] == pytest.approx(expected)
@@ -52,7 +52,9 @@ def test_agreement_and_paired_differences(count):
     assert difference.value == pytest.approx(expected[1] - expected[0])
     assert difference.high < 0
     assert 0 < difference.p_value < 0.05
-    (turned,) = compare({"good": Judged(triplets=table), "blind": Judged(triplets=rival)}, "blind", count).differences
+    (turned,) = compare(
+        {"good": Verdicts(triplets=table), "blind": Verdicts(triplets=rival)}, "blind", count
+    ).differences
     assert (turned.name, turned.value) == ("good", pytest.approx(-difference.value))
 
 
@@ -60,7 +62,7 @@ def test_ceilings_stand_wherever_a_data_sets_own_votes_allow_them():
     one, two, five = (triplets(name, votes=votes, seed=votes) for name, votes in (("1", 1), ("2", 2), ("5", 5)))
     unknown = triplets("?").assign(votes=np.nan)
     mixed = triplets("mixed", votes=5).assign(votes=[1.0] * 30 + [5.0] * 30, judgement=[1.0] * 30 + [0.6] * 30)
-    found = compare({"m": Judged(triplets=pd.concat([one, two, five, unknown, mixed]))})
+    found = compare({"m": Verdicts(triplets=pd.concat([one, two, five, unknown, mixed]))})
     ceilings = by_name(found.ceilings)
     families = {name: {f for n, f in ceilings if n == name} for name, _ in ceilings}
     assert families == {
@@ -76,7 +78,7 @@ def test_ceilings_stand_wherever_a_data_sets_own_votes_allow_them():
 def test_counts():
     table = triplets(rows=30)
     table.loc[:4, "d1"] = table.loc[:4, "d0"]
-    found = compare({"m": Judged(triplets=table), "n": Judged(triplets=other(table))})
+    found = compare({"m": Verdicts(triplets=table), "n": Verdicts(triplets=other(table))})
     (part,) = found.data
     assert (part.rows, part.votes, part.references, dict(part.ties)) == (30, 150, 10, {"m": 5, "n": 0})
 
@@ -90,34 +92,34 @@ def test_counts():
 )
 def test_metrics_on_other_triplets_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        compare({"m": Judged(triplets=triplets()), "n": Judged(triplets=change(triplets()))})
+        compare({"m": Verdicts(triplets=triplets()), "n": Verdicts(triplets=change(triplets()))})
 
 
 def test_another_order_has_no_paired_difference_and_says_so():
     table = triplets()
-    found = compare({"m": Judged(triplets=table), "n": Judged(triplets=table[::-1])})
+    found = compare({"m": Verdicts(triplets=table), "n": Verdicts(triplets=table[::-1])})
     assert found.differences == []
     assert found.notes == ["n: f is in another order than for m; no paired difference"]
     assert found.agreement[0].value == pytest.approx(found.agreement[1].value)
 
 
 def test_unknown_votes_are_not_counted():
-    judged = {"m": Judged(triplets=triplets().assign(votes=np.nan), slope=1.0)}
+    verdicts = {"m": Verdicts(triplets=triplets().assign(votes=np.nan), slope=1.0)}
     with pytest.raises(ValueError, match="m: the number of votes of f is unknown"):
-        compare(judged, count="votes")
-    assert compare(judged).reliability == {}
+        compare(verdicts, count="votes")
+    assert compare(verdicts).reliability == {}
 
 
 def test_against_is_a_metric():
     with pytest.raises(ValueError, match="against 'x': expected one of the metrics m"):
-        compare({"m": Judged(triplets=triplets())}, "x")
+        compare({"m": Verdicts(triplets=triplets())}, "x")
 
 
 def test_families_come_in_the_order_of_the_data_but_for_those_named_first():
     table = pd.concat([triplets("z"), triplets("a"), triplets("b")])
-    judged = {"m": Judged(triplets=table)}
-    assert [part.family for part in compare(judged).data] == ["z", "a", "b"]
-    assert [part.family for part in compare(judged, order=("b", "x", "a")).data] == ["b", "a", "z"]
+    verdicts = {"m": Verdicts(triplets=table)}
+    assert [part.family for part in compare(verdicts).data] == ["z", "a", "b"]
+    assert [part.family for part in compare(verdicts, order=("b", "x", "a")).data] == ["b", "a", "z"]
 
 
 # -- reliability -----------------------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ def pairs(rows=60, seed=0, own=True):
 
 def test_jnd_average_precision_with_intervals_and_paired_differences():
     good, blind = pairs()
-    found = compare({"good": Judged(pairs=good), "blind": Judged(pairs=blind)})
+    found = compare({"good": Verdicts(pairs=good), "blind": Verdicts(pairs=blind)})
     expected = [100 * jnd_average_precision(t["d"], t["same"]) for t in (good, blind)]
     assert [line.value for line in found.precision] == pytest.approx(expected)
     assert all(line.low < line.value < line.high for line in found.precision)
@@ -184,20 +186,20 @@ def test_jnd_pairs_of_a_reference_are_drawn_together():
         good["d"], good["same"] = (
             good[column].iloc[np.repeat(np.arange(0, 200, 10), 10)].values for column in ("d", "same")
         )
-        (line,) = compare({"m": Judged(pairs=good)}).precision
+        (line,) = compare({"m": Verdicts(pairs=good)}).precision
         widths.append(line.high - line.low)
     assert widths[1] > 1.5 * widths[0]  # pairs that say the same are not as many as they seem
 
 
 def test_one_reference_has_no_interval_and_jnd_needs_somebody_who_said_same():
     good, _ = pairs()
-    found = compare({"m": Judged(pairs=good.assign(ref="r"), triplets=triplets().assign(ref="r"))})
+    found = compare({"m": Verdicts(pairs=good.assign(ref="r"), triplets=triplets().assign(ref="r"))})
     for line in (*found.precision, *found.agreement):
         assert math.isnan(line.low)
     assert found.notes == [f"{family}: one reference, so no interval" for family in ("f", "jnd")]
     assert "nan" not in to_text(grids(found))
     with pytest.raises(ValueError, match="jnd: nobody called any pair the same"):
-        compare({"m": Judged(pairs=good.assign(same=0.0))})
+        compare({"m": Verdicts(pairs=good.assign(same=0.0))})
 
 
 # -- text ------------------------------------------------------------------------------------------------------------
@@ -209,9 +211,9 @@ def both():
     jnd = pairs()
     return compare(
         {
-            "a|b": Judged("made by", 4.0, table, jnd[0]),
-            "n": Judged(triplets=other(table), pairs=jnd[1]),
-            "half": Judged(triplets=other(table)[table["family"].to_numpy() == "f"]),
+            "a|b": Verdicts("made by", 4.0, table, jnd[0]),
+            "n": Verdicts(triplets=other(table), pairs=jnd[1]),
+            "half": Verdicts(triplets=other(table)[table["family"].to_numpy() == "f"]),
         }
     )
 

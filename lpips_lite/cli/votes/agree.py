@@ -104,8 +104,8 @@ def agree(
     from lpips_lite.votes.comparison import compare
     from lpips_lite.votes.distance_tables import parse_distances
     from lpips_lite.votes.distances import Measuring
-    from lpips_lite.votes.judged import gather
     from lpips_lite.votes.picture import check_picture
+    from lpips_lite.votes.verdicts import gather
 
     names = [*(spec.text for spec in metrics if data), *(text.partition("=")[0].strip() for text in distances)]
     base = None if against is None else _named(against, names)
@@ -114,8 +114,8 @@ def agree(
         check_picture(plot)
     settings = Settings(device=device, batch_size=batch_size, workers=workers, spell=spell_option)
     tables, measuring = parse_distances(distances), Measuring(cache, settings)
-    judged, notes = gather(data, metrics, tables, measuring, progress, votes_per_judgement)
-    comparison = compare(judged, base, "votes" if count == "votes" else "triplets", notes=notes)
+    verdicts, notes = gather(data, metrics, tables, measuring, progress, votes_per_judgement)
+    comparison = compare(verdicts, base, "votes" if count == "votes" else "triplets", notes=notes)
     if plot is not None:
         from lpips_lite.votes.picture import draw
 

@@ -26,7 +26,7 @@ def _no_rows(columns: Sequence[str]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Verdicts:
     """What one metric says of the data.
 
     Attributes:
@@ -74,7 +74,7 @@ def gather(
     measuring: Measuring,
     progress: Progress = silently,
     votes_per_judgement: int | None = None,
-) -> tuple[dict[str, Judged], list[str]]:
+) -> tuple[dict[str, Verdicts], list[str]]:
     """Measure data with metrics of the catalog, and read the distances of others.
 
     Args:
@@ -96,7 +96,7 @@ def gather(
     twice = [spec.text for spec in specs if spec.text in distances]
     if twice:
         raise ValueError(f"distances {twice[0]}: also the name of a metric; expected another one")
-    given = {name: Judged(triplets=read_distances(path)) for name, path in distances.items()}
+    given = {name: Verdicts(triplets=read_distances(path)) for name, path in distances.items()}
     loaded = load_metrics(specs, measuring.settings)
     found = load_all(data, votes_per_judgement)
     notes = [*map(str, found.notes), *_seen(found, loaded, progress)]
@@ -122,7 +122,7 @@ def judge(
     metrics: Mapping[str, LoadedMetric],
     measuring: Measuring,
     progress: Progress = silently,
-) -> dict[str, Judged]:
+) -> dict[str, Verdicts]:
     """Measure all that was judged with each metric; see `distances.measure` for errors.
 
     References of the same content are one, whatever their files are called.
@@ -134,20 +134,20 @@ def judge(
     for path, digest in digests.items():
         first.setdefault(digest, path)
 
-    def row(family: str, ref: Path, judged: float, votes: float, counted: bool) -> tuple[str, str, float, float]:
-        return family, str(first[digests[ref]]), judged, votes if counted else math.nan
+    def row(family: str, ref: Path, said: float, votes: float, counted: bool) -> tuple[str, str, float, float]:
+        return family, str(first[digests[ref]]), said, votes if counted else math.nan
 
     triplets = [row(t.family, t.ref, t.judgement, t.votes, t.counted) for t in data.triplets]
     pairs = [row(pair.family, pair.p0, pair.same, pair.votes, pair.counted) for pair in data.jnd]
-    judged = {}
+    verdicts = {}
     for text, metric in metrics.items():
         d = measure([*compared, *same], text, metric, digests, measuring, progress)
-        parts = Judged(metric.signature, metric.slope)
+        parts = Verdicts(metric.signature, metric.slope)
         if index is not None:
             table = pd.DataFrame(triplets, columns=list(COLUMNS[:4]))
             parts = replace(parts, triplets=table.assign(d0=d[index[:, 0]], d1=d[index[:, 1]]))
         if pairs:
             table = pd.DataFrame(pairs, columns=list(PAIR_COLUMNS[:4]))
             parts = replace(parts, pairs=table.assign(d=d[-len(pairs) :]))
-        judged[text] = parts
-    return judged
+        verdicts[text] = parts
+    return verdicts
