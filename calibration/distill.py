@@ -1,14 +1,15 @@
-"""Train the `lite` tower to give the distances of a published LPIPS network (by default LPIPS-alex v0.1).
+"""Train half a `lite` tower to see unlike images as two large networks do: the far head, and where the near one starts.
 
-Each step crops photographs, distorts every crop twice, and compares all three copies with each other under teacher and
-student. The loss is the squared difference of the logarithms of their distances, in total and layer by layer: relative
-errors count alike from a barely visible change to a different image. In every second step the two copies differ only in
-the strength of their distortion, and the stronger must be the farther one.
+The teachers are LPIPS with uniform channel weights on ImageNet's AlexNet and on a VGG-16. Every step learns their distances
+of all pairs of a batch of unlike images (`calibration.unlike_pairs`), in value and in order. Every second step also crops
+photographs, distorts every crop twice, and learns how far AlexNet sees all three copies from each other: the squared
+difference of the logarithms, in total and layer by layer, so that relative errors count alike. In half of those the two
+copies differ only in the strength of their distortion, and the stronger must be the farther one.
 
-    python -m calibration.distill --photos PHOTOS.tar --teacher-tower-weights ALEXNET.pth --out distilled.safetensors
+    python -m calibration.distill --photos PHOTOS.tar --alex ALEXNET.pth --vgg VGG16.pth --out distilled.safetensors
 
-Photographs are held out by index (every 14th), and some kinds of distortion by name; the log has the rank correlation
-with the teacher on the held-out photographs, for the kinds trained on and for the others.
+No judgment of people is learnt here. Photographs are held out by index (every 14th), and some kinds of distortion by
+name; the log has the rank correlation with the teachers on batches of the held-out photographs.
 """
 
 from __future__ import annotations
@@ -21,38 +22,64 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import spearmanr
 from torch import Generator, Tensor
 
-from calibration.distorted_twice import (
-    HELD_OUT_KINDS,
-    TRAINED_KINDS,
-    distort_randomly,
-    log_error,
-    make_copies,
-    order_error,
-)
-from calibration.options import load_teacher, plain_errors, teacher_options
-from calibration.photographs import crop, read_photos, split_photos
+from calibration.distorted_twice import log_error, make_copies, order_error
+from calibration.halves import TwoHeads, half_spec
+from calibration.options import plain_errors
+from calibration.photographs import read_photos, split_photos
 from calibration.plain_metric import PlainMetric
-from lpips_lite.tensor_files import save_tensors
-from lpips_lite.towers import TOWERS
+from calibration.unlike_pairs import (
+    TEACHER_SCALE,
+    UnlikeBatch,
+    all_pairs,
+    distance_error,
+    draw_unlike,
+    judge,
+    make_batches,
+)
+from lpips_lite import LPIPS
+from lpips_lite.tensor_files import content_hash, save_tensors
+from lpips_lite.terminal import progress
 
-EMA_DECAY = 0.999
+EMA_DECAY = 0.998
+FAR_SHARE = 1 / 30  # of the far head in the file that is written, over the near one where neither saturates
+NEAR_LIMIT = 0.05  # C there
+HELD_OUT_BATCHES = 20
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What a run is reproduced from, beside its data.
+
+    Attributes:
+        steps: Number of updates.
+        batches: Number of different batches of unlike images.
+        photographs: Photographs that are distorted twice, in every second step.
+        lr: Highest learning rate of a one-cycle schedule.
+        seed: Of everything random.
+    """
+
+    steps: int
+    batches: int
+    photographs: int
+    lr: float
+    seed: int
 
 
 class Student:
-    """The metric in training, and the moving average of it, which is what is kept."""
+    """Half a tower in training, and the moving average of it, which is what is kept."""
 
     def __init__(self, teacher: PlainMetric, generator: Generator) -> None:
-        tensors = {}
-        for key, shape in TOWERS["lite"].shapes().items():
+        spec, tensors = half_spec(), {}
+        for key, shape in spec.shapes().items():
             scale = (2 / (shape[1] * shape[2] * shape[3])) ** 0.5 if len(shape) == 4 else 0.0  # He et al. 2015
             tensors[key] = torch.randn(shape, generator=generator) * scale
-        for index, (tap, weight) in enumerate(zip(TOWERS["lite"].find_taps(), teacher.channels, strict=True)):
+        for index, (tap, weight) in enumerate(zip(spec.find_taps(), teacher.channels, strict=True)):
             tensors[f"channel_weights.{index}"] = torch.full((tap.channels,), float(weight.sum()) / tap.channels)
-        self.average = PlainMetric("lite", {key: tensor.clone() for key, tensor in tensors.items()})
-        self.trained = PlainMetric("lite", tensors).require_gradients()
+        self.average = PlainMetric(spec, {key: tensor.clone() for key, tensor in tensors.items()})
+        self.trained = PlainMetric(spec, tensors).require_gradients()
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -62,38 +89,21 @@ class Student:
         for key, tensor in self.trained.tensors.items():
             self.average.tensors[key].lerp_(tensor, 1 - decay)
 
-
-@torch.no_grad()
-def correlations(
-    student: PlainMetric, teacher: PlainMetric, photos: Tensor, kinds: Sequence[str]
-) -> tuple[float, float]:
-    """Return Spearman's and Pearson's correlation with the teacher on photographs and seeds never trained on."""
-    generator = Generator().manual_seed(2**31)
-    found, expected = [], []
-    for side in (64, 64, 64, 96):
-        ref = crop(photos, 128, side, generator)
-        images = torch.cat([ref, *(distort_randomly(ref, kinds, generator) for _ in range(2))])
-        found.append(student.three_way(images).sum(1))
-        expected.append(teacher.three_way(images).sum(1))
-    pair = torch.cat(found), torch.cat(expected)
-    return float(spearmanr(*pair).statistic), float(pearsonr(*pair).statistic)
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What a run is reproduced from, beside its data."""
-
-    steps: int
-    batch_size: int
-    lr: float
-    seed: int
+    def join(self) -> dict[str, Tensor]:
+        """Return a metric with two heads, both of which are this one: the far one faint, the near one limited."""
+        near = PlainMetric(half_spec(), self.average.tensors)
+        faint = [f"channel_weights.{index}" for index in range(len(near.taps))]
+        far = {key: tensor * FAR_SHARE if key in faint else tensor for key, tensor in near.tensors.items()}
+        return TwoHeads(PlainMetric(half_spec(), far), near, NEAR_LIMIT).join()
 
 
 class Run:
     """One distillation: its data, student and optimiser, all of which a checkpoint brings back."""
 
-    def __init__(self, photos: Tensor, teacher: PlainMetric, hyper: Hyperparameters) -> None:
-        self.photos, self.teacher, self.hyper = photos, teacher, hyper
+    def __init__(
+        self, photos: Tensor, batches: Sequence[UnlikeBatch], teacher: PlainMetric, hyper: Hyperparameters
+    ) -> None:
+        self.photos, self.batches, self.teacher, self.hyper = photos, batches, teacher, hyper
         self.generator = Generator().manual_seed(hyper.seed)
         self.student = Student(teacher, self.generator)
         self.weights = list(self.student.trained.tensors.values())
@@ -104,14 +114,14 @@ class Run:
         self.step = 0
 
     def advance(self) -> float:
-        """Take one step and return its loss."""
-        images = make_copies(self.photos, self.hyper.batch_size, self.step, self.generator)
-        with torch.no_grad():
-            target = self.teacher.three_way(images)
-        found = self.student.trained.three_way(images)
-        loss = log_error(found, target)
-        if self.step % 2 == 1:
-            loss = loss + order_error(found)
+        """Take one step and return the loss of its unlike images."""
+        student = self.student.trained
+        batch = self.batches[int(torch.randint(len(self.batches), (), generator=self.generator))]
+        images = batch.images.float() / 255
+        images = images.flip(-1) if torch.rand((), generator=self.generator) < 0.5 else images
+        loss = unlike = distance_error(all_pairs(student.features(images), student.channels), batch.target)
+        if self.step % 2 == 0:
+            loss = loss + self.distorted_twice(self.step // 2)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
@@ -119,7 +129,16 @@ class Run:
         self.schedule.step()
         self.student.after_step(self.step)
         self.step += 1
-        return loss.item()
+        return unlike.item()
+
+    def distorted_twice(self, number: int) -> Tensor:
+        """Return the loss on photographs that are distorted twice."""
+        images = make_copies(self.photos, self.hyper.photographs, number, self.generator)
+        with torch.no_grad():
+            target = self.teacher.three_way(images)
+        found = self.student.trained.three_way(images)
+        loss = log_error(found, target)
+        return loss + order_error(found) if number % 2 == 1 else loss
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
@@ -146,60 +165,87 @@ class Run:
         self.generator.set_state(state["generator"])
 
 
+class HeldOut:
+    """Batches of photographs that nothing was learnt from, and what teachers say of them."""
+
+    def __init__(self, photos: Tensor, teachers: Sequence[LPIPS]) -> None:
+        generator = Generator().manual_seed(2**31)
+        self.images = [draw_unlike(photos, 96, generator) for _ in range(HELD_OUT_BATCHES)]
+        self.judged = [[judge(teacher, images) for images in self.images] for teacher in teachers]
+
+    @torch.no_grad()
+    def correlations(self, student: PlainMetric) -> list[float]:
+        """Return, for each teacher, Spearman's correlation over the images that one is compared with, on average."""
+        found = [all_pairs(student.features(images), student.channels) for images in self.images]
+        return [
+            float(np.mean([by_image(ours, theirs) for ours, theirs in zip(found, judged, strict=True)]))
+            for judged in self.judged
+        ]
+
+
+def by_image(distances: Tensor, judged: Tensor) -> float:
+    """Return the mean over images of Spearman's correlation of (N, N) distances with what a teacher says of pairs."""
+    count = len(distances)
+    theirs = torch.zeros(count, count)
+    theirs[tuple(torch.triu_indices(count, count, offset=1))] = judged
+    theirs = theirs + theirs.T
+    others = ~torch.eye(count, dtype=torch.bool)
+    rows = [(distances[k][others[k]], theirs[k][others[k]]) for k in range(count)]
+    return float(np.mean([spearmanr(ours, expected).statistic for ours, expected in rows]))
+
+
 @click.command(context_settings={"show_default": True})
-@teacher_options(required=True)
+@click.option("--photos", type=click.Path(exists=True, path_type=Path), required=True,
+              help="Tar or folder of equally large photographs.")  # fmt: skip
+@click.option("--alex", type=click.Path(exists=True, path_type=Path), required=True, help="AlexNet's weights.")
+@click.option("--vgg", type=click.Path(exists=True, path_type=Path), required=True, help="A VGG-16's weights.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@click.option("--steps", default=11500)
-@click.option("--batch-size", default=32, help="Photographs a step; each gives three pairs.")
-@click.option("--lr", default=1e-3)
+@click.option("--steps", default=12000)
+@click.option("--batches", default=900, help="Different batches of unlike images.")
+@click.option("--photographs", default=12, help="Photographs that are distorted twice, in every second step.")
+@click.option("--lr", default=1.5e-3)
 @click.option("--seed", default=0)
 @plain_errors
-def main(
-    photos: Path,
-    teacher_tower_weights: Path,
-    teacher_channel_weights: str,
-    out: Path,
-    steps: int,
-    batch_size: int,
-    lr: float,
-    seed: int,
-) -> None:
-    """Distil LPIPS-alex into the lite tower; continues from OUT's checkpoint if there is one."""
-    teacher = load_teacher(teacher_tower_weights, teacher_channel_weights)
-    train_photos, test_photos = split_photos(read_photos(photos))
-    run = Run(train_photos, teacher, Hyperparameters(steps, batch_size, lr, seed))
+def main(photos: Path, alex: Path, vgg: Path, out: Path, **settings: float) -> None:
+    """Distil the far head of lite; continues from OUT's checkpoint if there is one."""
+    hyper = Hyperparameters(**settings)  # type: ignore[arg-type]
+    train, test = split_photos(read_photos(photos))
+    teachers = [
+        LPIPS(net, tower_weights=path, channel_weights="uniform", check_range="never")
+        for net, path in (("alex", alex), ("vgg", vgg))
+    ]
+    held_out = HeldOut(test, teachers)
+    batches = make_batches(train, teachers, hyper.batches, hyper.seed + 1)
+    teacher = PlainMetric.of(teachers[0])
+    teacher.channels = [TEACHER_SCALE * weight for weight in teacher.channels]
+    run = Run(train, batches, teacher, hyper)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint, log = out.with_suffix(".ckpt"), out.with_suffix(".csv")
     if checkpoint.exists():
         run.restore(checkpoint)
     else:
-        log.write_text("step,train_loss,spearman,pearson,spearman_held_out_kinds,pearson_held_out_kinds,seconds\n")
-
+        log.write_text("step,loss_of_unlike_images,spearman_alex,spearman_vgg,seconds\n")
     began, losses = time.monotonic(), []
-    while run.step < steps:
+    while run.step < hyper.steps:
         losses.append(run.advance())
-        if run.step % 500 == 0 or run.step == steps:
-            found = [
-                value
-                for kinds in (TRAINED_KINDS, HELD_OUT_KINDS)
-                for value in correlations(run.student.average, teacher, test_photos, kinds)
-            ]
-            row = [np.mean(losses), *found, time.monotonic() - began]
+        if run.step % 500 == 0 or run.step == hyper.steps:
+            row = [np.mean(losses), *held_out.correlations(run.student.average), time.monotonic() - began]
             with log.open("a") as file:
                 file.write(",".join([str(run.step), *(f"{value:.5g}" for value in row)]) + "\n")
-            click.echo(f"step {run.step}/{steps}  loss {row[0]:.4f}  spearman {found[0]:.4f} {found[2]:.4f}")
+            click.echo(f"step {run.step}/{hyper.steps}  loss {row[0]:.4f}  spearman {row[1]:.4f} {row[2]:.4f}")
             losses = []
             run.save(checkpoint)
-
+    tensors = run.student.join()
+    tower = {key: tensor for key, tensor in tensors.items() if key.startswith("features.")}
     metadata = {
         "net": "lite",
+        "tower": content_hash(tower),
         "version": "distilled",
-        "teacher": "LPIPS alex v0.1",
-        "recipe": f"calibration.distill --steps {steps} --batch-size {batch_size} --lr {lr} --seed {seed}",
-        "held_out_spearman": f"{found[2]:.4f}",
+        "teachers": f"LPIPS alex uniform, LPIPS vgg uniform; {', '.join(t.signature for t in teachers)}",
+        "recipe": f"calibration.distill {hyper}",
         "licence": "BSD-2-Clause",
     }
-    save_tensors(out, run.student.average.tensors, metadata)
+    save_tensors(out, tensors, metadata)
 
 
 if __name__ == "__main__":

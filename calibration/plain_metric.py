@@ -12,14 +12,14 @@ from torch import Tensor
 
 from lpips_lite import LPIPS
 from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
-from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, find_spec, normalize
+from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TowerSpec, normalize
 
 
 class PlainMetric:
     """A tower and channel weights as plain tensors; those that require gradients can be trained.
 
     Args:
-        net: Name of the tower.
+        spec: The tower's table of layers.
         tensors: The tower's, by torchvision's keys, then `channel_weights.N` for each tap. They are not copied.
 
     Attributes:
@@ -28,8 +28,8 @@ class PlainMetric:
         channels: The channel weights, L × (C_l,).
     """
 
-    def __init__(self, net: str, tensors: Mapping[str, Tensor]) -> None:
-        self.spec, self.tensors = find_spec(net), dict(tensors)
+    def __init__(self, spec: TowerSpec, tensors: Mapping[str, Tensor]) -> None:
+        self.spec, self.tensors = spec, dict(tensors)
         self.taps = self.spec.find_taps()
         self.tower = {key: tensor for key, tensor in self.tensors.items() if key in self.spec.shapes()}
         self.channels = [self.tensors[f"channel_weights.{index}"] for index in range(len(self.taps))]
@@ -50,7 +50,7 @@ class PlainMetric:
         net = metric.tower.spec
         tower = {key: tensor for key, tensor in metric.tower.tensors.items() if key in net.shapes()}
         tensors = {**tower, **metric.tensors}  # in this order: the norm of gradients depends on it in its last digit
-        return cls(net.name, {key: tensor.clone() for key, tensor in tensors.items()})
+        return cls(net, {key: tensor.clone() for key, tensor in tensors.items()})
 
     def require_gradients(self) -> PlainMetric:
         """Make all tensors trainable and return the metric."""
