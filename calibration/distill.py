@@ -1,21 +1,18 @@
-"""Train half a `lite` tower to see unlike images as two large networks do: the far head, and where the near one starts.
+"""Train half a `lite` tower to see as AlexNet does: the far head, and where the near one starts from.
 
-The teachers are LPIPS with uniform channel weights on ImageNet's AlexNet and on a VGG-16. Every step learns their distances
-of all pairs of a batch of unlike images (`calibration.unlike_pairs`), in value and in order. Every second step also crops
-photographs, distorts every crop twice, and learns how far AlexNet sees all three copies from each other: the squared
-difference of the logarithms, in total and layer by layer, so that relative errors count alike. In half of those the two
-copies differ only in the strength of their distortion, and the stronger must be the farther one.
+The teacher is LPIPS with uniform channel weights on ImageNet's AlexNet. Each step draws photographs and copies of them
+(`calibration.unlike_pairs`) and learns the teacher's distances of all pairs, in value and in order: the squared difference
+of logarithms, so that relative errors count alike from a barely visible change to a different image.
 
-    python -m calibration.distill --photos PHOTOS.tar --alex ALEXNET.pth --vgg VGG16.pth --out distilled.safetensors
+    python -m calibration.distill --photos PHOTOS.tar --alex ALEXNET.pth --out distilled.safetensors
 
 No judgment of people is learnt here. Photographs are held out by index (every 14th), and some kinds of distortion by
-name; the log has the rank correlation with the teachers on batches of the held-out photographs.
+name; the log has the rank correlation with the teacher on held-out photographs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,27 +22,19 @@ import torch
 from scipy.stats import spearmanr
 from torch import Generator, Tensor
 
-from calibration.distorted_twice import log_error, make_copies, order_error
 from calibration.halves import TwoHeads, half_spec
 from calibration.options import plain_errors
 from calibration.photographs import read_photos, split_photos
 from calibration.plain_metric import PlainMetric
-from calibration.unlike_pairs import (
-    TEACHER_SCALE,
-    UnlikeBatch,
-    all_pairs,
-    distance_error,
-    draw_unlike,
-    judge,
-    make_batches,
-)
+from calibration.unlike_pairs import COPIES, all_pairs, draw_copies, pair_error
 from lpips_lite import LPIPS
 from lpips_lite.tensor_files import content_hash, save_tensors
-from lpips_lite.terminal import progress
 
 EMA_DECAY = 0.998
 FAR_SHARE = 1 / 30  # of the far head in the file that is written, over the near one where neither saturates
 NEAR_LIMIT = 0.05  # C there
+TEACHER_SCALE = 1 / 6  # brings distances under uniform weights to the size of those under the published ones
+SIDES = (64, 96, 96)  # of the images, drawn by turns
 HELD_OUT_BATCHES = 20
 
 
@@ -55,14 +44,12 @@ class Hyperparameters:
 
     Attributes:
         steps: Number of updates.
-        batches: Number of different batches of unlike images.
-        photographs: Photographs that are distorted twice, in every second step.
+        photographs: In a batch.
         lr: Highest learning rate of a one-cycle schedule.
         seed: Of everything random.
     """
 
     steps: int
-    batches: int
     photographs: int
     lr: float
     seed: int
@@ -100,10 +87,8 @@ class Student:
 class Run:
     """One distillation: its data, student and optimiser, all of which a checkpoint brings back."""
 
-    def __init__(
-        self, photos: Tensor, batches: Sequence[UnlikeBatch], teacher: PlainMetric, hyper: Hyperparameters
-    ) -> None:
-        self.photos, self.batches, self.teacher, self.hyper = photos, batches, teacher, hyper
+    def __init__(self, photos: Tensor, teacher: PlainMetric, hyper: Hyperparameters) -> None:
+        self.photos, self.teacher, self.hyper = photos, teacher, hyper
         self.generator = Generator().manual_seed(hyper.seed)
         self.student = Student(teacher, self.generator)
         self.weights = list(self.student.trained.tensors.values())
@@ -114,14 +99,12 @@ class Run:
         self.step = 0
 
     def advance(self) -> float:
-        """Take one step and return the loss of its unlike images."""
-        student = self.student.trained
-        batch = self.batches[int(torch.randint(len(self.batches), (), generator=self.generator))]
-        images = batch.images.float() / 255
-        images = images.flip(-1) if torch.rand((), generator=self.generator) < 0.5 else images
-        loss = unlike = distance_error(all_pairs(student.features(images), student.channels), batch.target)
-        if self.step % 2 == 0:
-            loss = loss + self.distorted_twice(self.step // 2)
+        """Take one step and return its loss."""
+        side = SIDES[self.step % len(SIDES)]
+        images = draw_copies(self.photos, self.hyper.photographs, side, self.generator)
+        with torch.no_grad():
+            target = see(self.teacher, images)
+        loss = pair_error(see(self.student.trained, images), target)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
@@ -129,16 +112,7 @@ class Run:
         self.schedule.step()
         self.student.after_step(self.step)
         self.step += 1
-        return unlike.item()
-
-    def distorted_twice(self, number: int) -> Tensor:
-        """Return the loss on photographs that are distorted twice."""
-        images = make_copies(self.photos, self.hyper.photographs, number, self.generator)
-        with torch.no_grad():
-            target = self.teacher.three_way(images)
-        found = self.student.trained.three_way(images)
-        loss = log_error(found, target)
-        return loss + order_error(found) if number % 2 == 1 else loss
+        return loss.item()
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
@@ -165,74 +139,66 @@ class Run:
         self.generator.set_state(state["generator"])
 
 
-class HeldOut:
-    """Batches of photographs that nothing was learnt from, and what teachers say of them."""
-
-    def __init__(self, photos: Tensor, teachers: Sequence[LPIPS]) -> None:
-        generator = Generator().manual_seed(2**31)
-        self.images = [draw_unlike(photos, 96, generator) for _ in range(HELD_OUT_BATCHES)]
-        self.judged = [[judge(teacher, images) for images in self.images] for teacher in teachers]
-
-    @torch.no_grad()
-    def correlations(self, student: PlainMetric) -> list[float]:
-        """Return, for each teacher, Spearman's correlation over the images that one is compared with, on average."""
-        found = [all_pairs(student.features(images), student.channels) for images in self.images]
-        return [
-            float(np.mean([by_image(ours, theirs) for ours, theirs in zip(found, judged, strict=True)]))
-            for judged in self.judged
-        ]
+def see(metric: PlainMetric, images: Tensor) -> Tensor:
+    """Return the distances of all pairs of images, layer by layer, (L, N, N)."""
+    return all_pairs(metric.features(images), metric.channels)
 
 
-def by_image(distances: Tensor, judged: Tensor) -> float:
-    """Return the mean over images of Spearman's correlation of (N, N) distances with what a teacher says of pairs."""
-    count = len(distances)
-    theirs = torch.zeros(count, count)
-    theirs[tuple(torch.triu_indices(count, count, offset=1))] = judged
-    theirs = theirs + theirs.T
-    others = ~torch.eye(count, dtype=torch.bool)
-    rows = [(distances[k][others[k]], theirs[k][others[k]]) for k in range(count)]
-    return float(np.mean([spearmanr(ours, expected).statistic for ours, expected in rows]))
+def read_teacher(alex: Path) -> PlainMetric:
+    """Return LPIPS-alex with uniform weights, scaled."""
+    teacher = PlainMetric.of(LPIPS("alex", tower_weights=alex, channel_weights="uniform"))
+    teacher.channels = [TEACHER_SCALE * weight for weight in teacher.channels]
+    return teacher
+
+
+@torch.no_grad()
+def correlations(student: PlainMetric, teacher: PlainMetric, photos: Tensor) -> tuple[float, float]:
+    """Return Spearman's correlation with the teacher on photographs and seeds never trained on.
+
+    Over the images that one is compared with, on average: the copies of one photograph, and all images of a batch.
+    """
+    generator, within, among = Generator().manual_seed(2**31), [], []
+    for _ in range(HELD_OUT_BATCHES):
+        images = draw_copies(photos, 6, 96, generator)
+        ours, theirs = (see(metric, images).sum(0) for metric in (student, teacher))
+        photo = torch.arange(len(images)) % (len(images) // COPIES)
+        for k in range(len(images)):
+            others = torch.arange(len(images)) != k
+            own = others & (photo == photo[k])
+            within.append(spearmanr(ours[k][own], theirs[k][own]).statistic)
+            among.append(spearmanr(ours[k][others], theirs[k][others]).statistic)
+    return float(np.mean(within)), float(np.mean(among))
 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), required=True,
               help="Tar or folder of equally large photographs.")  # fmt: skip
 @click.option("--alex", type=click.Path(exists=True, path_type=Path), required=True, help="AlexNet's weights.")
-@click.option("--vgg", type=click.Path(exists=True, path_type=Path), required=True, help="A VGG-16's weights.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@click.option("--steps", default=12000)
-@click.option("--batches", default=900, help="Different batches of unlike images.")
-@click.option("--photographs", default=12, help="Photographs that are distorted twice, in every second step.")
+@click.option("--steps", default=8000)
+@click.option("--photographs", default=6, help=f"In a batch; each gives {COPIES} images, of which all pairs are learnt.")
 @click.option("--lr", default=1.5e-3)
 @click.option("--seed", default=0)
 @plain_errors
-def main(photos: Path, alex: Path, vgg: Path, out: Path, **settings: float) -> None:
+def main(photos: Path, alex: Path, out: Path, steps: int, photographs: int, lr: float, seed: int) -> None:
     """Distil the far head of lite; continues from OUT's checkpoint if there is one."""
-    hyper = Hyperparameters(**settings)  # type: ignore[arg-type]
-    train, test = split_photos(read_photos(photos))
-    teachers = [
-        LPIPS(net, tower_weights=path, channel_weights="uniform", check_range="never")
-        for net, path in (("alex", alex), ("vgg", vgg))
-    ]
-    held_out = HeldOut(test, teachers)
-    batches = make_batches(train, teachers, hyper.batches, hyper.seed + 1)
-    teacher = PlainMetric.of(teachers[0])
-    teacher.channels = [TEACHER_SCALE * weight for weight in teacher.channels]
-    run = Run(train, batches, teacher, hyper)
+    hyper, teacher = Hyperparameters(steps, photographs, lr, seed), read_teacher(alex)
+    train_photos, test_photos = split_photos(read_photos(photos))
+    run = Run(train_photos, teacher, hyper)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint, log = out.with_suffix(".ckpt"), out.with_suffix(".csv")
     if checkpoint.exists():
         run.restore(checkpoint)
     else:
-        log.write_text("step,loss_of_unlike_images,spearman_alex,spearman_vgg,seconds\n")
+        log.write_text("step,train_loss,spearman_within_photographs,spearman_among_all,seconds\n")
     began, losses = time.monotonic(), []
-    while run.step < hyper.steps:
+    while run.step < steps:
         losses.append(run.advance())
-        if run.step % 500 == 0 or run.step == hyper.steps:
-            row = [np.mean(losses), *held_out.correlations(run.student.average), time.monotonic() - began]
+        if run.step % 500 == 0 or run.step == steps:
+            row = [np.mean(losses), *correlations(run.student.average, teacher, test_photos), time.monotonic() - began]
             with log.open("a") as file:
                 file.write(",".join([str(run.step), *(f"{value:.5g}" for value in row)]) + "\n")
-            click.echo(f"step {run.step}/{hyper.steps}  loss {row[0]:.4f}  spearman {row[1]:.4f} {row[2]:.4f}")
+            click.echo(f"step {run.step}/{steps}  loss {row[0]:.4f}  spearman {row[1]:.4f} {row[2]:.4f}")
             losses = []
             run.save(checkpoint)
     tensors = run.student.join()
@@ -241,8 +207,8 @@ def main(photos: Path, alex: Path, vgg: Path, out: Path, **settings: float) -> N
         "net": "lite",
         "tower": content_hash(tower),
         "version": "distilled",
-        "teachers": f"LPIPS alex uniform, LPIPS vgg uniform; {', '.join(t.signature for t in teachers)}",
-        "recipe": f"calibration.distill {hyper}",
+        "teacher": "LPIPS alex, uniform weights",
+        "recipe": f"calibration.distill --steps {steps} --photographs {photographs} --lr {lr} --seed {seed}",
         "licence": "BSD-2-Clause",
     }
     save_tensors(out, tensors, metadata)
