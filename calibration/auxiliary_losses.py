@@ -25,8 +25,7 @@ from torch import Generator, Tensor
 
 from calibration.distorted_twice import TRAINED_KINDS, choose, log_error, make_copies, order_error
 from calibration.photographs import crop, read_photos, split_photos
-from calibration.plain_metric import PlainMetric, distances, three_way_distances
-from lpips_lite.distance import unit_normalize
+from calibration.plain_metric import PlainMetric
 from lpips_lite.terminal import progress
 from lpips_lite.votes.distort import distort
 
@@ -119,9 +118,9 @@ class AuxiliaryLosses:
     def mdsi_loss(self, metric: PlainMetric, step: int) -> Tensor:
         """Return 1 − Pearson's correlation of log-distance with MDSI, over the copies of a photograph."""
         images, target = self.mdsi_batches[step % len(self.mdsi_batches)]
-        found = metric.features(images.float() / 255)
-        ref = [unit_normalize(f[:MDSI_PHOTOS]).repeat(MDSI_COPIES, 1, 1, 1) for f in found]
-        d = distances([f[MDSI_PHOTOS:] for f in found], ref, metric.channels)
+        units = metric.units(images.float() / 255)
+        ref = [unit[:MDSI_PHOTOS].repeat(MDSI_COPIES, 1, 1, 1) for unit in units]
+        d = metric.distances([unit[MDSI_PHOTOS:] for unit in units], ref)
         logs = (d + FLOOR).log().view(MDSI_COPIES, MDSI_PHOTOS)
         return 1 - F.cosine_similarity(logs - logs.mean(0), target - target.mean(0), dim=0).mean()
 
@@ -138,8 +137,7 @@ class AuxiliaryLosses:
         blurred = distort(wide, "gaussian_blur", torch.full((len(wide),), BLUR_LEVEL), generator)
         ref, blurred = wide[:, :, 4:-4, 4:-4], blurred[:, :, 4:-4, 4:-4]
         shifted = wide[:, :, 4 + down : 4 + down + SIDE, 4 + right : 4 + right + SIDE]
-        features = metric.features(torch.cat([ref, shifted, blurred]))
-        shift, blur, _ = (three_way_distances(features, metric.channels).sum(1) + FLOOR).log().chunk(3)
+        shift, blur, _ = (metric.three_way(torch.cat([ref, shifted, blurred])).sum(1) + FLOOR).log().chunk(3)
         allowed = blur.detach() + math.log(SHIFT_IN_BLURS[max(abs(down), abs(right))])
         return (shift - allowed).clamp(min=0).mean()
 
@@ -158,18 +156,13 @@ class AuxiliaryLosses:
         descending.images[chosen[fresh]] = new.images[fresh]
         ref, x = descending.ref[chosen], descending.images[chosen]
         with torch.no_grad():
-            target = [unit_normalize(f) for f in metric.features(ref)]
+            target = metric.units(ref)
         for _ in range(3):
             x.requires_grad_()
-            (slope,) = torch.autograd.grad(distances(metric.features(x), target, metric.channels).sum(), x)
+            (slope,) = torch.autograd.grad(metric.distances(metric.units(x), target).sum(), x)
             x = (x.detach() - 0.04 * slope.sign()).clamp(0, 1)
         descending.images[chosen] = x
         with torch.no_grad():
-            teacher = distances_from(self.teacher, x, ref)
-        return ((teacher + 1e-2).log() - (distances_from(metric, x, ref) + 1e-2).log()).clamp(min=0).square().mean()
-
-
-def distances_from(metric: PlainMetric, x: Tensor, ref: Tensor) -> Tensor:
-    """Return the distances (N,) of images from as many others."""
-    features = metric.features(x)
-    return distances(features, [unit_normalize(f) for f in metric.features(ref)], metric.channels)
+            teacher = self.teacher.distances(self.teacher.units(x), self.teacher.units(ref))
+        found = metric.distances(metric.units(x), metric.units(ref))
+        return ((teacher + 1e-2).log() - (found + 1e-2).log()).clamp(min=0).square().mean()

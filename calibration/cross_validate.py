@@ -27,7 +27,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from calibration.options import data_options, load_data, plain_errors, start_options, teacher_options
+from calibration.options import data_options, load_data, photo_options, plain_errors, read_start, start_option
 from calibration.recipe import Recipe, recipe_options
 from calibration.tune import measure, read_auxiliary_losses, tune
 from calibration.votes_by_reference import group_by_reference
@@ -146,8 +146,8 @@ def read_share(ctx: click.Context, parameter: click.Parameter, value: str) -> sl
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for one CSV a fold.")
 @click.option("--share", default="0/1", callback=read_share,
               help="Run every second fold, say, from the first (0/2) or second (1/2) on.")  # fmt: skip
-@start_options
-@teacher_options(required=False)
+@start_option
+@photo_options(required=False)
 @recipe_options
 @plain_errors
 def main(
@@ -156,33 +156,30 @@ def main(
     by: str,
     out: Path,
     share: slice,
-    net: str,
-    tower_weights: str,
-    channel_weights: str,
+    start: Path,
     photos: Path | None,
-    teacher_tower_weights: Path | None,
-    teacher_channel_weights: str,
+    alex: Path | None,
     **settings: object,
 ) -> None:
     """Tune on all folds but one, and judge on that one, for each."""
-    start = LPIPS(net, tower_weights=tower_weights, channel_weights=channel_weights)
+    metric = read_start(start)
     triplets, recipe = load_data(data, method_patterns), Recipe(**settings)  # type: ignore[arg-type]
     folds = split_by_reference(triplets, recipe.seed) if by == "reference" else split_by_kind(triplets, data)
-    check_folds(start, folds, by)
-    claim_folder(out, {"start": start.signature, "by": by, "data": fingerprint(triplets), "recipe": str(recipe)})
-    others = read_auxiliary_losses(photos, teacher_tower_weights, teacher_channel_weights, recipe.photo_batches)
+    check_folds(metric, folds, by)
+    claim_folder(out, {"start": metric.signature, "by": by, "data": fingerprint(triplets), "recipe": str(recipe)})
+    others = read_auxiliary_losses(photos, alex, recipe.photo_batches)
     for name, learnt, judged in folds[share]:
         path = out / f"{name}.csv"
         if path.exists():
             continue
-        metric = tune(start, group_by_reference(learnt), others, recipe)
+        tuned = tune(metric, group_by_reference(learnt), others, recipe)
         rows = []
         for group in group_by_reference(judged):
-            d0, d1 = measure(metric, group)
+            d0, d1 = measure(tuned, group)
             columns = zip(group.judgement.tolist(), group.votes.tolist(), d0.tolist(), d1.tolist(), strict=True)
             rows += [(group.family, group.files[0].name, *row) for row in columns]
         table = pd.DataFrame(rows, columns=["family", "ref", "judgement", "votes", "d0", "d1"])
-        table.assign(start=start.signature).to_csv(path.with_suffix(".partial"), index=False)
+        table.assign(start=metric.signature).to_csv(path.with_suffix(".partial"), index=False)
         path.with_suffix(".partial").replace(path)
 
 

@@ -23,17 +23,15 @@ from scipy.stats import spearmanr
 from torch import Generator, Tensor
 
 from calibration.halves import TwoHeads, half_spec
-from calibration.options import plain_errors
+from calibration.options import photo_options, plain_errors, read_teacher
 from calibration.photographs import read_photos, split_photos
 from calibration.plain_metric import PlainMetric
 from calibration.unlike_pairs import COPIES, all_pairs, draw_copies, pair_error
-from lpips_lite import LPIPS
 from lpips_lite.tensor_files import content_hash, save_tensors
 
 EMA_DECAY = 0.998
 FAR_SHARE = 1 / 30  # of the far head in the file that is written, over the near one where neither saturates
 NEAR_LIMIT = 0.05  # C there
-TEACHER_SCALE = 1 / 6  # brings distances under uniform weights to the size of those under the published ones
 SIDES = (64, 96, 96)  # of the images, drawn by turns
 HELD_OUT_BATCHES = 20
 
@@ -77,11 +75,8 @@ class Student:
             self.average.tensors[key].lerp_(tensor, 1 - decay)
 
     def join(self) -> dict[str, Tensor]:
-        """Return a metric with two heads, both of which are this one: the far one faint, the near one limited."""
-        near = PlainMetric(half_spec(), self.average.tensors)
-        faint = [f"channel_weights.{index}" for index in range(len(near.taps))]
-        far = {key: tensor * FAR_SHARE if key in faint else tensor for key, tensor in near.tensors.items()}
-        return TwoHeads(PlainMetric(half_spec(), far), near, NEAR_LIMIT).join()
+        """Return a metric with two heads that both are the average."""
+        return TwoHeads.start(self.average, FAR_SHARE, NEAR_LIMIT).join()
 
 
 class Run:
@@ -144,13 +139,6 @@ def see(metric: PlainMetric, images: Tensor) -> Tensor:
     return all_pairs(metric.features(images), metric.channels)
 
 
-def read_teacher(alex: Path) -> PlainMetric:
-    """Return LPIPS-alex with uniform weights, scaled."""
-    teacher = PlainMetric.of(LPIPS("alex", tower_weights=alex, channel_weights="uniform"))
-    teacher.channels = [TEACHER_SCALE * weight for weight in teacher.channels]
-    return teacher
-
-
 @torch.no_grad()
 def correlations(student: PlainMetric, teacher: PlainMetric, photos: Tensor) -> tuple[float, float]:
     """Return Spearman's correlation with the teacher on photographs and seeds never trained on.
@@ -171,12 +159,12 @@ def correlations(student: PlainMetric, teacher: PlainMetric, photos: Tensor) -> 
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--photos", type=click.Path(exists=True, path_type=Path), required=True,
-              help="Tar or folder of equally large photographs.")  # fmt: skip
-@click.option("--alex", type=click.Path(exists=True, path_type=Path), required=True, help="AlexNet's weights.")
+@photo_options(required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
 @click.option("--steps", default=8000)
-@click.option("--photographs", default=6, help=f"In a batch; each gives {COPIES} images, of which all pairs are learnt.")
+@click.option(
+    "--photographs", default=6, help=f"In a batch; each gives {COPIES} images, of which all pairs are learnt."
+)
 @click.option("--lr", default=1.5e-3)
 @click.option("--seed", default=0)
 @plain_errors

@@ -11,10 +11,11 @@ import click
 
 from calibration.plain_metric import PlainMetric
 from lpips_lite import LPIPS
-from lpips_lite.metric import NETS
 from lpips_lite.votes.triplets import Triplet, load
 
 Command = Callable[..., None]
+
+TEACHER_SCALE = 1 / 6  # brings distances under uniform weights to the size of those under the published ones
 
 
 def data_options(command: Command) -> Command:
@@ -52,33 +53,35 @@ def load_data(data: Sequence[Path], method_patterns: Sequence[str]) -> list[Trip
     return triplets
 
 
-def start_options(command: Command) -> Command:
+def start_option(command: Command) -> Command:
     """Add the metric to start from, which has to be named: what it has learnt before matters."""
-    channels = "Channel weights to start from: a file, a published version, or uniform."
-    tower = "Tower to start from: a file, or random:SEED."
-    command = click.option("--channel-weights", required=True, help=channels)(command)
-    command = click.option("--tower-weights", required=True, help=tower)(command)
-    return click.option("--net", type=click.Choice(NETS), default="lite", help="Kind of tower.")(command)
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return click.option("--start", type=file, required=True, help="A lite with two heads to start from.")(command)
 
 
-def teacher_options(required: bool) -> Callable[[Command], Command]:
+def read_start(path: Path) -> LPIPS:
+    """Load the metric to start from, tower and channel weights of one file."""
+    return LPIPS("lite", tower_weights=path, channel_weights=path)
+
+
+def photo_options(required: bool) -> Callable[[Command], Command]:
     """Return what adds photographs, and the teacher whose distances on them are learnt."""
     file = click.Path(exists=True, path_type=Path)
 
     def add(command: Command) -> Command:
-        channels = "Its channel weights: a file or a published version."
-        tower = "AlexNet, whose LPIPS distances are learnt."
-        command = click.option("--teacher-channel-weights", default="v0.1", help=channels)(command)
-        command = click.option("--teacher-tower-weights", type=file, required=required, help=tower)(command)
+        alex = "AlexNet, whose distances are learnt, under uniform channel weights."
+        command = click.option("--alex", type=file, required=required, help=alex)(command)
         photos = "Tar or folder of equally large photographs to learn them on."
         return click.option("--photos", type=file, required=required, help=photos)(command)
 
     return add
 
 
-def load_teacher(tower_weights: Path, channel_weights: str) -> PlainMetric:
-    """Load LPIPS-alex."""
-    return PlainMetric.of(LPIPS("alex", tower_weights=tower_weights, channel_weights=channel_weights))
+def read_teacher(alex: Path) -> PlainMetric:
+    """Return LPIPS-alex with uniform channel weights, scaled to the size of the published distances."""
+    teacher = PlainMetric.of(LPIPS("alex", tower_weights=alex, channel_weights="uniform"))
+    teacher.channels = [TEACHER_SCALE * weights for weights in teacher.channels]
+    return teacher
 
 
 def plain_errors(command: Command) -> Command:

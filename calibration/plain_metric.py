@@ -30,9 +30,8 @@ class PlainMetric:
 
     def __init__(self, spec: TowerSpec, tensors: Mapping[str, Tensor]) -> None:
         self.spec, self.tensors = spec, dict(tensors)
-        self.taps = self.spec.find_taps()
-        self.tower = {key: tensor for key, tensor in self.tensors.items() if key in self.spec.shapes()}
-        self.channels = [self.tensors[f"channel_weights.{index}"] for index in range(len(self.taps))]
+        self.tower = {key: tensor for key, tensor in self.tensors.items() if key in spec.shapes()}
+        self.channels = [self.tensors[f"channel_weights.{index}"] for index in range(len(spec.taps))]
         self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     @classmethod
@@ -65,36 +64,38 @@ class PlainMetric:
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the features of images (N, 3, H, W) in [0, 1]: L × (N, C_l, H_l, W_l)."""
-        return tuple(self.spec.run(normalize(images, self.mean, self.std), self.tensors, self.taps))
+        return self.run(self.spec, images)
+
+    def run(self, spec: TowerSpec, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the features that the tensors give by a table of layers."""
+        return tuple(spec.run(normalize(images, self.mean, self.std), self.tensors, spec.find_taps()))
+
+    def units(self, images: Tensor) -> list[Tensor]:
+        """Return the unit features of images, L × (N, C_l, H_l, W_l)."""
+        return [unit_normalize(feature, self.spec.groups) for feature in self.features(images)]
 
     def from_first(self, images: Tensor) -> Tensor:
         """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""
-        features = self.features(images)
-        return distances([f[1:] for f in features], [unit_normalize(f[:1]) for f in features], self.channels)
+        units = self.units(images)
+        return self.distances([unit[1:] for unit in units], [unit[:1] for unit in units])
+
+    def distances(self, units_x: Sequence[Tensor], units_y: Sequence[Tensor]) -> Tensor:
+        """Return the distances (N,) of unit features from others."""
+        layers = zip(units_x, units_y, self.channels, strict=True)
+        return torch.stack([layer_distance(x, y, weights) for x, y, weights in layers]).sum(0)
 
     def three_way(self, images: Tensor) -> Tensor:
-        """Return `three_way_distances` of images."""
-        return three_way_distances(self.features(images), self.channels)
+        """Compare reference, first and second distortion, stacked along the batch, with each other: (N, L).
+
+        First with reference, second with reference, first with second.
+        """
+        layers = []
+        for unit, weights in zip(self.units(images), self.channels, strict=True):
+            ref, p0, p1 = unit.chunk(3)
+            layers.append(torch.cat([layer_distance(a, b, weights) for a, b in ((ref, p0), (ref, p1), (p0, p1))]))
+        return torch.stack(layers, dim=1)
 
 
 def layer_distance(unit_x: Tensor, unit_y: Tensor, weights: Tensor) -> Tensor:
     """Compare unit features (N, C, H, W) of one layer: (N,). Gradients flow to the weights, too."""
     return pool_mean(weigh(channel_differences(unit_x, unit_y), weights))
-
-
-def distances(features: Sequence[Tensor], units: Sequence[Tensor], channels: Sequence[Tensor]) -> Tensor:
-    """Return the distances (N,) of features from unit features."""
-    layers = zip(features, units, channels, strict=True)
-    return torch.stack([layer_distance(unit_normalize(f), unit, weights) for f, unit, weights in layers]).sum(0)
-
-
-def three_way_distances(features: Sequence[Tensor], channels: Sequence[Tensor]) -> Tensor:
-    """Compare reference, first and second distortion, stacked along the batch, with each other: (N, L).
-
-    First with reference, second with reference, first with second.
-    """
-    layers = []
-    for feature, weights in zip(features, channels, strict=True):
-        ref, p0, p1 = unit_normalize(feature).chunk(3)
-        layers.append(torch.cat([layer_distance(a, b, weights) for a, b in ((ref, p0), (ref, p1), (p0, p1))]))
-    return torch.stack(layers, dim=1)

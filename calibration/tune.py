@@ -1,16 +1,17 @@
-"""Train the tower too, together with its channel weights, on human judgments: triplets in, one weight file out.
+"""Train the near head of `lite` on human judgments: triplets in, one weight file out.
 
-    python -m calibration.tune DATA... --tower-weights START --channel-weights START --out tuned.safetensors
+    python -m calibration.tune DATA... --start DISTILLED.safetensors --out tuned.safetensors
 
 Every step takes, from each data set, as many references with their judged images as make a batch, cuts the same random
-square from all copies of a reference, and raises the likelihood of the votes, P(p1) = σ(slope · (log d0 − log d1)).
-Logarithms, because votes compare images of one reference whatever the distances are there.
+square from all copies of a reference, and raises the likelihood of the votes, P(p1) = σ(slope · (log d0 − log d1)), where
+d is the distance of both heads. Logarithms, because votes compare images of one reference whatever the distances are
+there. The far head stays as it is.
 
 Where the data declares by which method each copy was made, votes on single pairs of methods are pooled first to what
 they say of all pairs (`calibration.pool_by_method`).
 
 Tuning gains on the kinds of distortion it is trained on and may lose on others (Zhang et al. 2018). With `--photos` and
-`--teacher-tower-weights` it goes on learning what `calibration.auxiliary_losses` has.
+`--alex` the near head goes on learning what `calibration.auxiliary_losses` has.
 """
 
 from __future__ import annotations
@@ -20,22 +21,35 @@ from functools import lru_cache
 from pathlib import Path
 
 import click
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from calibration.auxiliary_losses import DESCENDING, FLOOR, AuxiliaryLosses
-from calibration.options import data_options, load_data, load_teacher, plain_errors, start_options, teacher_options
-from calibration.plain_metric import PlainMetric
+from calibration.halves import TwoHeads
+from calibration.options import (
+    data_options,
+    load_data,
+    photo_options,
+    plain_errors,
+    read_start,
+    read_teacher,
+    start_option,
+)
 from calibration.pool_by_method import methods_to_pool, pool_by_method
 from calibration.recipe import Recipe, recipe_options
 from calibration.votes_by_reference import ReferenceVotes, group_by_reference
 from lpips_lite import LPIPS, read_image
 from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.terminal import progress, say
+from lpips_lite.towers import TOWERS
+from lpips_lite.votes.distance_tables import read_distances
+from lpips_lite.votes.distort import DISTORTIONS, distort
 from lpips_lite.votes.objectives import Votes, best_slope, undetermined
 from lpips_lite.votes.provenance import reference_digests, trained_on
+from lpips_lite.votes.scale import draw_leaves
+
+MEDIAN = 0.0849  # distance under LPIPS-alex v0.1 of a drawn picture from its distorted copies, which is kept
 
 
 @lru_cache(maxsize=4096)
@@ -56,7 +70,7 @@ def read_copies(group: ReferenceVotes, side: int, generator: Generator) -> Tenso
     return squares.flip(-1) if torch.rand((), generator=generator) < 0.5 else squares
 
 
-def vote_loss(metric: PlainMetric, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
+def vote_loss(metric: TwoHeads, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
     """Return the mean negative log-likelihood of a vote, from one square of one reference's copies."""
     logs = (metric.from_first(read_copies(group, side, generator)) + FLOOR).log()
     logits = log_slope.exp() * (logs[group.pairs[:, 0]] - logs[group.pairs[:, 1]])
@@ -65,7 +79,7 @@ def vote_loss(metric: PlainMetric, log_slope: Tensor, group: ReferenceVotes, sid
 
 
 @torch.no_grad()
-def measure(metric: PlainMetric, group: ReferenceVotes) -> tuple[Tensor, Tensor]:
+def measure(metric: TwoHeads, group: ReferenceVotes) -> tuple[Tensor, Tensor]:
     """Return d0 and d1 of every triplet, on whole images."""
     images = torch.stack([read_pixels(path) for path in group.files])
     parts = torch.split(images[1:], 8)
@@ -84,12 +98,14 @@ def pool_data_sets(groups: Sequence[ReferenceVotes]) -> dict[str, list[Reference
     return found
 
 
-def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses | None, recipe: Recipe) -> PlainMetric:
-    """Train a copy of a metric's tensors on judgments, and on auxiliary losses if there are any."""
+def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses | None, recipe: Recipe) -> TwoHeads:
+    """Train a copy of the near head of a metric on judgments, and on auxiliary losses if there are any."""
     data = pool_data_sets(groups)
     weight_of = recipe.weight_of(list(data))
-    metric, generator = PlainMetric.of(start).require_gradients(), Generator().manual_seed(recipe.seed)
-    weights, log_slopes = list(metric.tensors.values()), {name: torch.tensor(0.7, requires_grad=True) for name in data}
+    metric, generator = TwoHeads.of(start), Generator().manual_seed(recipe.seed)
+    near = metric.near
+    weights = list(near.require_gradients().tensors.values())
+    log_slopes = {name: torch.tensor(0.7, requires_grad=True) for name in data}
     optimizer = torch.optim.Adam([{"params": weights}, {"params": list(log_slopes.values())}])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, [recipe.lr, 1e-2], total_steps=recipe.steps, pct_start=0.05
@@ -108,91 +124,91 @@ def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses
             if losses:
                 loss = loss + weight_of[family] * torch.stack(losses).mean()
         if others is not None and descending is not None:
-            found = others.all(metric, step, descending, generator)
+            found = others.all(near, step, descending, generator)
             loss = loss + torch.stack([getattr(recipe, name) * value for name, value in found.items()]).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()
-        metric.keep_weights_positive()
-    return metric
+        near.keep_weights_positive()
+    return metric.scaled(MEDIAN / median_distance(metric))
 
 
-def fit_slope(metric: PlainMetric, groups: Sequence[ReferenceVotes]) -> dict[str, str]:
-    """Return the slope of P(p1) = σ(slope · (d0 − d1)) that makes the votes likeliest, on whole images, as metadata.
+@torch.no_grad()
+def median_distance(metric: TwoHeads) -> float:
+    """Return the median distance of a drawn picture from all its distorted copies."""
+    picture = draw_leaves()
+    copies = [distort(picture, kind, torch.tensor([0.5]), Generator().manual_seed(0)) for kind in DISTORTIONS]
+    return float(torch.stack([metric.from_first(torch.cat([picture, copy])) for copy in copies]).median())
+
+
+def fit_slope(distances: Path) -> dict[str, str]:
+    """Return the slope of P(p1) = σ(slope · (d0 − d1)) that makes votes likeliest, as metadata.
+
+    Args:
+        distances: Of triplets when they were held out, as `calibration.cross_validate` writes them.
 
     Where votes do not determine one, there is the reason instead.
     """
-    found = [measure(metric, group) for group in progress(groups, "slope")]
-    margin = torch.cat([d0 - d1 for d0, d1 in found]).double().numpy()
-    votes = Votes(
-        torch.cat([group.judgement for group in groups]).double().numpy(),
-        torch.cat([group.votes for group in groups]).double().numpy(),
-        np.repeat([str(group.files[0]) for group in groups], [len(group.votes) for group in groups]),
-    )
+    table = read_distances(distances)
+    votes = Votes(table["judgement"].to_numpy(), table["votes"].to_numpy(), table["ref"].to_numpy(dtype=str))
+    margin = (table["d0"] - table["d1"]).to_numpy()
     if reason := undetermined(margin, votes):
         say(f"warning: no slope: {reason}")
         return {"uncertain": reason}
     return {"slope": f"{best_slope(margin, votes):.6g}"}
 
 
-def read_auxiliary_losses(
-    photos: Path | None, teacher_tower_weights: Path | None, teacher_channel_weights: str, batches: int
-) -> AuxiliaryLosses | None:
+def read_auxiliary_losses(photos: Path | None, alex: Path | None, batches: int) -> AuxiliaryLosses | None:
     """Make auxiliary losses of the options, or none."""
-    if photos is None and teacher_tower_weights is None:
+    if photos is None and alex is None:
         return None
-    if photos is None or teacher_tower_weights is None:
-        raise click.UsageError("--photos and --teacher-tower-weights: expected both or neither, got one")
-    return AuxiliaryLosses.read(photos, load_teacher(teacher_tower_weights, teacher_channel_weights), batches)
+    if photos is None or alex is None:
+        raise click.UsageError("--photos and --alex: expected both or neither, got one")
+    return AuxiliaryLosses.read(photos, read_teacher(alex), batches)
 
 
 @click.command(context_settings={"show_default": True})
 @data_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@start_options
+@start_option
 @click.option("--version", help="To record in the file.")
-@teacher_options(required=False)
+@click.option("--held-out", type=click.Path(exists=True, path_type=Path),
+              help="Distances that calibration.cross_validate wrote, to fit the slope of LPIPS.preference to.")  # fmt: skip
+@photo_options(required=False)
 @recipe_options
 @plain_errors
 def main(
     data: tuple[Path, ...],
     method_patterns: tuple[str, ...],
     out: Path,
-    net: str,
-    tower_weights: str,
-    channel_weights: str,
+    start: Path,
     version: str | None,
+    held_out: Path | None,
     photos: Path | None,
-    teacher_tower_weights: Path | None,
-    teacher_channel_weights: str,
+    alex: Path | None,
     **settings: object,
 ) -> None:
-    """Train tower and channel weights on human judgments.
-
-    From scratch, as Zhang et al. call it: --tower-weights random:0 --channel-weights uniform.
-    """
-    start = LPIPS(net, tower_weights=tower_weights, channel_weights=channel_weights)
-    recipe = Recipe(**settings)  # type: ignore[arg-type]
+    """Train the near head of lite on human judgments."""
+    metric, recipe = read_start(start), Recipe(**settings)  # type: ignore[arg-type]
     triplets = load_data(data, method_patterns)
     groups, digests = group_by_reference(triplets), reference_digests(triplets, progress)
-    others = read_auxiliary_losses(photos, teacher_tower_weights, teacher_channel_weights, recipe.photo_batches)
-    metric = tune(start, groups, others, recipe)
+    tuned = tune(metric, groups, read_auxiliary_losses(photos, alex, recipe.photo_batches), recipe)
+    tensors = tuned.join()
     metadata = {
-        "net": net,
-        "tower": content_hash(metric.tower),
-        **fit_slope(metric, groups),
+        "net": "lite",
+        "tower": content_hash({key: tensor for key, tensor in tensors.items() if key in TOWERS["lite"].shapes()}),
+        **(fit_slope(held_out) if held_out else {}),
         "objective": "tune",
-        "start": start.signature,
+        "start": metric.signature,
         "recipe": str(recipe),
         "triplets": f"{len(triplets)}",
-        "trained_on": trained_on(start, digests.values()),
+        "trained_on": trained_on(metric, digests.values()),
         "licence": "BSD-2-Clause",
     } | ({"version": version} if version else {})
-    save_tensors(out, metric.tensors, metadata)
-    shown = str(out)
-    click.echo(f"wrote {out}: use it as LPIPS({net!r}, tower_weights={shown!r}, channel_weights={shown!r})")
+    save_tensors(out, tensors, metadata)
+    click.echo(f"wrote {out}: use it as LPIPS('lite', tower_weights={str(out)!r}, channel_weights={str(out)!r})")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Images that are unlike each other: photographs in, batches of them and their copies out, and what is learnt from all pairs.
+"""Images that are unlike each other: photographs in, batches of them and their copies out, and what all pairs teach.
 
-Of each photograph a batch has another crop, a copy that was relit and recoloured, one that was moved, one under random
-distortions of any strength, and two of which one is distorted more strongly than the other. Now and then a drawn texture
+Of each photograph a batch has another crop, a copy that was relit and recoloured, one that was moved, one under
+random distortions of any strength, and two of which one is distorted more than the other. Now and then a drawn texture
 stands for the photograph. So pairs are of all kinds, from hardly different to of two photographs.
 """
 
