@@ -177,6 +177,9 @@ def main(photos: Path, alex: Path, out: Path, steps: int, photographs: int, lr: 
     checkpoint, log = out.with_suffix(".ckpt"), out.with_suffix(".csv")
     if checkpoint.exists():
         run.restore(checkpoint)
+        if run.step == steps:
+            click.echo(f"{checkpoint} is finished: delete it to begin anew")
+            return
     else:
         log.write_text("step,train_loss,spearman_within_photographs,spearman_among_all,seconds\n")
     began, losses = time.monotonic(), []

@@ -10,15 +10,17 @@ from PIL import Image
 from torch import Generator
 
 from calibration.auxiliary_losses import AuxiliaryLosses
+from calibration.halves import TwoHeads, half_spec
 from calibration.plain_metric import PlainMetric
 from lpips_lite import read_image
+from lpips_lite.tensor_files import save_tensors
+from lpips_lite.towers import TOWERS
 from lpips_lite.votes.distort import distort
 from tests.conftest import ROOT
 from tests.peers import random_channels, random_tower
 
 KINDS = {1: "white_noise", 2: "gaussian_blur", 3: "brightness"}
 HARM = {1: 0.2, 2: 1.0, 3: 0.6}  # these people hardly mind noise
-START = ROOT / "calibration/results/lite-0.2-distilled.safetensors"
 
 
 def save(image, path):
@@ -72,21 +74,32 @@ def photos_tar(photos, tmp_path_factory):
 def teacher():
     """An AlexNet of random numbers."""
     channels = {f"channel_weights.{index}": weight for index, weight in enumerate(random_channels("alex"))}
-    return PlainMetric("alex", {**random_tower("alex"), **channels})
+    return PlainMetric(TOWERS["alex"], {**random_tower("alex"), **channels})
 
 
 @pytest.fixture(scope="session")
-def teacher_options(teacher, photos_tar, tmp_path_factory):
+def photo_options(teacher, photos_tar, tmp_path_factory):
     """The same, and photographs, as commands take them."""
-    folder = tmp_path_factory.mktemp("teacher")
-    tower, channels = folder / "alex.pth", folder / "lin.pth"
+    tower = tmp_path_factory.mktemp("teacher") / "alex.pth"
     torch.save(teacher.tower, tower)
-    torch.save({f"lin{i}.model.1.weight": w.view(1, -1, 1, 1) for i, w in enumerate(teacher.channels)}, channels)
-    options = ["--photos", photos_tar, "--teacher-tower-weights", tower, "--teacher-channel-weights", channels]
-    return [str(option) for option in options]
+    return ["--photos", str(photos_tar), "--alex", str(tower)]
 
 
 @pytest.fixture(scope="session")
 def losses(photos, teacher):
     """Auxiliary losses of two batches."""
     return AuxiliaryLosses(photos, teacher, count=2, seed=0)
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory):
+    """A file to start from: both halves of the tower the same random numbers, which have learnt nothing."""
+    generator, tensors = torch.Generator().manual_seed(5), {}
+    for key, shape in half_spec().shapes().items():
+        fan_in = shape[1] * shape[2] * shape[3] if len(shape) == 4 else 0
+        tensors[key] = torch.randn(shape, generator=generator) * ((2 / fan_in) ** 0.5 if fan_in else 0.05)
+    for layer, tap in enumerate(half_spec().find_taps()):
+        tensors[f"channel_weights.{layer}"] = torch.full((tap.channels,), 1.0 / tap.channels)
+    path = tmp_path_factory.mktemp("start") / "start.safetensors"
+    save_tensors(path, TwoHeads.start(PlainMetric(half_spec(), tensors), 1 / 30, 0.05).join(), {"net": "lite"})
+    return path

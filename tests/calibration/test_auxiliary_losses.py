@@ -11,18 +11,23 @@ from torch import Generator
 from calibration.auxiliary_losses import MDSI_PHOTOS
 from calibration.plain_metric import PlainMetric
 from lpips_lite import LPIPS
+from lpips_lite.towers import TOWERS
 
 
 class Seeing(PlainMetric):
     """A metric whose features are those of a function."""
 
     def __init__(self, see):
-        super().__init__("lite", PlainMetric.of(LPIPS("lite")).tensors)
+        super().__init__(TOWERS["alex"], PlainMetric.of(random_metric("alex")).tensors)
         self.features, self.channels = see, [torch.ones(3)]
 
 
+def random_metric(net):
+    return LPIPS(net, tower_weights="random:1", channel_weights="uniform", reduction="none")
+
+
 def test_the_mdsi_loss_is_correlation_with_mdsi(losses):
-    metric = LPIPS("lite", reduction="none")
+    metric = random_metric("lite")
     images = losses.mdsi_batches[1][0].float() / 255
     per_photo = []
     for number, ref in enumerate(images[:MDSI_PHOTOS]):
@@ -49,7 +54,7 @@ def test_the_shift_loss_compares_with_a_blur(losses):
 
 
 def test_the_shift_loss_does_not_teach_to_see_blur(losses):
-    metric = PlainMetric.of(LPIPS("lite"))
+    metric = PlainMetric.of(random_metric("lite"))
     ref, blurred = (torch.zeros(8, 3, 96, 96, requires_grad=True) for _ in range(2))
     shifted = torch.rand(8, 3, 96, 96, requires_grad=True)  # far, so that there is something to mend
     see = metric.features
@@ -60,13 +65,13 @@ def test_the_shift_loss_does_not_teach_to_see_blur(losses):
 
 
 def test_images_descend_and_the_teacher_judges_them(losses):
-    metric, generator = LPIPS("lite", tower_weights="random:1", channel_weights="uniform"), Generator().manual_seed(0)
+    metric, generator = random_metric("lite"), Generator().manual_seed(0)
     plain = PlainMetric.of(metric)
     descending = losses.start_descents(64, generator)
 
     def mean_distance():
         with torch.no_grad():
-            return metric(descending.images, descending.ref)
+            return metric(descending.images, descending.ref).mean()
 
     before = mean_distance()
     for _ in range(8):

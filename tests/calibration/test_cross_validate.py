@@ -12,13 +12,12 @@ from PIL import Image
 from calibration import cross_validate, tune
 from lpips_lite import LPIPS
 from lpips_lite.votes.triplets import load
-from tests.calibration.conftest import START
 
 SMALL = ["--steps", "12", "--side", "48", "--copies", "9"]
 
 
-def run(*arguments, start=START):
-    options = ["--tower-weights", start, "--channel-weights", start, *SMALL]
+def run(*arguments, start):
+    options = ["--start", start, *SMALL]
     return CliRunner().invoke(cross_validate.main, [str(argument) for argument in (*arguments, *options)])
 
 
@@ -48,39 +47,35 @@ def test_a_kind_that_is_held_out_is_not_seen(scores, table):
         assert len(learnt) + len(judged) == len(triplets)
 
 
-def test_each_fold_is_written_once_and_says_what_it_started_from(scores, tmp_path):
+def test_each_fold_is_written_once_and_says_what_it_started_from(scores, start, tmp_path):
     by_kind = [scores, "--by", "kind", "--out", tmp_path]
-    assert run(*by_kind, "--share", "0/2").exception is None
+    assert run(*by_kind, "--share", "0/2", start=start).exception is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kind-1.csv", "kind-3.csv", "run.json"]
     (tmp_path / "kind-1.csv").write_text("kept\n")
-    assert run(*by_kind).exception is None
+    assert run(*by_kind, start=start).exception is None
     assert (tmp_path / "kind-1.csv").read_text() == "kept\n"
     table = pd.read_csv(tmp_path / "kind-2.csv")
     expected = [t for t in load([scores]) if "_2_" in t.p0.name or "_2_" in t.p1.name]
     assert len(table) == len(expected)
     assert set(table.columns) == {"family", "ref", "judgement", "votes", "d0", "d1", "start"}
     assert np.isfinite(table[["d0", "d1"]]).all(axis=None)
-    signature = LPIPS("lite", tower_weights=START, channel_weights=START).signature
+    signature = LPIPS("lite", tower_weights=start, channel_weights=start).signature
     assert set(table["start"]) == {signature}
     assert json.loads((tmp_path / "run.json").read_text())["start"] == signature
-    other = run(*by_kind, "--lr", "0.1")
+    other = run(*by_kind, "--lr", "0.1", start=start)
     assert other.exit_code == 2
     assert "recipe is " in said(other)
     assert "or another --out" in said(other)
 
 
-@pytest.mark.parametrize("missing", ["--tower-weights", "--channel-weights"])
-def test_the_start_has_to_be_named(missing, scores, tmp_path):
-    options = {"--tower-weights": str(START), "--channel-weights": str(START)}
-    del options[missing]
-    arguments = [str(scores), "--out", str(tmp_path), *(part for option in options.items() for part in option)]
-    result = CliRunner().invoke(cross_validate.main, arguments)
+def test_the_start_has_to_be_named(scores, tmp_path):
+    result = CliRunner().invoke(cross_validate.main, [str(scores), "--out", str(tmp_path)])
     assert result.exit_code == 2
-    assert f"Missing option '{missing}'" in result.output
+    assert "Missing option '--start'" in result.output
 
 
 @pytest.fixture(scope="module")
-def tuned_on_one(scores, tmp_path_factory):
+def tuned_on_one(scores, start, tmp_path_factory):
     """Weights that learnt judgments of one photograph, which lies elsewhere, in another format, under another name."""
     folder = tmp_path_factory.mktemp("one")
     rows = pd.read_csv(scores / "labels.csv").query("ref == 'ref3.png'")
@@ -89,7 +84,7 @@ def tuned_on_one(scores, tmp_path_factory):
     Image.open(scores / "ref3.png").save(folder / "photo.bmp")
     rows.assign(ref="photo.bmp").to_csv(folder / "labels.csv", index=False)
     out = folder / "tuned.safetensors"
-    arguments = [folder, "--out", out, "--tower-weights", START, "--channel-weights", START, *SMALL]
+    arguments = [folder, "--out", out, "--start", start, *SMALL]
     result = CliRunner().invoke(tune.main, [str(argument) for argument in arguments])
     assert result.exception is None, result.output
     return out
@@ -104,26 +99,7 @@ def test_a_start_that_has_seen_one_reference_is_refused(by, scores, tuned_on_one
     assert not (tmp_path / "folds").exists()
 
 
-def test_one_half_of_the_start_is_enough_to_be_refused(scores, tuned_on_one, tmp_path):
-    options = ["--tower-weights", tuned_on_one, "--channel-weights", "uniform", *SMALL]
-    arguments = [scores, "--out", tmp_path, *options]
-    result = CliRunner().invoke(cross_validate.main, [str(argument) for argument in arguments])
-    assert result.exit_code == 2
-    assert "1 of these 6 references" in said(result)
-
-
-def test_lite_as_it_comes_is_refused_on_what_it_has_learnt(shared, tmp_path):
-    arguments = [str(shared / "human/mucped23"), "--out", str(tmp_path), "--tower-weights"]
-    from lpips_lite.weights import embedded_file
-
-    result = CliRunner().invoke(
-        cross_validate.main, [*arguments, str(embedded_file()), "--channel-weights", "calibrated"]
-    )
-    assert result.exit_code == 2
-    assert "34 of these 34 references" in said(result)
-
-
-def test_the_same_photograph_under_two_names_is_not_split(scores, tmp_path):
+def test_the_same_photograph_under_two_names_is_not_split(scores, start, tmp_path):
     folder = shutil.copytree(scores, tmp_path / "set")
     table = pd.read_csv(folder / "labels.csv")
     shutil.copy(folder / "ref0.png", folder / "ref0_again.png")
@@ -139,7 +115,7 @@ def test_the_same_photograph_under_two_names_is_not_split(scores, tmp_path):
         return fold_of[again] != fold_of[folder / "ref0.png"]
 
     seed = next(seed for seed in range(99) if split(seed))
-    result = run(folder, "--out", tmp_path / "folds", "--seed", seed)
+    result = run(folder, "--out", tmp_path / "folds", "--seed", seed, start=start)
     assert result.exit_code == 2
     assert "has the pixels of" in said(result)
 
@@ -147,7 +123,7 @@ def test_the_same_photograph_under_two_names_is_not_split(scores, tmp_path):
 @pytest.mark.parametrize(
     "labels", [None, "no type", "one type"], ids=["votes", "a table without the column", "one kind only"]
 )
-def test_folds_by_kind_need_kinds(labels, scores, tmp_path):
+def test_folds_by_kind_need_kinds(labels, scores, start, tmp_path):
     folder = shutil.copytree(scores, tmp_path / "set")
     table = pd.read_csv(folder / "labels.csv")
     if labels is None:
@@ -157,7 +133,7 @@ def test_folds_by_kind_need_kinds(labels, scores, tmp_path):
     else:
         table, name = table.drop(columns="type") if labels == "no type" else table.assign(type=4), "labels.csv"
     table.to_csv(folder / name, index=False)
-    result = run(folder, "--by", "kind", "--out", tmp_path / "folds")
+    result = run(folder, "--by", "kind", "--out", tmp_path / "folds", start=start)
     assert result.exit_code == 2
     assert f"names {int(labels == 'one type')} kinds of distortion; expected a labels.csv with a column `type`" in said(
         result
@@ -166,7 +142,7 @@ def test_folds_by_kind_need_kinds(labels, scores, tmp_path):
 
 
 @pytest.mark.parametrize("share", ["x", "2/2", "1", "0/0", "-1/2"])
-def test_a_share_is_two_numbers(share, scores, tmp_path):
-    result = run(scores, "--out", tmp_path, f"--share={share}")
+def test_a_share_is_two_numbers(share, scores, start, tmp_path):
+    result = run(scores, "--out", tmp_path, f"--share={share}", start=start)
     assert result.exit_code == 2
     assert "expected FIRST/EVERY with FIRST < EVERY, like 0/2" in said(result)

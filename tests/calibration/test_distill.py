@@ -3,15 +3,16 @@
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import Generator
 
-from calibration.distill import Hyperparameters, Run, main
-from calibration.distorted_twice import log_error
+from calibration.distill import Hyperparameters, Run, main, see
 from calibration.photographs import read_photos
+from calibration.unlike_pairs import COPIES, draw_copies, pair_error
 from lpips_lite import LPIPS
 
 
 def start(photos, teacher, steps=4):
-    return Run(photos, teacher, Hyperparameters(steps, 4, 1e-3, seed=0))
+    return Run(photos, teacher, Hyperparameters(steps, 2, 1e-3, seed=0))
 
 
 def test_photographs_are_read_as_they_are(photos, photos_tar):
@@ -38,16 +39,35 @@ def test_it_learns(photos, teacher):
     assert all((weight >= 0).all() for weight in run.student.trained.channels)
 
 
-def test_the_loss_is_zero_for_the_teachers_own_distances():
-    distances = torch.rand(5, 3)
-    assert log_error(distances, distances).item() == 0
-    assert log_error(2 * distances, distances).item() == pytest.approx(1.2 * 0.693**2, rel=0.02)  # (log 2)², 6/5 times
+def test_the_loss_is_zero_for_the_teachers_own_distances(teacher, photos):
+    images = draw_copies(photos, 3, 64, Generator().manual_seed(0))
+    d = see(teacher, images)
+    assert pair_error(d, d).item() < 0.02  # what the hinge adds where the teacher itself is wrong about two levels
+    assert pair_error(2 * d, d).item() > 0.3  # (log 2)²
 
 
-def test_the_command_writes_a_file_that_loads(teacher_options, tmp_path):
+def test_all_pairs_are_compared_as_one_by_one(teacher):
+    images = torch.rand(5, 3, 64, 64)
+    found = see(teacher, images)
+    for a, b in ((0, 3), (4, 1), (2, 2)):
+        expected = teacher.three_way(images[[a, b, b]])[0]
+        torch.testing.assert_close(found[:, a, b], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_copies_of_a_photograph_stand_where_they_are_looked_for(photos):
+    images = draw_copies(photos, 4, 64, Generator().manual_seed(3)).view(COPIES, 4, 3, 64, 64)
+    first, weak, strong = images[0], images[-2], images[-1]
+    gap = [(copy - first).square().mean((1, 2, 3)) for copy in (weak, strong)]
+    assert (gap[1] > gap[0]).all()
+
+
+def test_the_command_writes_a_file_that_loads(photo_options, tmp_path):
     out = tmp_path / "new.safetensors"
-    result = CliRunner().invoke(main, [*teacher_options, "--out", str(out), "--steps", "25", "--batch-size", "4"])
+    result = CliRunner().invoke(main, [*photo_options, "--out", str(out), "--steps", "25", "--photographs", "2"])
     assert result.exception is None, result.output
     metric = LPIPS("lite", tower_weights=out, channel_weights=out)
     assert metric(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)) > 0
-    assert (tmp_path / "new.csv").read_text().startswith("step,train_loss,spearman,pearson,")
+    assert metric.signature.endswith("heads=2")
+    assert (tmp_path / "new.csv").read_text().startswith("step,train_loss,spearman_within_photographs,")
+    again = CliRunner().invoke(main, [*photo_options, "--out", str(out), "--steps", "25", "--photographs", "2"])
+    assert "finished" in again.output
