@@ -147,12 +147,16 @@ def _differences(metric: LPIPS, ref: Path, images: Sequence[Path]) -> NDArray[np
     """Return `channel_distances` of some image files of one reference."""
     reference = read_image(ref)
     read = [read_image(path) for path in images]
-    for path, image in zip(images, read, strict=True):
-        if image.shape != reference.shape:
-            raise ValueError(
-                f"{path}: size {tuple(image.shape[1:])} differs from {tuple(reference.shape[1:])} of {ref}"
-            )
+    check_sizes(images, read, ref, reference)
     return channel_distances(metric, reference[None], torch.stack(read))
+
+
+def check_sizes(paths: Sequence[Path], images: Sequence[Tensor], ref: Path, reference: Tensor) -> None:
+    """Raise a ValueError, which names both files, unless images (3, H, W) are as large as their reference."""
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != reference.shape:
+            sizes = tuple(image.shape[1:]), tuple(reference.shape[1:])
+            raise ValueError(f"{path}: size {sizes[0]} differs from {sizes[1]} of {ref}")
 
 
 @torch.inference_mode()

@@ -16,6 +16,7 @@ from lpips_lite.votes.fit import Fitted
 from lpips_lite.votes.objectives import Votes
 from lpips_lite.votes.provenance import trained_on
 from lpips_lite.votes.scale import keep_scale
+from lpips_lite.weights import number_layers
 
 Floats = NDArray[np.float64]
 
@@ -72,5 +73,4 @@ def write_weights(
         metadata["cross_validated_agreement"] = f"{agreement.value:.4f}"
     if not np.isnan(agreement.low):
         metadata["cross_validated_interval"] = f"{agreement.low:.4f} {agreement.high:.4f}"
-    tensors = {f"channel_weights.{index}": torch.from_numpy(layer.copy()) for index, layer in enumerate(layers)}
-    save_tensors(path, tensors, metadata)
+    save_tensors(path, number_layers(torch.from_numpy(layer.copy()) for layer in layers), metadata)

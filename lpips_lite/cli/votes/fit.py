@@ -11,7 +11,8 @@ import click
 
 from lpips_lite.catalog import MetricSpec, parse_metrics
 from lpips_lite.cli.main import FilePath
-from lpips_lite.cli.terminal import show, spell_option, to_stdout_text
+from lpips_lite.cli.program import Command
+from lpips_lite.cli.terminal import show, spell_option
 from lpips_lite.terminal import progress, say
 
 if TYPE_CHECKING:
@@ -45,13 +46,6 @@ out, 130 interrupted.
 """
 
 
-class Fit(click.Command):
-    """A command whose examples are shown as they are written, also where stdout has few characters."""
-
-    def get_help(self, ctx: click.Context) -> str:
-        return to_stdout_text(super().get_help(ctx))
-
-
 def parse_start(ctx: click.Context, parameter: click.Parameter, value: str) -> MetricSpec:
     """Parse `--metric alex:weights=v0.1`: one metric with channel weights, which are named."""
     try:
@@ -76,7 +70,7 @@ def parse_start(ctx: click.Context, parameter: click.Parameter, value: str) -> M
 _PATH = FilePath()
 
 
-@click.command(cls=Fit, epilog=EXAMPLES, context_settings={"max_content_width": 120})
+@click.command(cls=Command, epilog=EXAMPLES, context_settings={"max_content_width": 120})
 @click.argument("data", metavar="DATA...", type=_PATH, nargs=-1, required=True)
 @click.option("-m", "--metric", metavar="NAME:weights=START", required=True, callback=parse_start,
               help="What to fit: a tower, and the channel weights to start from.")  # fmt: skip
