@@ -22,7 +22,7 @@ from lpips_lite import LPIPS, read_image
 from lpips_lite.distance import channel_differences, unit_normalize
 from lpips_lite.files.processes import Processes
 from lpips_lite.metric import DEFINITION
-from lpips_lite.votes.head_vectors import Heads
+from lpips_lite.votes.head_vectors import HeadVectors
 from lpips_lite.votes.progress import Progress, silently
 from lpips_lite.votes.triplets import Triplet, distinct_pairs
 
@@ -49,7 +49,7 @@ class Features:
     tower: str
     data: str
 
-    def distances(self, heads: Heads) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def distances(self, heads: HeadVectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return d0 and d1 of every triplet."""
         d = heads.distances(self.differences)
         return d[self.rows[:, 0]], d[self.rows[:, 1]]

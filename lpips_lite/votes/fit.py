@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lpips_lite.votes.agreement import Interval, bootstrap, triplet_agreement
 from lpips_lite.votes.features import Features
-from lpips_lite.votes.head_vectors import Head, Heads
+from lpips_lite.votes.head_vectors import Head, HeadVectors
 from lpips_lite.votes.objectives import (
     EQUAL,
     UNDECIDED,
@@ -36,11 +36,11 @@ from lpips_lite.votes.two_heads import fit_head
 PENALTIES = (1.0, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4)  # from stiff to free
 FEW_VOTES = 100  # of which not much can be said
 
-Solution = tuple[Heads, float]  # with a slope
+Solution = tuple[HeadVectors, float]  # with a slope
 Solve = Callable[[NDArray[np.bool_]], list[Solution]]  # from chosen triplets; one for each penalty, or the only one
 
 
-def choose_head(start: Heads, head: Head | None, objective: str) -> Head:
+def choose_head(start: HeadVectors, head: Head | None, objective: str) -> Head:
     """Return which head is fitted: the one that is asked for, else near where there are two.
 
     Raises:
@@ -78,7 +78,7 @@ class Fitted:
         uncertain: What the votes do not say, each a word, a colon and a sentence.
     """
 
-    weights: Heads
+    weights: HeadVectors
     slope: float | None
     penalty: float
     fold: NDArray[np.int64]
@@ -90,7 +90,7 @@ class Fitted:
 def fit(
     features: Features,
     votes: Votes,
-    start: Heads,
+    start: HeadVectors,
     *,
     head: Head | None = None,
     objective: str = "logistic",
@@ -115,8 +115,8 @@ def fit(
         if start.near is not None:
             return fit_head(f0[chosen], f1[chosen], part, start, head, PENALTIES)
         if objective == "ranking":
-            return [(Heads(fit_ranking(f0[chosen], f1[chosen], part, start.far, seed=seed)), 1.0)]
-        return [(Heads(weights), 1.0) for weights in _penalty_path(f0[chosen] - f1[chosen], part, start.far)]
+            return [(HeadVectors(fit_ranking(f0[chosen], f1[chosen], part, start.far, seed=seed)), 1.0)]
+        return [(HeadVectors(weights), 1.0) for weights in _penalty_path(f0[chosen] - f1[chosen], part, start.far)]
 
     references = len(np.unique(votes.reference))
     fold = folds_by_reference(votes.reference, min(folds, references), seed)

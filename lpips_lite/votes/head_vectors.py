@@ -26,7 +26,7 @@ Head = Literal["far", "near"]
 
 
 @dataclass(frozen=True)
-class Heads:
+class HeadVectors:
     """What turns features into distances.
 
     Attributes:
@@ -40,7 +40,7 @@ class Heads:
     near_limit: float = math.inf
 
     @classmethod
-    def of(cls, metric: LPIPS) -> Heads:
+    def of(cls, metric: LPIPS) -> HeadVectors:
         """Return the heads of a metric."""
         far, near = (
             [tensor for key, tensor in metric.tensors.items() if key.startswith(start)]
@@ -77,9 +77,11 @@ class Heads:
         far = self.far_distances(f0 - f1)
         return far if self.near is None else far + (self.near_distances(f0) - self.near_distances(f1))
 
-    def times(self, factor: float) -> Heads:
+    def times(self, factor: float) -> HeadVectors:
         """Return heads whose distances are these ones times a factor."""
-        return Heads(self.far * factor, None if self.near is None else self.near * factor, self.near_limit * factor)
+        return HeadVectors(
+            self.far * factor, None if self.near is None else self.near * factor, self.near_limit * factor
+        )
 
     def any(self) -> bool:
         """Say whether any distance differs from 0."""

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from lpips_lite.votes.head_vectors import Differences, Floats, Head, Heads
+from lpips_lite.votes.head_vectors import Differences, Floats, Head, HeadVectors
 from lpips_lite.votes.objectives import Votes, channel_spread, finite_slope, vote_loss
 
 FURTHEST = 10.0  # of a logarithm from where it starts, either way
@@ -37,7 +37,7 @@ class HeldHead:
         head: The one that is fitted.
     """
 
-    def __init__(self, f0: Differences, f1: Differences, votes: Votes, start: Heads, head: Head) -> None:
+    def __init__(self, f0: Differences, f1: Differences, votes: Votes, start: HeadVectors, head: Head) -> None:
         if start.near is None:
             raise ValueError("start has one head; expected two, of which one is held")
         self.sides, self.votes, self.start, self.is_near = (f0, f1), votes, start, head == "near"
@@ -70,7 +70,7 @@ class HeldHead:
         gradient = np.concatenate([by_weights / self.scale, by_logs[: 1 + self.is_near]]) + penalty * away
         return vote_loss(logits, self.votes) + penalty / 2 * float(away @ away), gradient
 
-    def solution(self, free: Floats) -> tuple[Heads, float]:
+    def solution(self, free: Floats) -> tuple[HeadVectors, float]:
         """Return heads and slope; the held head is that of the start, bit for bit."""
         weights, slope, limit = self._unpack(free)
         if self.is_near:
@@ -85,8 +85,8 @@ class HeldHead:
 
 
 def fit_head(
-    f0: Differences, f1: Differences, votes: Votes, start: Heads, head: Head, penalties: Sequence[float]
-) -> list[tuple[Heads, float]]:
+    f0: Differences, f1: Differences, votes: Votes, start: HeadVectors, head: Head, penalties: Sequence[float]
+) -> list[tuple[HeadVectors, float]]:
     """Fit one head, the other being held, with each penalty, each beginning where the last ended.
 
     Args:
@@ -98,7 +98,7 @@ def fit_head(
         penalties: On half the squared distance from the start.
 
     Returns:
-        Heads and slope for each penalty.
+        The heads and their slope, for each penalty.
     """
     held, solutions = HeldHead(f0, f1, votes, start, head), []
     free = held.prior

@@ -11,7 +11,7 @@ from lpips_lite import LPIPS
 from lpips_lite.tensor_files import save_tensors
 from lpips_lite.votes.features import Features
 from lpips_lite.votes.fit import Fitted
-from lpips_lite.votes.head_vectors import Heads
+from lpips_lite.votes.head_vectors import HeadVectors
 from lpips_lite.votes.objectives import Votes
 from lpips_lite.votes.provenance import trained_on
 from lpips_lite.votes.scale import keep_scale
@@ -42,8 +42,8 @@ def write_weights(
     """
     heads, slope = fitted.weights, fitted.slope
     if heads.near is None:
-        far, slope = keep_scale(heads.far, slope, Heads.of(start).far, start)
-        heads = Heads(far)
+        far, slope = keep_scale(heads.far, slope, HeadVectors.of(start).far, start)
+        heads = HeadVectors(far)
     agreement = fitted.agreement
     metadata = {
         "net": features.net,

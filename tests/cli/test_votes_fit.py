@@ -22,7 +22,7 @@ from lpips_lite.cli.votes import main
 from lpips_lite.tensor_files import read_metadata, save_tensors
 from lpips_lite.votes.agreement import agreement
 from lpips_lite.votes.features import extract
-from lpips_lite.votes.head_vectors import Heads
+from lpips_lite.votes.head_vectors import HeadVectors
 from lpips_lite.votes.objectives import fit_ranking
 from lpips_lite.votes.triplets import load
 from tests.command import ENVIRONMENT, noise, run
@@ -131,7 +131,7 @@ def test_one_head_of_two_is_fitted(data, two_heads, head):
     assert metric.signature.endswith(" heads=2")
     assert metric.slope == pytest.approx(float(record["slope"]))
     ref, p0, p1 = (torch.stack([read_image(getattr(t, side)) for t in triplets]) for side in ("ref", "p0", "p1"))
-    known = extract(triplets, metric, Path("some")).distances(Heads.of(metric))
+    known = extract(triplets, metric, Path("some")).distances(HeadVectors.of(metric))
     np.testing.assert_allclose(known, [metric(image, ref) for image in (p0, p1)], rtol=1e-4, atol=1e-7)
 
 

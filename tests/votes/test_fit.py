@@ -15,7 +15,7 @@ from lpips_lite import LPIPS, read_image
 from lpips_lite.votes.agreement import agreement
 from lpips_lite.votes.features import Features, extract, fingerprint
 from lpips_lite.votes.fit import Votes, fit, folds_by_reference, keep_scale
-from lpips_lite.votes.head_vectors import Heads
+from lpips_lite.votes.head_vectors import HeadVectors
 from lpips_lite.votes.objectives import fit_ranking, undetermined
 from lpips_lite.votes.scale import draw_leaves
 from lpips_lite.votes.triplets import Triplet, load
@@ -56,9 +56,9 @@ def split(features, votes, count):
 def test_planted_weights_are_recovered_by_both_objectives():
     features, votes, truth = planted(6000, 200, 300)
     (train, train_votes), (test, test_votes) = split(features, votes, 3)
-    uniform = Heads(np.ones(200))
+    uniform = HeadVectors(np.ones(200))
     fitted = fit(train, train_votes, uniform)
-    ceiling = held_out_agreement(Heads(truth), test, test_votes)
+    ceiling = held_out_agreement(HeadVectors(truth), test, test_votes)
     assert held_out_agreement(uniform, test, test_votes) < ceiling - 0.02  # there is something to learn
     assert held_out_agreement(fitted.weights, test, test_votes) > ceiling - 0.005
     assert fitted.agreement.low < held_out_agreement(fitted.weights, test, test_votes) < fitted.agreement.high
@@ -66,14 +66,14 @@ def test_planted_weights_are_recovered_by_both_objectives():
     sides = [train.differences[train.rows[:, side]] for side in (0, 1)]
     ranked = fit_ranking(*sides, train_votes, uniform.far)
     low, high = fitted.agreement.low, fitted.agreement.high
-    assert low < held_out_agreement(Heads(ranked), test, test_votes) < high
+    assert low < held_out_agreement(HeadVectors(ranked), test, test_votes) < high
     assert (ranked >= 0).all()
 
 
 def test_the_slope_is_a_probability():
     features, votes, _ = planted(6000, 40, 300)
     (train, train_votes), (test, test_votes) = split(features, votes, 3)
-    fitted = fit(train, train_votes, Heads(np.ones(40)))
+    fitted = fit(train, train_votes, HeadVectors(np.ones(40)))
     d0, d1 = test.distances(fitted.weights)
     predicted = expit(fitted.slope * (d0 - d1))
     for low in np.arange(0, 1, 0.2):  # of those said to be chosen by 20 to 40 %, that many were
@@ -102,7 +102,7 @@ def data(tmp_path_factory):
 def test_features_times_weights_are_distances(data, tmp_path):
     triplets, metric = load([data])[:20], LPIPS("lite", reduction="none")
     features = extract(triplets, metric, tmp_path)
-    d0, d1 = features.distances(Heads.of(metric))
+    d0, d1 = features.distances(HeadVectors.of(metric))
     for row, t in enumerate(triplets):
         ref = read_image(t.ref)[None]
         assert d0[row] == pytest.approx(metric(read_image(t.p0)[None], ref).item(), rel=1e-4, abs=1e-7)
@@ -127,7 +127,7 @@ def test_renamed_files_find_their_own_rows_in_the_cache(data, tmp_path):
     metric = LPIPS("lite")
     first, again = (extract(some, metric, tmp_path / "cache") for some in (triplets, renamed))
     assert len(list((tmp_path / "cache").iterdir())) == 1
-    weights = Heads(np.ones(first.differences.shape[1]))
+    weights = HeadVectors(np.ones(first.differences.shape[1]))
     np.testing.assert_array_equal(first.distances(weights), again.distances(weights))
     fresh = extract(renamed, metric, tmp_path / "fresh")
     np.testing.assert_allclose(again.distances(weights), fresh.distances(weights), rtol=1e-5)
@@ -157,7 +157,7 @@ def test_the_same_bytes_under_other_names_keep_their_own_rows(tmp_path, shared):
     first = triplets("r", "x")
     second = triplets("r-copy" if shared == "ref" else "r", "x-copy" if shared == "p0" else "x")
     assert (fingerprint(first) == fingerprint(second)) == (shared == "nothing")
-    metric, weights = LPIPS("lite"), Heads(np.ones(424))
+    metric, weights = LPIPS("lite"), HeadVectors(np.ones(424))
     one, two = (extract(data, metric, tmp_path / "cache").distances(weights) for data in (first, second))
     np.testing.assert_allclose(one, two, rtol=1e-5)
     assert one[0][0] != one[0][1]
@@ -184,7 +184,7 @@ def test_what_has_no_features(data, tmp_path, wrong):
 def with_judgments(judgement, references=12, per_reference=5, votes=4.0):
     """Return planted features of 40 channels, votes with these judgments (of d0 − d1), and the start."""
     features, _, _ = planted(references * per_reference, 40, references, votes=int(votes))
-    start = Heads(np.ones(40))
+    start = HeadVectors(np.ones(40))
     d0, d1 = features.distances(start)
     names = np.repeat([f"r{number}" for number in range(references)], per_reference)
     judgement = np.full(len(d0), 0.0) + judgement(d0 - d1)
@@ -246,7 +246,7 @@ def test_channels_that_images_do_not_show_keep_their_measure():
     """Some channels answer to the judged images with a hundred-millionth of what others do."""
     features, votes, _ = planted(300, 40, 30)
     features.differences[:, :8] *= 1e-8
-    weights = fit(features, votes, Heads(np.ones(40))).weights.far
+    weights = fit(features, votes, HeadVectors(np.ones(40))).weights.far
     assert weights[:8].max() < 1e4 * weights[8:].max()
 
 
@@ -255,7 +255,7 @@ def test_channels_that_images_do_not_show_keep_their_measure():
 
 def test_the_scale_is_that_of_the_start():
     metric, generator = LPIPS("lite"), np.random.default_rng(0)
-    start = Heads.of(metric).far
+    start = HeadVectors.of(metric).far
     weights, slope = keep_scale(7 * start, 14.0, start, metric)
     np.testing.assert_allclose(weights, start)
     assert slope == pytest.approx(98)

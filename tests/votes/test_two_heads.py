@@ -10,7 +10,7 @@ from scipy.special import expit
 from lpips_lite.votes.agreement import agreement
 from lpips_lite.votes.features import Features
 from lpips_lite.votes.fit import Votes, fit, folds_by_reference
-from lpips_lite.votes.head_vectors import Heads
+from lpips_lite.votes.head_vectors import HeadVectors
 from lpips_lite.votes.two_heads import HeldHead
 
 CHANNELS, SLOPE = 24, 8.0
@@ -24,7 +24,7 @@ def planted(triplets, seed=0, votes=8.0):
     size = np.repeat(np.where(generator.random(triplets) < 0.5, 0.03, 1.0), 2)[:, None]  # of both images of a triplet
     differences = causes * size * generator.lognormal(0, 0.5, causes.shape)
     far, near = (generator.gamma(0.5, 1.0, CHANNELS) * (generator.random(CHANNELS) < 0.3) for _ in range(2))
-    truth = Heads(far / (differences @ far).std(), 8 * near / (differences @ near).std(), 0.4)
+    truth = HeadVectors(far / (differences @ far).std(), 8 * near / (differences @ near).std(), 0.4)
     rows = np.arange(2 * triplets).reshape(triplets, 2)
     features = Features(differences.astype(np.float32), rows, (16, 8), "lite", "none", "none")
     d0, d1 = features.distances(truth)
@@ -114,4 +114,4 @@ def test_few_references(references):
 def test_heads_that_cannot_be_fitted(two, arguments, message):
     features, votes, truth = planted(60)
     with pytest.raises(ValueError, match=message):
-        fit(features, votes, truth if two else Heads(truth.far), **arguments)
+        fit(features, votes, truth if two else HeadVectors(truth.far), **arguments)

@@ -171,13 +171,13 @@ def _run(
     from lpips_lite.metric import LPIPS
     from lpips_lite.votes.features import extract
     from lpips_lite.votes.fit import Votes, choose_head, fit as fit_weights
-    from lpips_lite.votes.head_vectors import Heads
+    from lpips_lite.votes.head_vectors import HeadVectors
     from lpips_lite.votes.provenance import check_unseen, reference_digests
     from lpips_lite.votes.weight_file import write_weights
 
     check_device(Settings(device=processes.device(device), spell=spell_option))
     start = LPIPS(metric.name, **metric.arguments()).to(processes.device(device))
-    heads = Heads.of(start)
+    heads = HeadVectors.of(start)
     head = choose_head(heads, head, objective)
     found = processes.once(lambda: _load(data, votes_per_judgement, metric, output, held_out))
     triplets = found.triplets
@@ -214,9 +214,9 @@ def _tower_option(metric: MetricSpec) -> str:
 def _tell(start: LPIPS, features: Features, votes: Votes, fitted: Fitted) -> None:
     """Print agreement at the start, of the fitted weights, and the paired difference."""
     from lpips_lite.votes.agreement import bootstrap, triplet_agreement
-    from lpips_lite.votes.head_vectors import Heads
+    from lpips_lite.votes.head_vectors import HeadVectors
 
-    at_start = triplet_agreement(*features.distances(Heads.of(start)), votes.judgement)
+    at_start = triplet_agreement(*features.distances(HeadVectors.of(start)), votes.judgement)
     rows = {start.signature: bootstrap(at_start, votes.reference, votes.count)}
     folds = len(set(fitted.fold.tolist()))
     if folds > 1:
