@@ -93,8 +93,9 @@ def test_from_votes_to_a_metric(data, tmp_path, net, objective, monkeypatch):
     assert agreement(1 - chosen, chosen, [1 - t.judgement for t in triplets]) > 0.85
     torch.testing.assert_close(chosen, 1 - metric.preference(ref, p1, p0))
     assert metric.preference(ref, p0, p0).tolist() == [0.5] * 120
+    other = {key: 2 * tensor for key, tensor in metric.tower.tensors.items() if key.startswith("features")}
     with pytest.raises(ValueError, match=r"were fitted on tower \w+; expected this tower's"):
-        LPIPS(net, channel_weights="mine.safetensors", tower_weights="random:1")
+        LPIPS(net, channel_weights="mine.safetensors", tower_weights=other)
     status, out, err = run(triplets[0].ref, triplets[0].p0, "--metric", name, "--format", "json")
     assert status == 0, err
     assert metric.signature in out

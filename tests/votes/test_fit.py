@@ -157,7 +157,8 @@ def test_the_same_bytes_under_other_names_keep_their_own_rows(tmp_path, shared):
     first = triplets("r", "x")
     second = triplets("r-copy" if shared == "ref" else "r", "x-copy" if shared == "p0" else "x")
     assert (fingerprint(first) == fingerprint(second)) == (shared == "nothing")
-    metric, weights = LPIPS("lite"), HeadVectors(np.ones(424))
+    metric = LPIPS("lite")
+    weights = HeadVectors(np.ones(len(HeadVectors.of(metric).far)))
     one, two = (extract(data, metric, tmp_path / "cache").distances(weights) for data in (first, second))
     np.testing.assert_allclose(one, two, rtol=1e-5)
     assert one[0][0] != one[0][1]
@@ -259,7 +260,7 @@ def test_the_scale_is_that_of_the_start():
     weights, slope = keep_scale(7 * start, 14.0, start, metric)
     np.testing.assert_allclose(weights, start)
     assert slope == pytest.approx(98)
-    other = start * generator.random(424)
+    other = start * generator.random(len(start))
     scaled, none = keep_scale(other, None, start, metric)
     assert none is None
     assert 1 < scaled[other > 0][0] / other[other > 0][0] < 4
