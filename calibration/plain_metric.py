@@ -42,7 +42,7 @@ class PlainMetric:
         Raises:
             ValueError: If it scales images in another way than a file of weights can say.
         """
-        if metric.tower.tensors["mean"].flatten().tolist() != torch.tensor(IMAGENET_MEAN).tolist():
+        if not metric.scaled:
             raise ValueError(
                 f"channel_weights of {metric.signature!r} are for images that were not scaled; "
                 f"expected v0.1, 'uniform' or a file"

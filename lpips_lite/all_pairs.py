@@ -1,12 +1,12 @@
 """All pairs of two encodings in bounded memory: one image against a chunk of the others at a time.
 
-Between `fused.py`, which compares batches row by row, and `metric.py`. A chunk comes to the metric's device and, in at
+Between `heads.py`, which compares batches row by row, and `metric.py`. A chunk comes to the metric's device and, in at
 least float32, to unit length once for all images that it is compared with: encodings may lie elsewhere, in fewer bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as rerun
 
 from lpips_lite import distance as maths
-from lpips_lite.fused import layer_map
-from lpips_lite.images import full_precision, to_common
+from lpips_lite.heads import Heads
+from lpips_lite.images import full_precision, gradients_wanted, to_common
 
 Features = Sequence[Tensor]
 
@@ -24,19 +24,19 @@ CACHE = 2**20  # numbers of a chunk on a CPU, so that what lies between two oper
 ARRAYS = 4  # of a chunk's size at once: its copy, the unit features, their differences, what an operation needs
 
 
-def compare_rows(x: Features, y: Features, weights: Iterable[Tensor]) -> Tensor:
+def compare_rows(x: Features, y: Features, heads: Heads) -> Tensor:
     """Return the distance of each image of one encoding to the one at its place in the other, (N,)."""
-    layers = ((*to_common(f_x, f_y), weight) for f_x, f_y, weight in zip(x, y, weights, strict=True))
-    return torch.stack([maths.pool_mean(layer_map(f_x, f_y, weight)) for f_x, f_y, weight in layers]).sum(dim=0)
+    maps = heads.layer_maps(to_common(f_x, f_y) for f_x, f_y in zip(x, y, strict=True))
+    return heads.distance(torch.stack([maths.pool_mean(layer_map) for layer_map in maps]).sum(dim=0))
 
 
-def compare_all(x: Features, y: Features, weights: Sequence[Tensor], max_memory: int) -> Tensor:
+def compare_all(x: Features, y: Features, heads: Heads, max_memory: int) -> Tensor:
     """Return the distance of every image of one encoding to every image of the other.
 
     Args:
         x: Features, L × (N, C_l, H_l, W_l), on any device, in any floating dtype.
         y: Likewise, L × (M, C_l, H_l, W_l).
-        weights: L × (C_l,), ≥ 0, on the device that computes.
+        heads: Compare them, on the device of their weights.
         max_memory: Bytes to take at most, apart from the encodings and the result; but one image is always compared.
 
     Returns:
@@ -44,50 +44,49 @@ def compare_all(x: Features, y: Features, weights: Sequence[Tensor], max_memory:
     """
     count_x, count_y = len(x[0]), len(y[0])
     if count_x > count_y:  # chunks are of the longer side; the distance is symmetric
-        return compare_all(y, x, weights, max_memory).T
+        return compare_all(y, x, heads, max_memory).T
     dtype = reduce(torch.promote_types, (x[0].dtype, y[0].dtype), torch.float32)
-    weights = [weight.to(dtype) for weight in weights]
+    heads = heads._replace(weights=[weight.to(dtype) for weight in heads.weights])
+    like = heads.weights[0]
     if count_x == 0:
-        return weights[0].new_zeros(0, count_y)
+        return like.new_zeros(0, count_y)
     numbers = sum(f.shape[1:].numel() for f in y)
     size = ARRAYS * numbers * dtype.itemsize
-    chunk = min(max_memory // size, CACHE // numbers) if weights[0].device.type == "cpu" else max_memory // size
+    chunk = min(max_memory // size, CACHE // numbers) if like.device.type == "cpu" else max_memory // size
     again = count_x * count_y * size > max_memory
-    compare = _with_gradients if torch.is_grad_enabled() and _need_gradients(x, y) else _without_gradients
-    with full_precision(weights[0]):
+    compare = _with_gradients if gradients_wanted(*x, *y) else _without_gradients
+    with full_precision(like):
         queries, parts = _split(x, 1), _split(y, max(1, chunk))
-        return torch.cat([compare(queries, part, weights, again) for part in parts], dim=1)
+        return torch.cat([compare(queries, part, heads, again) for part in parts], dim=1)
 
 
 def _split(features: Features, count: int) -> list[Features]:
     return list(zip(*(torch.split(f, count) for f in features), strict=True))
 
 
-def _need_gradients(x: Features, y: Features) -> bool:
-    return any(features.requires_grad for features in (*x, *y))
-
-
-def _without_gradients(queries: Sequence[Features], y: Features, weights: Sequence[Tensor], _: bool) -> Tensor:
-    units, table = _unit_rows(y, weights), []
+def _without_gradients(queries: Sequence[Features], y: Features, heads: Heads, _: bool) -> Tensor:
+    units, table = _unit_rows(y, heads), []
     for query in queries:
-        layers = zip(_unit_rows(query, weights), units, weights, strict=True)
-        table.append(torch.stack([((a - b).square() @ w).mean(dim=1) for a, b, w in layers]).sum(dim=0))
+        layers = zip(_unit_rows(query, heads), units, heads.weights, strict=True)
+        sums = torch.stack([((a - b).square() @ w).mean(dim=1) for a, b, w in layers]).sum(dim=0)
+        table.append(heads.distance(sums))
     return torch.stack(table)
 
 
-def _unit_rows(features: Features, weights: Sequence[Tensor]) -> Features:
+def _unit_rows(features: Features, heads: Heads) -> Features:
     """Return unit features where and as the weights are: L × (N, H·W, C)."""
-    pairs = zip(features, weights, strict=True)
+    pairs = zip(features, heads.weights, strict=True)
     rows = [f.to(w.device).permute(0, 2, 3, 1).contiguous().flatten(1, 2).to(w.dtype) for f, w in pairs]
-    return [f / (torch.linalg.vector_norm(f, dim=2, keepdim=True) + maths.EPSILON) for f in rows]
+    groups = [f.unflatten(2, (heads.groups, -1)) for f in rows]
+    return [(f / (torch.linalg.vector_norm(f, dim=3, keepdim=True) + maths.EPSILON)).flatten(2) for f in groups]
 
 
-def _with_gradients(queries: Sequence[Features], y: Features, weights: Sequence[Tensor], again: bool) -> Tensor:
+def _with_gradients(queries: Sequence[Features], y: Features, heads: Heads, again: bool) -> Tensor:
     """Compare with a graph that keeps what it needs, or only the encodings: then the rest is computed `again`."""
 
     def compare(query: Features) -> Tensor:
-        pairs = [(a.to(w).expand_as(b), b.to(w)) for a, b, w in zip(query, y, weights, strict=True)]
-        return compare_rows([a for a, _ in pairs], [b for _, b in pairs], weights)
+        pairs = [(a.to(w).expand_as(b), b.to(w)) for a, b, w in zip(query, y, heads.weights, strict=True)]
+        return compare_rows([a for a, _ in pairs], [b for _, b in pairs], heads)
 
     if not again:
         return torch.stack([compare(query) for query in queries])

@@ -36,7 +36,6 @@ from lpips_lite.compat_parts import (
     tensor2im,
     upsample,
 )
-from lpips_lite.fused import layer_map
 from lpips_lite.images import RangeCheck, to_common
 from lpips_lite.tensor_files import content_hash
 
@@ -74,7 +73,8 @@ class LPIPS(nn.Module):
     Attributes:
         net: Scaled images -> the features of each layer, a named tuple. This and the next two are made when asked for,
             with nothing to train, and writing to them changes nothing.
-        lins: A callable for each layer; the channel weights are `lins[k].model[-1].weight`.
+        lins: A callable for each layer; the channel weights are `lins[k].model[-1].weight`. An error where the weights
+            have two heads.
         scaling_layer: Images in [-1, 1] -> what `net` takes.
         chns: Channels of each layer.
         L: Number of layers.
@@ -124,7 +124,7 @@ class LPIPS(nn.Module):
         self.chns = [tap.channels for tap in self.metric.tower.taps]
         self.L = len(self.chns)
         self._warned = False
-        if bool((self.metric.tower.tensors["mean"] == 0.5).all()) != (version == "0.0"):
+        if self.metric.scaled == (version == "0.0"):
             raise ValueError(
                 f"version={version!r}: expected the version whose channel weights are used, '0.0' or '0.1'"
             )
@@ -135,6 +135,12 @@ class LPIPS(nn.Module):
 
     @property
     def lins(self) -> nn.ModuleList:
+        if self.metric._heads.limit is not None:  # not an AttributeError, which a Module would put into other words
+            raise ValueError(
+                f"lins: the weights of {self.metric.signature!r} have two heads, which no linear layers can stand for; "
+                f"expected weights with one. Their numbers are in metric.tensors; each layer's share of the distance "
+                f"comes of retPerLayer=True, a map of it with spatial=True"
+            )
         return linear_layers(self.metric.tensors)
 
     @property
@@ -148,7 +154,7 @@ class LPIPS(nn.Module):
             in0: Images, (N, 3, H, W), floats in [-1, 1]. One image may come without its batch, (3, H, W); a batch of
                 one is compared with all of the other side; one channel stands for three equal ones.
             in1: Likewise.
-            retPerLayer: Return (distance, [distance of layer 1, …]) instead.
+            retPerLayer: Return (distance, [distance of layer 1, …]) instead; of two heads each layer's share.
             normalize: Inputs are in [0, 1].
 
         Returns:
@@ -174,17 +180,15 @@ class LPIPS(nn.Module):
 
     def _layers(self, x: Tensor, y: Tensor) -> list[Tensor]:
         size = (x.shape[2], x.shape[3])
-        maps = self._maps(x, y)
+        maps = self.metric._heads.shares(self._maps(x, y))
         return [maths.pool_map(m, size) if self.spatial else maths.pool_mean(m).view(-1, 1, 1, 1) for m in maps]
 
     def _maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
         if len(x) == len(y):
             return self.metric._layer_maps(x, y)
-        self.metric._follow(x.device)
         rows = max(len(x), len(y))  # the tower runs once on the one, whose features are then repeated
-        streams = zip(self.metric.tower.stream(x), self.metric.tower.stream(y), strict=True)
-        layers = zip(streams, self.metric.tensors.values(), strict=True)
-        return [layer_map(f0.expand(rows, -1, -1, -1), f1.expand(rows, -1, -1, -1), w) for (f0, f1), w in layers]
+        streams = zip(*map(self.metric.tower.stream, (x, y)), strict=True)
+        return self.metric._heads.layer_maps([f.expand(rows, -1, -1, -1) for f in pair] for pair in streams)
 
     def _has(self, stored: Mapping[str, Tensor]) -> bool:
         """Say whether weights under the names of `lpips` are those in use."""

@@ -6,12 +6,17 @@ Between `towers.py` (which makes the features) and `metric.py` (which holds the 
     d_l = mean_hw Σ_c w_lc (f̂_x − f̂_y)²
     d = Σ_l d_l
 
+Of a tower that has groups of channels, f̂ is each group over its own length. A metric may weigh the channels in more
+ways than one, for its heads: K of them. `heads.py` has what is made of two.
+
 References:
     Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric,
     CVPR 2018, equation 1, https://arxiv.org/abs/1801.03924
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +26,7 @@ EPSILON = 1e-10  # as published; added outside the norm
 TINY = 1e-30  # where a mask leaves nothing of a layer, that layer's distance is 0
 
 
-def unit_normalize(features: Tensor) -> Tensor:
+def unit_normalize(features: Tensor, groups: int = 1) -> Tensor:
     """Divide each position's feature vector by its length: f / (‖f‖_c + 1e-10).
 
     Works in at least float32, since in half precision the epsilon vanishes and the sum of squares overflows.
@@ -29,10 +34,13 @@ def unit_normalize(features: Tensor) -> Tensor:
 
     Args:
         features: (N, C, H, W).
+        groups: Equal runs of channels, each of which is divided by its own length.
 
     Returns:
         Unit vectors along C, (N, C, H, W), in float32 or float64; all-zero vectors stay zero.
     """
+    if groups > 1:
+        return torch.cat([unit_normalize(group) for group in features.chunk(groups, dim=1)], dim=1)
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / (length + EPSILON)
@@ -56,45 +64,50 @@ def weigh(differences: Tensor, channel_weights: Tensor) -> Tensor:
 
     Args:
         differences: (N, C, H, W).
-        channel_weights: (C,), ≥ 0.
+        channel_weights: (C,), ≥ 0; or (C, K).
 
     Returns:
-        The layer's map, (N, H, W), ≥ 0.
+        The layer's map, (N, H, W), ≥ 0; or one for each head, (N, K, H, W).
     """
+    if channel_weights.ndim == 2:
+        return torch.stack([weigh(differences, weights) for weights in channel_weights.unbind(1)], dim=1)
     return (differences * channel_weights.to(differences.dtype).view(-1, 1, 1)).sum(dim=1)
 
 
-def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor) -> Tensor:
+def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor, groups: int = 1) -> Tensor:
     """Compare the features of one layer: Σ_c w_c (f̂_x − f̂_y)²_c.
 
     Args:
         features_x: (N, C, H, W).
         features_y: Same shape.
-        channel_weights: (C,), ≥ 0.
+        channel_weights: (C,), ≥ 0; or (C, K).
+        groups: Equal runs of channels, each of unit length by itself.
 
     Returns:
-        (N, H, W), ≥ 0, lower = closer; in float32 or float64.
+        (N, H, W), ≥ 0, lower = closer; or (N, K, H, W); in float32 or float64.
     """
-    return weigh(channel_differences(unit_normalize(features_x), unit_normalize(features_y)), channel_weights)
+    unit_x, unit_y = (unit_normalize(features, groups) for features in (features_x, features_y))
+    return weigh(channel_differences(unit_x, unit_y), channel_weights)
 
 
 def pool_mean(layer_map: Tensor) -> Tensor:
-    """Average a layer's map over space: (N, H, W) -> (N,)."""
-    return layer_map.mean(dim=(1, 2))
+    """Average a layer's map over space: (N, H, W) -> (N,), or (N, K, H, W) -> (N, K)."""
+    return layer_map.mean(dim=(-2, -1))
 
 
 def pool_mask(layer_map: Tensor, mask: Tensor) -> Tensor:
     """Average a layer's map under a mask, area-averaged to the map's size.
 
     Args:
-        layer_map: (N, H_l, W_l).
+        layer_map: (N, H_l, W_l) or (N, K, H_l, W_l).
         mask: (N, 1, H, W) at the images' size or the map's, values ≥ 0.
 
     Returns:
-        (N,). A mask of ones gives `pool_mean`; one of zeros gives 0.
+        (N,) or (N, K). A mask of ones gives `pool_mean`; one of zeros gives 0.
     """
-    small = F.adaptive_avg_pool2d(mask.to(layer_map.dtype), (layer_map.shape[1], layer_map.shape[2])).squeeze(1)
-    return (layer_map * small).sum(dim=(1, 2)) / small.sum(dim=(1, 2)).clamp(min=TINY)
+    small = F.adaptive_avg_pool2d(mask.to(layer_map.dtype), (layer_map.shape[-2], layer_map.shape[-1]))
+    small = small if layer_map.ndim == 4 else small.squeeze(1)
+    return (layer_map * small).sum(dim=(-2, -1)) / small.sum(dim=(-2, -1)).clamp(min=TINY)
 
 
 def erode(mask: Tensor, size: tuple[int, int], stride: int, before: int, after: int) -> Tensor:
@@ -116,6 +129,29 @@ def erode(mask: Tensor, size: tuple[int, int], stride: int, before: int, after: 
     window = before + after + 1
     rows = F.max_pool2d(padded, (window, 1), (stride, 1))  # a minimum over a square is one of rows, then of columns
     return -F.max_pool2d(rows, (1, window), (1, stride))[:, :, : size[0], : size[1]]
+
+
+def pool_layers(
+    layer_maps: Sequence[Tensor], mask: Tensor | None, fields: Sequence[tuple[int, int, int]] | None
+) -> list[Tensor]:
+    """Average the maps of all layers over space, or under a mask.
+
+    Args:
+        layer_maps: L × (N, H_l, W_l) or (N, K, H_l, W_l).
+        mask: As of `pool_mask`.
+        fields: Stride, and pixels seen before and after, of each layer's features, to `erode` the mask by; or `None`.
+
+    Returns:
+        L × (N,) or (N, K).
+    """
+    if mask is None:
+        return [pool_mean(layer_map) for layer_map in layer_maps]
+    pooled = []
+    for layer_map, field in zip(layer_maps, fields or [None] * len(layer_maps), strict=True):
+        size = (layer_map.shape[-2], layer_map.shape[-1])
+        small = erode(mask.to(layer_map.dtype), size, *field) if field else mask
+        pooled.append(pool_mask(layer_map, small))
+    return pooled
 
 
 def pool_map(layer_map: Tensor, size: tuple[int, int]) -> Tensor:

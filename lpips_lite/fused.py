@@ -2,7 +2,8 @@
 
 Between `distance.py`, whose plain formula it is tested against, and `metric.py`. Autograd would keep five arrays as
 large as the features; here it keeps the features, which the tower's own backward needs anyway, and computes the rest
-again: with t = w (â − b̂) and the gradient g of the map, that of the features a is 2 g (t − â (â·t)) / ‖a‖.
+again: with t = w (â − b̂) and the gradient g of the map, that of the features a is 2 g (t − â (â·t)) / ‖a‖. Where there
+are K maps with weights of their own, t has Σ_k g_k w_k for g w.
 """
 
 from __future__ import annotations
@@ -18,27 +19,30 @@ from lpips_lite.images import full_precision
 BLOCK = 2**18  # numbers handled at once on a CPU, so that what lies between two operations stays in its cache
 
 
-def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor) -> Tensor:
+def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor, groups: int = 1) -> Tensor:
     """Compare the features of one layer: `distance.layer_map`, with gradients for both features, also twice.
 
     Args:
         features_x: (N, C, H, W); fastest in memory format channels_last.
         features_y: Same shape.
-        channel_weights: (C,), ≥ 0; taken as constant.
+        channel_weights: (C,), ≥ 0; or (C, K); taken as constant.
+        groups: Equal runs of channels, each of unit length by itself.
 
     Returns:
-        (N, H, W), ≥ 0, lower = closer; in float32 or float64.
+        (N, H, W), ≥ 0, lower = closer; or (N, K, H, W); in float32 or float64.
     """
     if torch.compiler.is_compiling():  # a compiler fuses the plain formula by itself
-        return maths.layer_map(features_x, features_y, channel_weights)
+        return maths.layer_map(features_x, features_y, channel_weights, groups)
     n, channels, height, width = features_x.shape
-    x, y = (f.permute(0, 2, 3, 1).reshape(-1, channels) for f in (features_x, features_y))
+    shape = (-1, groups, channels // groups)
+    x, y = (f.permute(0, 2, 3, 1).reshape(shape) for f in (features_x, features_y))
     distances: Tensor = _Comparison.apply(x, y, channel_weights)
-    return distances.view(n, height, width)
+    maps = distances.view(n, height, width, *channel_weights.shape[1:])
+    return maps if maps.ndim == 3 else maps.permute(0, 3, 1, 2).contiguous()
 
 
 class _Comparison(torch.autograd.Function):
-    """Σ_c w_c (â − b̂)²_c for each row of two matrices (P, C) of features: (P,)."""
+    """Σ_c w_c (â − b̂)²_c for each row of features: twice (P, G, C / G), and (C,) -> (P,), or (C, K) -> (P, K)."""
 
     @staticmethod
     def forward(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
@@ -57,11 +61,12 @@ class _Comparison(torch.autograd.Function):
         of_x, of_y = ctx.needs_input_grad[:2]
         step = len(_blocks(x)[0])
         blocks = list(zip(_blocks(x), _blocks(y), gradient.split(step), strict=True))  # type: ignore[no-untyped-call]
-        return (
-            _join([_gradient(a, b, g, weights) for a, b, g in blocks]) if of_x else None,
-            _join([_gradient(b, a, g, weights) for a, b, g in blocks]) if of_y else None,
-            None,
-        )
+        with full_precision(x):
+            return (
+                _join([_gradient(a, b, g, weights) for a, b, g in blocks]) if of_x else None,
+                _join([_gradient(b, a, g, weights) for a, b, g in blocks]) if of_y else None,
+                None,
+            )
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
@@ -69,8 +74,8 @@ class _Comparison(torch.autograd.Function):
         units = [f / (_lengths(f) + maths.EPSILON) for f in (x, y)]
         along = [0 if d is None else _unit_along(f, d) for f, d in zip((x, y), tangents, strict=False)]
         difference = units[0] - units[1]
-        found: Tensor = 2 * (difference * (along[0] - along[1])) @ weights.to(difference.dtype)
-        return found
+        with full_precision(x):
+            return _weigh(2 * (difference * (along[0] - along[1])), weights.to(difference.dtype))
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, int]:
@@ -82,41 +87,53 @@ class _Comparison(torch.autograd.Function):
             for t, dim in zip((x, y), in_dims, strict=False)
         )
         distances: Tensor = _Comparison.apply(x.flatten(0, 1), y.flatten(0, 1), weights)
-        return distances.view(info.batch_size, -1), 0
+        return distances.unflatten(0, (info.batch_size, -1)), 0
 
 
 def _compare(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     difference = x / (_lengths(x) + maths.EPSILON)
     difference -= y / (_lengths(y) + maths.EPSILON)
-    return difference.square_() @ weights
+    return _weigh(difference.square_(), weights)
+
+
+def _weigh(differences: Tensor, weights: Tensor) -> Tensor:
+    """Sum over channels, each head by itself, so that its numbers are the same with and without another."""
+    rows = differences.flatten(1)
+    if weights.ndim == 1:
+        return rows @ weights
+    return torch.stack([rows @ head for head in weights.T.contiguous()], dim=1)
 
 
 def _gradient(x: Tensor, y: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
     """Return the gradient of features `x`, by differentiable operations only, so that autograd can go on from there."""
     length = _lengths(x)
     unit = x / (length + maths.EPSILON)
-    t = (unit - y / (_lengths(y) + maths.EPSILON)).mul_(weights.to(gradient.dtype))
-    along = (unit * t).sum(dim=1, keepdim=True)
-    return ((t - unit * along) * (2 * gradient[:, None] / length.clamp(min=maths.EPSILON))).to(x.dtype)
+    weights = weights.to(gradient.dtype)
+    upstream: Tensor | int = gradient[:, None, None]
+    if weights.ndim == 2:  # the gradient of several maps gives each row weights of its own
+        weights, upstream = gradient @ weights.T, 1
+    t = (unit - y / (_lengths(y) + maths.EPSILON)).mul_(weights.unflatten(-1, x.shape[1:]))
+    along = (unit * t).sum(dim=-1, keepdim=True)
+    return ((t - unit * along) * (2 * upstream / length.clamp(min=maths.EPSILON))).to(x.dtype)
 
 
 def _unit_along(features: Tensor, tangents: Tensor) -> Tensor:
     """Return how unit vectors change where features change by `tangents`."""
     length = _lengths(features)
     unit = features / length.clamp(min=maths.EPSILON)
-    return (tangents - unit * (unit * tangents).sum(dim=1, keepdim=True)) / (length + maths.EPSILON)
+    return (tangents - unit * (unit * tangents).sum(dim=-1, keepdim=True)) / (length + maths.EPSILON)
 
 
 def _lengths(features: Tensor) -> Tensor:
-    """Return ‖f‖ of each row, (P, 1), in at least float32."""
+    """Return ‖f‖ of each group of each row, (P, G, 1), in at least float32."""
     dtype = torch.promote_types(features.dtype, torch.float32)
-    lengths: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True, dtype=dtype)
+    lengths: Tensor = torch.linalg.vector_norm(features, dim=-1, keepdim=True, dtype=dtype)
     return lengths
 
 
 def _blocks(rows: Tensor) -> tuple[Tensor, ...]:
     """Cut a matrix into blocks of about `BLOCK` numbers; an accelerator takes all at once."""
-    step = max(1, BLOCK // rows.shape[1]) if rows.device.type == "cpu" else len(rows)
+    step = max(1, BLOCK // rows.shape[1:].numel()) if rows.device.type == "cpu" else len(rows)
     blocks: tuple[Tensor, ...] = rows.split(step)  # type: ignore[no-untyped-call]
     return blocks
 

@@ -33,6 +33,11 @@ def to_common(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return x.to(dtype), y.to(dtype)
 
 
+def gradients_wanted(*tensors: Tensor) -> bool:
+    """Say whether gradients are to flow back through what is computed of any of these tensors."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
 def numbers_like(tensor: Tensor, numbers: Sequence[object]) -> Tensor:
     """Return constants in the dtype and on the device of a tensor; its own `new_tensor` is none that old vmaps know."""
     return torch.tensor(numbers, dtype=tensor.dtype, device=tensor.device)
@@ -81,15 +86,15 @@ checked_by_functions: Checked = set()  # which have no place of their own
 def check_values_of_pair(
     named: Mapping[str, Tensor], check_range: RangeCheck, checked: Checked, peak: float = 1.0
 ) -> None:
-    """Check the values of an image that may overshoot, and of the one it is compared with, if they are to be read.
+    """Check the values of an image that may overshoot, and of one it is compared with, if they are to be read.
 
     Raises:
         ValueError: As `check_values` and `values_wanted`.
     """
-    (name_x, x), (name_y, y) = named.items()
+    x, *_ = named.values()
     if values_wanted(check_range, x, checked, peak):
-        check_values(x, name_x, INPUT_SLACK * peak, high=peak)
-        check_values(y, name_y, TARGET_SLACK * peak, high=peak)
+        for (name, image), slack in zip(named.items(), (INPUT_SLACK, TARGET_SLACK), strict=False):
+            check_values(image, name, slack * peak, high=peak)
         checked.add((x.shape, x.dtype, peak))
 
 

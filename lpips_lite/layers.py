@@ -1,17 +1,18 @@
-"""The layers that towers are built from: plain records that know their weights' shapes and how to apply them.
+"""The layers that towers are built from, and the tables of them: plain records that know their weights' shapes.
 
-Keys are torchvision's `features.N…`; `towers.py` lists the layers of each network.
+Keys are torchvision's `features.N…`; `towers.py` has the table of each network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint as rerun
 
 from lpips_lite.images import full_precision
 
@@ -21,7 +22,10 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution and the ReLU after it; the ReLU is the tap and stands at `index + 1`."""
+    """A convolution and the ReLU after it; the ReLU is the tap and stands at `index + 1`.
+
+    Of `groups`, each makes an equal run of channels from an equal run of inputs.
+    """
 
     name: str
     index: int
@@ -30,6 +34,7 @@ class Conv:
     kernel: int
     stride: int = 1
     padding: int = 0
+    groups: int = 1
 
     @property
     def tap_index(self) -> int:
@@ -38,12 +43,12 @@ class Conv:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         key = f"features.{self.index}"
         return {
-            f"{key}.weight": (self.channels, self.inputs, self.kernel, self.kernel),
+            f"{key}.weight": (self.channels, self.inputs // self.groups, self.kernel, self.kernel),
             f"{key}.bias": (self.channels,),
         }
 
     def __call__(self, x: Tensor, weights: Weights, pooling: Pooling) -> Tensor:
-        return _conv_relu(x, weights, f"features.{self.index}", self.stride, self.padding)
+        return _conv_relu(x, weights, f"features.{self.index}", self.stride, self.padding, self.groups)
 
 
 @dataclass(frozen=True)
@@ -116,13 +121,10 @@ class Fire:
         )
 
 
-def _conv_relu(x: Tensor, weights: Weights, key: str, stride: int, padding: int) -> Tensor:
+def _conv_relu(x: Tensor, weights: Weights, key: str, stride: int, padding: int, groups: int = 1) -> Tensor:
     """Convolve in the dtype of `x` (the weights are kept in float32 and cast at use) and rectify."""
     weight, bias = weights[f"{key}.weight"].to(x.dtype), weights[f"{key}.bias"].to(x.dtype)
-    return F.conv2d(x, weight, bias, stride, padding).relu_()
-
-
-Layer = Conv | Pool | Fire
+    return F.conv2d(x, weight, bias, stride, padding, groups=groups).relu_()
 
 
 def _l2_pool(x: Tensor, stride: int) -> Tensor:
@@ -135,3 +137,110 @@ def _l2_pool(x: Tensor, stride: int) -> Tensor:
     with full_precision(x):
         squares = F.conv2d(x.to(hann.dtype).square(), kernel, stride=stride, padding=1, groups=x.shape[1])
     return (squares + 1e-12).sqrt().to(x.dtype)
+
+
+Layer = Conv | Pool | Fire
+
+
+# -- tables of layers -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A place where features are read out: its name, layer index in torchvision's `features`, channels, stride."""
+
+    name: str
+    index: int
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class TowerSpec:
+    """The table a tower is built from.
+
+    Attributes:
+        name: The `net` argument that selects it.
+        layers: Layers in order; only those up to the last tap are run.
+        taps: Names of the layers whose output is compared, in order.
+        min_side: Smallest image side in pixels.
+        paper: The network's source.
+        groups: Equal runs of channels, each computed by itself after the first layer, and compared at unit length.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    taps: tuple[str, ...]
+    min_side: int
+    paper: str
+    groups: int = 1
+
+    def find_taps(self, names: Sequence[str] | None = None) -> tuple[Tap, ...]:
+        """Return the taps called `names` (default: the tower's own) in layer order.
+
+        Raises:
+            ValueError: If a name is not one of the tower's layers.
+        """
+        known, stride = {}, 1
+        for layer in self.layers:
+            stride *= layer.stride
+            if not isinstance(layer, Pool):
+                known[layer.name] = Tap(layer.name, layer.tap_index, layer.channels, stride)
+        names = self.taps if names is None else tuple(names)
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            raise ValueError(f"taps={names!r}: tower {self.name!r} has the taps {', '.join(known)}")
+        return tuple(tap for tap in known.values() if tap.name in names)
+
+    def receptive_fields(self, taps: Sequence[Tap], pooling: Pooling = "max") -> list[tuple[int, int, int]]:
+        """Return stride, and pixels seen before and after its place, of the features at each tap.
+
+        Feature j of a row sees the pixels from stride · j − before to stride · j + after.
+        """
+        stride, before, after, fields = 1, 0, 0, []
+        for stage in self.stages(taps):
+            for layer in stage:
+                kernel, padding = layer.window(pooling) if isinstance(layer, Pool) else (layer.kernel, layer.padding)
+                before += padding * stride
+                after += (kernel - 1 - padding) * stride
+                stride *= layer.stride
+            fields.append((stride, before, after))
+        return fields
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every weight, by torchvision's key."""
+        return {key: shape for layer in self.layers for key, shape in layer.shapes().items()}
+
+    def stages(self, taps: Sequence[Tap]) -> list[tuple[Layer, ...]]:
+        """Cut the layers after each tap; those after the last one are left out."""
+        ends = {tap.name for tap in taps}
+        stages: list[tuple[Layer, ...]] = []
+        stage: list[Layer] = []
+        for layer in self.layers:
+            stage.append(layer)
+            if not isinstance(layer, Pool) and layer.name in ends:
+                stages.append(tuple(stage))
+                stage = []
+        return stages
+
+    def run(
+        self,
+        x: Tensor,
+        weights: Weights,
+        taps: Sequence[Tap],
+        pooling: Pooling = "max",
+        checkpoint: bool = False,
+    ) -> Iterator[Tensor]:
+        """Yield the features at `taps`, one after the other, of already normalised images (N, 3, H, W).
+
+        With `checkpoint`, what lies between the taps is not kept for the backward pass but computed again.
+        """
+
+        def apply(x: Tensor, stage: tuple[Layer, ...]) -> Tensor:
+            for layer in stage:
+                x = layer(x, weights, pooling)
+            return x
+
+        for stage in self.stages(taps):
+            x = rerun(apply, x, stage, use_reentrant=False) if checkpoint else apply(x, stage)
+            yield x

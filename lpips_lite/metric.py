@@ -1,6 +1,6 @@
 """The perceptual distance: a tower and channel weights, held together and called in order.
 
-Last room of the flow: `images.py` checks the pair, `towers.py` makes features, `fused.py` compares them.
+Last room of the flow: `images.py` checks the pair, `towers.py` makes features, `heads.py` compares them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from lpips_lite import distance as maths
 from lpips_lite.all_pairs import MEMORY, compare_all, compare_rows
 from lpips_lite.encoding import Encoding, check_encodings
 from lpips_lite.frozen import Frozen, ordinary_tensors
-from lpips_lite.fused import layer_map
+from lpips_lite.heads import Heads
 from lpips_lite.images import (
-    INPUT_SLACK,
     Checked,
     RangeCheck,
     check_image,
     check_mask,
     check_pair,
-    check_values,
     check_values_of_pair,
     to_float,
     values_wanted,
@@ -32,8 +30,8 @@ from lpips_lite.images import (
 from lpips_lite.memory import parse_memory
 from lpips_lite.tensor_files import content_hash
 from lpips_lite.tiling import bytes_per_pixel, check_no_gradients, fits, tiled_layer_maps
-from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TOWERS, FeatureTower
-from lpips_lite.weights import load_channel_weights, number_layers
+from lpips_lite.towers import FeatureTower
+from lpips_lite.weights import load_channel_weights, published_version
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -45,6 +43,8 @@ class LPIPS(Frozen):
     """Learned perceptual image patch similarity, a distance: 0 = identical, lower = closer.
 
         d = Σ_l mean_hw Σ_c w_lc (f̂_x − f̂_y)²,   f̂ = f / (‖f‖_c + 1e-10)
+
+    Weights with two heads, w and v with a limit C, make two such sums, F far and N near: d = F + C (1 − exp(−N / C)).
 
     Use it as a loss as it is. It has no trainable parameters, adds nothing to `parameters()`, `buffers()` or
     `state_dict()`, does the same in train and eval mode, and computes in the dtype of its input (the comparison of
@@ -98,24 +98,27 @@ class LPIPS(Frozen):
         _check_choice("net", net, NETS)
         _check_choice("reduction", reduction, ("mean", "sum", "none"))
         _check_choice("check_range", check_range, ("auto", "always", "never"))
-        channels = [tap.channels for tap in TOWERS[net].find_taps()]
+        published_version(net, channel_weights)  # or an error, before a tower is looked for
+        tower = FeatureTower(net, weights=tower_weights, checkpoint=checkpoint)
         with ordinary_tensors():
-            channel = load_channel_weights(net, channel_weights, channels)
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channel.scaled else ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-        tower = FeatureTower(net, weights=tower_weights, mean=mean, std=std, checkpoint=checkpoint)
+            channel = load_channel_weights(net, channel_weights, [tap.channels for tap in tower.taps])
+        if not channel.scaled:
+            half = (0.5, 0.5, 0.5)
+            tower = FeatureTower(net, weights=tower_weights, mean=half, std=half, checkpoint=checkpoint)
         fitted_on_it = channel.tower in (None, tower.fingerprint)
         if not fitted_on_it and channel_weights != "calibrated":
             raise ValueError(
                 f"channel_weights={str(channel_weights)!r} were fitted on tower {channel.tower}; "
                 f"expected this tower's {tower.fingerprint}"
             )
-        super().__init__(number_layers(channel.tensors))
+        super().__init__(channel.named())
         self.tower, self.slope = tower, channel.slope if fitted_on_it else None
+        self.scaled = channel.scaled  # whether images are normalised for the tower
         self.trained_on = tower.trained_on | channel.trained_on  # digests of references: lpips_lite.votes.provenance
         self.reduction, self.check_range = reduction, check_range
         self.max_memory = None if max_memory is None else parse_memory(max_memory)
         self.signature = f"{DEFINITION} net={net} tower={tower.label} weights={channel.label}"
-        self.signature += f"-{content_hash(self.tensors)}"
+        self.signature += f"-{content_hash(self.tensors)}" + (" heads=2" if channel.near else "")
         self._checked: Checked = set()
 
     # -- distances ---------------------------------------------------------------------------------------------------
@@ -137,26 +140,14 @@ class LPIPS(Frozen):
             TypeError: If an image is not a tensor, or its dtype neither floating nor uint8.
             ValueError: If shape, size, device, range or mask is not as described.
         """
-        distances = self.layer_distances(x, y, mask, erode=erode).sum(dim=1)
+        distances = self._distances(x, y, mask, erode)
         if self.reduction == "none":
             return distances
         return distances.mean() if self.reduction == "mean" else distances.sum()
 
     def layer_distances(self, x: Tensor, y: Tensor, mask: Tensor | None = None, *, erode: bool = False) -> Tensor:
         """Return each layer's share of the distance, (N, L); rows sum to the distance. See `forward`."""
-        self._check_pair(x, y)
-        if mask is None:
-            if erode:
-                raise ValueError("erode=True: expected a mask with it")
-            return torch.stack([maths.pool_mean(m) for m in self._layer_maps(x, y)], dim=1)
-        check_mask(mask, x, self.check_range, self._checked)
-        layers = []
-        fields = self.tower.spec.receptive_fields(self.tower.taps)
-        for distances, field in zip(self._layer_maps(x, y), fields, strict=True):
-            size = (distances.shape[1], distances.shape[2])
-            small = maths.erode(mask.to(distances.dtype), size, *field) if erode else mask
-            layers.append(maths.pool_mask(distances, small))
-        return torch.stack(layers, dim=1)
+        return torch.stack(self._heads.shares(self._layers(x, y, mask, erode)), dim=1)
 
     def distance_map(self, x: Tensor, y: Tensor) -> Tensor:
         """Return where the images differ, (N, 1, H, W): the layers' maps, enlarged bilinearly and summed.
@@ -166,7 +157,7 @@ class LPIPS(Frozen):
         """
         self._check_pair(x, y)
         size = (x.shape[2], x.shape[3])
-        maps = self._layer_maps(x, y)
+        maps = self._heads.shares(self._layer_maps(x, y))
         return torch.stack([maths.pool_map(layer_map, size) for layer_map in maps]).sum(dim=0)
 
     def preference(self, ref: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
@@ -186,12 +177,12 @@ class LPIPS(Frozen):
             (N,), in [0, 1]; ½ where both are equally far.
 
         Raises:
-            TypeError: As `forward`.
-            ValueError: As `forward`; also if the channel weights carry no fitted slope (`lpips-votes fit` writes one).
+            TypeError, ValueError: As `forward`; ValueError also if the channel weights carry no fitted slope
+                (`lpips-votes fit` writes one).
         """
         if self.slope is None:
             raise ValueError(f"preference: the weights of {self.signature!r} carry no slope fitted to votes")
-        d0, d1 = (self.layer_distances(image, ref).sum(dim=1) for image in (p0, p1))
+        d0, d1 = (self._distances(image, ref) for image in (p0, p1))
         return torch.sigmoid(self.slope * (d0 - d1))
 
     # -- encodings ---------------------------------------------------------------------------------------------------
@@ -217,15 +208,14 @@ class LPIPS(Frozen):
             ValueError: If an encoding is another metric's, or the batches or image sizes differ.
         """
         check_encodings(encoding_x, encoding_y, self.signature)
-        if len(encoding_x) != len(encoding_y):
-            if 1 in (len(encoding_x), len(encoding_y)):
+        count_x, count_y = len(encoding_x), len(encoding_y)
+        if count_x != count_y:
+            if 1 in (count_x, count_y):
                 return self.pairwise(encoding_x, encoding_y).flatten()
-            raise ValueError(
-                f"encoding_y has {len(encoding_y)} images; expected encoding_x's {len(encoding_x)} "
-                f"(all pairs: LPIPS.pairwise)"
-            )
+            expected = f"expected encoding_x's {count_x} (all pairs: LPIPS.pairwise)"
+            raise ValueError(f"encoding_y has {count_y} images; {expected}")
         features_x, features_y = (encoding.to(self.device).features for encoding in (encoding_x, encoding_y))
-        return compare_rows(features_x, features_y, self.tensors.values())
+        return compare_rows(features_x, features_y, self._heads)
 
     def pairwise(self, x: Tensor | Encoding, y: Tensor | Encoding | None = None) -> Tensor:
         """Return the distance of every image of `x` to every image of `y`, running each once through the tower.
@@ -249,32 +239,46 @@ class LPIPS(Frozen):
         encoded_x = x if isinstance(x, Encoding) else self._encode(x, "x", memory)
         encoded_y = encoded_x if y is None else y if isinstance(y, Encoding) else self._encode(y, "y", memory)
         check_encodings(encoded_x, encoded_y, self.signature)
-        return compare_all(encoded_x.features, encoded_y.features, list(self.tensors.values()), memory)
+        return compare_all(encoded_x.features, encoded_y.features, self._heads, memory)
 
     def _encode(self, x: Tensor, name: str, max_memory: int | None) -> Encoding:
         """Check and encode images, as many at a time as memory allows, at least one."""
         check_image(x, name, self.tower.spec.min_side)
         self._check_device(x)
-        if self._values_wanted(x):
-            check_values(x, name, INPUT_SLACK)
-            self._note_checked(x)
+        check_values_of_pair({name: x}, self.check_range, self._checked)
         one = x.shape[2] * x.shape[3] * bytes_per_pixel(self.tower, x.dtype)
         count = len(x) if max_memory is None else max(1, int(max_memory / one))
         size = (x.shape[2], x.shape[3])
-        return Encoding.cat(
-            [Encoding(self.tower(to_float(part)), size, self.signature) for part in torch.split(x, count)]
-        )
+        parts = (Encoding(self.tower(to_float(part)), size, self.signature) for part in torch.split(x, count))
+        return Encoding.cat(parts)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    @property
+    def _heads(self) -> Heads:
+        return Heads.of(self.tensors, self.tower.spec.groups)
+
+    def _distances(self, x: Tensor, y: Tensor, mask: Tensor | None = None, erode: bool = False) -> Tensor:
+        """Check images and return the distance of each pair, (N,)."""
+        layers = self._layers(x, y, mask, erode)
+        return self._heads.distance(torch.stack(layers, dim=-1).sum(dim=-1))
+
+    def _layers(self, x: Tensor, y: Tensor, mask: Tensor | None, erode: bool) -> list[Tensor]:
+        """Check images and pool what each layer says of them: L × (N,), or of two heads L × (N, 2)."""
+        self._check_pair(x, y)
+        if mask is not None:
+            check_mask(mask, x, self.check_range, self._checked)
+        elif erode:
+            raise ValueError("erode=True: expected a mask with it")
+        fields = self.tower.spec.receptive_fields(self.tower.taps) if erode else None
+        return maths.pool_layers(self._layer_maps(x, y), mask, fields)
+
     def _layer_maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
-        """Compare checked images: L × (N, H_l, W_l)."""
-        self._follow(x.device)
+        """Compare checked images: L × (N, H_l, W_l), or of two heads L × (N, 2, H_l, W_l)."""
         if self.max_memory is not None and not fits(self.tower, x, self.max_memory):
             check_no_gradients(x, y, self.max_memory)
-            return tiled_layer_maps(self.tower, self.tensors, x, y, self.max_memory)
-        layers = zip(self.tower.stream_pair(to_float(x), to_float(y)), self.tensors.values(), strict=True)
-        return [layer_map(f_x, f_y, weight) for (f_x, f_y), weight in layers]
+            return tiled_layer_maps(self.tower, self._heads, x, y, self.max_memory)
+        return self._heads.layer_maps(self.tower.stream_pair(to_float(x), to_float(y)))
 
     def _check_pair(self, x: Tensor, y: Tensor) -> None:
         check_pair(x, y, self.tower.spec.min_side)
@@ -284,9 +288,7 @@ class LPIPS(Frozen):
     def _check_device(self, x: Tensor) -> None:
         self._follow(x.device)
         if x.device != self.device:
-            raise ValueError(
-                f"x is on {x.device}; expected the metric's device {self.device}: use .to({str(x.device)!r})"
-            )
+            raise ValueError(f"x is on {x.device}; expected the metric's device {self.device}: use .to('{x.device}')")
 
     def _values_wanted(self, x: Tensor) -> bool:
         return values_wanted(self.check_range, x, self._checked)
@@ -300,7 +302,7 @@ class LPIPS(Frozen):
 
 def lpips(x: Tensor, y: Tensor, metric: LPIPS) -> Tensor:
     """Return the distance of each pair under `metric`, (N,), whatever its reduction. See `LPIPS.forward`."""
-    return metric.layer_distances(x, y).sum(dim=1)
+    return metric._distances(x, y)
 
 
 def _check_choice(argument: str, value: str, choices: Sequence[str]) -> None:

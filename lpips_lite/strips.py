@@ -12,7 +12,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lpips_lite.images import RangeCheck, check_pair, check_values_of_pair, checked_by_functions, to_common, to_float
+from lpips_lite.images import (
+    RangeCheck,
+    check_pair,
+    check_values_of_pair,
+    checked_by_functions,
+    gradients_wanted,
+    to_common,
+    to_float,
+)
 
 Read = Callable[[Tensor], Tensor]  # rows of images, floats -> what is compared
 
@@ -124,7 +132,7 @@ def _read(x: Tensor, y: Tensor, read: Read, above: int, below: int) -> Strip:
 
 
 def _at_once(x: Tensor, y: Tensor) -> bool:
-    return bool(torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)))
+    return bool(torch.compiler.is_compiling() or gradients_wanted(x, y))
 
 
 def _windows_in_strip(x: Tensor, stride: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,14 +39,19 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
     return content_sha256(tensors)[:8]
 
 
-def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str) -> None:
-    """Raise a ValueError unless `tensors` has exactly the keys and shapes of `shapes`, all values finite."""
+def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str, older: Sequence[Shapes] = ()) -> None:
+    """Raise a ValueError unless `tensors` has exactly the keys and shapes of `shapes`, all values finite.
+
+    They may also be those of an `older` table, but errors speak of the first.
+    """
+    found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    shapes = found if found in older else shapes
     missing, extra = sorted(shapes.keys() - tensors.keys()), sorted(tensors.keys() - shapes.keys())
     if missing or extra:
         raise ValueError(f"{what}: missing keys {missing or 'none'}, unexpected keys {extra or 'none'}")
     for key, shape in shapes.items():
-        if tuple(tensors[key].shape) != tuple(shape):
-            raise ValueError(f"{what}: {key} has shape {tuple(tensors[key].shape)}; expected {tuple(shape)}")
+        if found[key] != tuple(shape):
+            raise ValueError(f"{what}: {key} has shape {found[key]}; expected {tuple(shape)}")
         tensor = tensors[key]
         if tensor.is_meta or tensor.is_quantized or tensor.is_complex() or tensor.layout != torch.strided:
             raise ValueError(f"{what}: {key} is no plain tensor of real numbers; expected float32")

@@ -1,6 +1,6 @@
 """Exact comparison of images larger than memory, tile by tile, without gradients.
 
-Between `fused.py`, which compares one layer, and its users: `metric.py`, which pools the layers' maps, and baselines
+Between `heads.py`, which compares features, and its users: `metric.py`, which pools the layers' maps, and baselines
 that read a tower. A tile is computed with a margin of all that its features can see, and only the features that belong
 to it count; zeros are padded at the image's own borders only. Tiles begin at multiples of the tower's stride, so that
 its windows fall where they fall in the whole image: features are the same up to rounding.
@@ -9,15 +9,15 @@ its windows fall where they fall in the whole image: features are the same up to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lpips_lite.fused import layer_map
-from lpips_lite.images import to_float
+from lpips_lite.heads import Heads
+from lpips_lite.images import gradients_wanted, to_float
 from lpips_lite.layers import Pool
 from lpips_lite.memory import parse_memory
 from lpips_lite.towers import FeatureTower
@@ -96,20 +96,18 @@ def compare_layers(
 
 
 @torch.no_grad()
-def tiled_layer_maps(
-    tower: FeatureTower, channel_weights: Mapping[str, Tensor], x: Tensor, y: Tensor, max_memory: int
-) -> list[Tensor]:
+def tiled_layer_maps(tower: FeatureTower, heads: Heads, x: Tensor, y: Tensor, max_memory: int) -> list[Tensor]:
     """Compare two batches layer by layer, in tiles as large as memory allows.
 
     Args:
         tower: Reads the features.
-        channel_weights: One (C_l,) a tap, in order.
+        heads: Compare them.
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
         y: Likewise, the same shape.
         max_memory: Bytes to use at most, apart from the maps.
 
     Returns:
-        L × (N, H_l, W_l), as `fused.layer_map` gives them for whole images.
+        L × (N, H_l, W_l) or L × (N, 2, H_l, W_l), as `Heads.layer_maps` gives them for whole images.
 
     Raises:
         ValueError: If the smallest tile with its margin needs more memory.
@@ -118,23 +116,21 @@ def tiled_layer_maps(
     for _, tiles_of_image in groupby(_tiles(tower, x, max_memory), key=lambda tile: tile.image):
         rows = []
         for _, tiles_of_row in groupby(tiles_of_image, key=lambda tile: tile.rows):
-            parts = [_maps_of_tile(tower, channel_weights.values(), x, y, tile) for tile in tiles_of_row]
-            rows.append([torch.cat(layer, dim=2) for layer in zip(*parts, strict=True)])
-        images.append([torch.cat(layer, dim=1) for layer in zip(*rows, strict=True)])
+            parts = [_maps_of_tile(tower, heads, x, y, tile) for tile in tiles_of_row]
+            rows.append([torch.cat(layer, dim=-1) for layer in zip(*parts, strict=True)])
+        images.append([torch.cat(layer, dim=-2) for layer in zip(*rows, strict=True)])
     return [torch.cat(layer) for layer in zip(*images, strict=True)]
 
 
-def _maps_of_tile(
-    tower: FeatureTower, channel_weights: Iterable[Tensor], x: Tensor, y: Tensor, tile: Tile
-) -> list[Tensor]:
+def _maps_of_tile(tower: FeatureTower, heads: Heads, x: Tensor, y: Tensor, tile: Tile) -> list[Tensor]:
     stream = tower.stream(torch.cat([tile.pixels(image) for image in (x, y)]))
-    maps = (layer_map(f[:1], f[1:], weights) for f, weights in zip(stream, channel_weights, strict=True))
+    maps = heads.layer_maps((features[:1], features[1:]) for features in stream)
     return [tile.own(m, tap.stride).clone() for m, tap in zip(maps, tower.taps, strict=True)]
 
 
 def check_no_gradients(x: Tensor, y: Tensor, max_memory: int) -> None:
     """Raise a ValueError if gradients are wanted of a pair that has to be cut into tiles."""
-    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+    if gradients_wanted(x, y):
         raise ValueError(
             f"max_memory={max_memory} bytes: too few for {tuple(x.shape)} at once, and tiles give no gradients; "
             f"compute under torch.no_grad(), or give smaller images"

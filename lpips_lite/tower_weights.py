@@ -8,6 +8,7 @@ hash: the file itself, or a conv-only one that records it and still holds what i
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,25 +53,27 @@ class TowerWeights:
         return self.content[:8] if self.published else f"custom-{self.content[:8]}"
 
 
-def read_tower(net: str, path: Path, shapes: Shapes, sha256: str = "") -> TowerWeights:
+def read_tower(net: str, path: Path, shapes: Shapes, older: Sequence[Shapes] = (), sha256: str = "") -> TowerWeights:
     """Read and check a tower's convolutions from a full checkpoint or a conv-only file. See `load_tower`.
 
     Args:
         net: The tower's name.
         path: The file.
         shapes: The shape of every weight the tower has.
+        older: Those of its older tables, which the file may have instead.
         sha256: What the hash of the file must begin with; by default the digits in its name, if there are any.
     """
     named = re.search(r"-([0-9a-f]{8})\.pth$", path.name)  # torchvision's convention
     digest = verify(path, sha256 or (named[1] if named else ""))
     tensors = read_tensors(path)
-    if tensors and all(re.match(r"lin\d|channel_weights", key) for key in tensors):
+    if tensors and all(re.match(r"lin\d|channel_weights|near_", key) for key in tensors):
         raise ValueError(
             f"weights: {path} is the {path.stat().st_size / 1000:.0f} KB channel-weight file given as the tower; "
             f"the tower is a separate file with the convolutions: pass this one as channel_weights="
         )
-    tensors = {k: t.float() for k, t in tensors.items() if not re.match(r"classifier\.|channel_weights\.\d", k)}
-    check_tensors(tensors, shapes, f"weights: {path}")
+    others = r"classifier\.|(channel|near)_weights\.\d|near_limit$"
+    tensors = {key: tensor.float() for key, tensor in tensors.items() if not re.match(others, key)}
+    check_tensors(tensors, shapes, f"weights: {path}", older)
     record = read_metadata(path)
     seen = digests_in(record, path)
     if "content" not in record:

@@ -8,118 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint as rerun
 
 from lpips_lite.frozen import Frozen, ordinary_tensors
-from lpips_lite.layers import Conv, Fire, Layer, Pool, Pooling, Weights
+from lpips_lite.images import gradients_wanted
+from lpips_lite.layers import Conv, Fire, Layer, Pool, Pooling, TowerSpec, Weights
 from lpips_lite.weights import load_tower
 
 # Mean and standard deviation of ImageNet's RGB values in [0, 1], as every tower here was trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Tap:
-    """A place where features are read out: its name, layer index in torchvision's `features`, channels, stride."""
-
-    name: str
-    index: int
-    channels: int
-    stride: int
-
-
-@dataclass(frozen=True)
-class TowerSpec:
-    """The table a tower is built from.
-
-    Attributes:
-        name: The `net` argument that selects it.
-        layers: Layers in order; only those up to the last tap are run.
-        taps: Names of the layers whose output is compared, in order.
-        min_side: Smallest image side in pixels.
-        paper: The network's source.
-    """
-
-    name: str
-    layers: tuple[Layer, ...]
-    taps: tuple[str, ...]
-    min_side: int
-    paper: str
-
-    def find_taps(self, names: Sequence[str] | None = None) -> tuple[Tap, ...]:
-        """Return the taps called `names` (default: the tower's own) in layer order.
-
-        Raises:
-            ValueError: If a name is not one of the tower's layers.
-        """
-        known, stride = {}, 1
-        for layer in self.layers:
-            stride *= layer.stride
-            if not isinstance(layer, Pool):
-                known[layer.name] = Tap(layer.name, layer.tap_index, layer.channels, stride)
-        names = self.taps if names is None else tuple(names)
-        unknown = [name for name in names if name not in known]
-        if unknown or not names:
-            raise ValueError(f"taps={names!r}: tower {self.name!r} has the taps {', '.join(known)}")
-        return tuple(tap for tap in known.values() if tap.name in names)
-
-    def receptive_fields(self, taps: Sequence[Tap], pooling: Pooling = "max") -> list[tuple[int, int, int]]:
-        """Return stride, and pixels seen before and after its place, of the features at each tap.
-
-        Feature j of a row sees the pixels from stride · j − before to stride · j + after.
-        """
-        stride, before, after, fields = 1, 0, 0, []
-        for stage in self.stages(taps):
-            for layer in stage:
-                kernel, padding = layer.window(pooling) if isinstance(layer, Pool) else (layer.kernel, layer.padding)
-                before += padding * stride
-                after += (kernel - 1 - padding) * stride
-                stride *= layer.stride
-            fields.append((stride, before, after))
-        return fields
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every weight, by torchvision's key."""
-        return {key: shape for layer in self.layers for key, shape in layer.shapes().items()}
-
-    def stages(self, taps: Sequence[Tap]) -> list[tuple[Layer, ...]]:
-        """Cut the layers after each tap; those after the last one are left out."""
-        ends = {tap.name for tap in taps}
-        stages: list[tuple[Layer, ...]] = []
-        stage: list[Layer] = []
-        for layer in self.layers:
-            stage.append(layer)
-            if not isinstance(layer, Pool) and layer.name in ends:
-                stages.append(tuple(stage))
-                stage = []
-        return stages
-
-    def run(
-        self,
-        x: Tensor,
-        weights: Weights,
-        taps: Sequence[Tap],
-        pooling: Pooling = "max",
-        checkpoint: bool = False,
-    ) -> Iterator[Tensor]:
-        """Yield the features at `taps`, one after the other, of already normalised images (N, 3, H, W).
-
-        With `checkpoint`, what lies between the taps is not kept for the backward pass but computed again.
-        """
-
-        def apply(x: Tensor, stage: tuple[Layer, ...]) -> Tensor:
-            for layer in stage:
-                x = layer(x, weights, pooling)
-            return x
-
-        for stage in self.stages(taps):
-            x = rerun(apply, x, stage, use_reentrant=False) if checkpoint else apply(x, stage)
-            yield x
 
 
 def _vgg(name: str, convs_per_block: tuple[int, ...], taps: tuple[str, ...]) -> TowerSpec:
@@ -173,27 +73,26 @@ _SQUEEZE = TowerSpec(
     paper="Iandola et al., arXiv:1602.07360 (2016)",
 )
 
-# AlexNet's strides with an eighth of its parameters. Every window is padded, so small images keep a feature map.
-_LITE = TowerSpec(
-    "lite",
-    (
-        Conv("relu1", 0, 3, 40, 7, stride=4, padding=2),
+
+def _lite(*channels: int, groups: int = 1) -> TowerSpec:
+    """Lay out AlexNet's strides in few channels. Every window is padded, so small images keep a feature map."""
+    one, two, three, four, five = channels
+    layers = (
+        Conv("relu1", 0, 3, one, 7, stride=4, padding=2),
         Pool(3, 2, padding=1),
-        Conv("relu2", 3, 40, 80, 3, padding=1),
+        Conv("relu2", 3, one, two, 3, padding=1, groups=groups),
         Pool(3, 2, padding=1),
-        Conv("relu3", 6, 80, 112, 3, padding=1),
-        Conv("relu4", 8, 112, 96, 3, padding=1),
-        Conv("relu5", 10, 96, 96, 3, padding=1),
-    ),
-    taps=("relu1", "relu2", "relu3", "relu4", "relu5"),
-    min_side=16,
-    paper="this project",
-)
+        Conv("relu3", 6, two, three, 3, padding=1, groups=groups),
+        Conv("relu4", 8, three, four, 3, padding=1, groups=groups),
+        Conv("relu5", 10, four, five, 3, padding=1, groups=groups),
+    )
+    return TowerSpec("lite", layers, ("relu1", "relu2", "relu3", "relu4", "relu5"), 16, "this project", groups)
+
 
 TOWERS: Mapping[str, TowerSpec] = {
     spec.name: spec
     for spec in (
-        _LITE,
+        _lite(64, 128, 160, 128, 128, groups=2),
         _ALEX,
         _vgg("vgg", (2, 2, 3, 3, 3), ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")),
         _vgg("vgg19", (2, 2, 4, 4, 4), ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")),
@@ -201,12 +100,21 @@ TOWERS: Mapping[str, TowerSpec] = {
     )
 }
 
+OLDER: Mapping[str, Sequence[TowerSpec]] = {  # tables whose files still load
+    "lite": [_lite(40, 80, 112, 96, 96)]  # until lite-0.3
+}
 
-def find_spec(net: str) -> TowerSpec:
-    """Return `TOWERS[net]`, or raise a ValueError that lists the valid names."""
+
+def find_spec(net: str, tensors: Weights | None = None) -> TowerSpec:
+    """Return `TOWERS[net]`, or the older table of that net which the tensors fit.
+
+    Raises:
+        ValueError: If there is no such net, with a list of the valid names.
+    """
     if net not in TOWERS:
         raise ValueError(f"net={net!r}: expected one of {', '.join(map(repr, TOWERS))}")
-    return TOWERS[net]
+    found = {key: tuple(tensor.shape) for key, tensor in (tensors or {}).items()}
+    return next((spec for spec in OLDER.get(net, ()) if spec.shapes().items() <= found.items()), TOWERS[net])
 
 
 def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -233,6 +141,7 @@ class FeatureTower(Frozen):
         checkpoint: Keep only the features at the taps for the backward pass and compute the rest again.
 
     Attributes:
+        spec: The table of layers that the weights fit.
         taps: The `Tap`s read, in order.
         fingerprint: Content hash of the weights, eight hex digits.
         label: The fingerprint as signatures have it, with `custom-` before it unless the weights are the published
@@ -245,9 +154,9 @@ class FeatureTower(Frozen):
 
     Example:
         >>> import torch
-        >>> tower = FeatureTower("lite")
+        >>> tower = FeatureTower("lite", weights="random:0")
         >>> [tuple(f.shape) for f in tower(torch.rand(1, 3, 64, 64))][:2]
-        [(1, 40, 16, 16), (1, 80, 8, 8)]
+        [(1, 64, 16, 16), (1, 128, 8, 8)]
     """
 
     def __init__(
@@ -261,14 +170,15 @@ class FeatureTower(Frozen):
         std: tuple[float, float, float] = IMAGENET_STD,
         checkpoint: bool = False,
     ) -> None:
-        spec = find_spec(net)
+        shapes, *older = (spec.shapes() for spec in (find_spec(net), *OLDER.get(net, ())))
         if pooling not in ("max", "average", "l2"):
             raise ValueError(f"pooling={pooling!r}: expected 'max', 'average' or 'l2'")
         with ordinary_tensors():
-            loaded = load_tower(net, weights, spec.shapes())
+            loaded = load_tower(net, weights, shapes, older)
             scaling = {"mean": torch.tensor(mean).view(3, 1, 1), "std": torch.tensor(std).view(3, 1, 1)}
         super().__init__({**loaded.tensors, **scaling})
-        self.spec, self.taps, self.pooling, self.checkpoint = spec, spec.find_taps(taps), pooling, checkpoint
+        self.spec = find_spec(net, loaded.tensors)
+        self.taps, self.pooling, self.checkpoint = self.spec.find_taps(taps), pooling, checkpoint
         self.fingerprint, self.label = loaded.content[:8], loaded.label
         self.trained_on = loaded.trained_on
 
@@ -296,7 +206,7 @@ class FeatureTower(Frozen):
 
         Both pass in one batch, or, if only one needs gradients, each alone: the other then saves nothing.
         """
-        if x.dtype != y.dtype or (torch.is_grad_enabled() and x.requires_grad != y.requires_grad):
+        if x.dtype != y.dtype or gradients_wanted(x) != gradients_wanted(y):
             return zip(self.stream(x), self.stream(y), strict=True)
         batch = x.shape[0]  # chunk(2) would fix it in what is exported
         both = self.stream(torch.cat([x, y]))

@@ -1,6 +1,6 @@
 """Weights by name or by path: what callers ask for, looked for, verified, loaded, and kept where that is possible.
 
-Between `manifest.py` (which files there are, and where), `tower_weights.py` and `tensor_files.py` (what is in them),
+Between `manifest.py` (which files there are, and where), `tower_weights.py` and `channel_weights.py` (what is in them),
 and their users, `towers.py` and `metric.py`. What goes by a published name is what was published. Names of tensors,
 shapes, finite values and, for channel weights, signs are checked always.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,44 +19,19 @@ import torch
 from torch import Tensor
 
 from lpips_lite import manifest
-from lpips_lite.tensor_files import (
-    Shapes,
-    Tensors,
-    check_tensors,
-    content_sha256,
-    digests_in,
-    read_metadata,
-    read_tensors,
-    verify,
-)
+from lpips_lite.channel_weights import ChannelWeights, read_channel_weights
+from lpips_lite.tensor_files import Shapes, Tensors, check_tensors, content_sha256, read_metadata, verify
 from lpips_lite.tower_weights import TowerWeights, expect_published, identify, read_tower, save_tower
-
-
-@dataclass(frozen=True)
-class ChannelWeights:
-    """The weight of each channel of each layer, and what is known of where they come from.
-
-    Attributes:
-        label: For signatures, by what the numbers are, never by a file's name: "v0.1", "lite-0.3", "uniform", "custom".
-        tensors: L × (C_l,), float32, ≥ 0.
-        scaled: Whether images are normalised for the tower; the published v0.0 fed [-1, 1] as it was.
-        tower: Fingerprint of the tower they were fitted on, if the file says so.
-        slope: P(people choose p1) = σ(slope · (d0 − d1)), if it was fitted to votes.
-        trained_on: Digests of the references that they have learnt people's judgments of, if the file lists them.
-    """
-
-    label: str
-    tensors: tuple[Tensor, ...]
-    scaled: bool = True
-    tower: str | None = None
-    slope: float | None = None
-    trained_on: frozenset[str] = frozenset()
-
 
 # -- towers ----------------------------------------------------------------------------------------------------------
 
 
-def load_tower(net: str, source: str | os.PathLike[str] | Mapping[str, Tensor] | None, shapes: Shapes) -> TowerWeights:
+def load_tower(
+    net: str,
+    source: str | os.PathLike[str] | Mapping[str, Tensor] | None,
+    shapes: Shapes,
+    older: Sequence[Shapes] = (),
+) -> TowerWeights:
     """Load a tower's convolutions.
 
     Args:
@@ -65,9 +40,10 @@ def load_tower(net: str, source: str | os.PathLike[str] | Mapping[str, Tensor] |
             torchvision checkpoint or to a conv-only file with the same `features.N…` keys, `.pth` or `.safetensors` ·
             a mapping of such tensors.
         shapes: The shape of every weight the tower has.
+        older: Those of its older tables, which may be loaded instead.
 
     Returns:
-        The tower; its tensors are exactly those of `shapes`. Where a folder cannot be written, what can be read is
+        The tower; its tensors are exactly those of one table. Where a folder cannot be written, what can be read is
         loaded all the same.
 
     Raises:
@@ -77,13 +53,13 @@ def load_tower(net: str, source: str | os.PathLike[str] | Mapping[str, Tensor] |
         FileNotFoundError: If the path does not exist, or there is neither a cached file nor a way to download one.
     """
     if source is None:
-        return read_tower(net, embedded_file(), shapes) if net == "lite" else _load_cached_tower(net, shapes)
+        return read_tower(net, embedded_file(), shapes, older) if net == "lite" else _load_cached_tower(net, shapes)
     if isinstance(source, Mapping):
-        check_tensors(source, shapes, f"weights of tower {net!r}")
+        check_tensors(source, shapes, f"weights of tower {net!r}", older)
         return identify(net, {key: tensor.float() for key, tensor in source.items()})
     if isinstance(source, str) and re.fullmatch(r"random:\d+", source):
         return identify(net, _random_tower(int(source.partition(":")[2]), shapes))
-    return read_tower(net, Path(source), shapes)
+    return read_tower(net, Path(source), shapes, older)
 
 
 def convert_tower(net: str, checkpoint: Path, out: Path, shapes: Shapes) -> TowerWeights:
@@ -106,7 +82,7 @@ def _read_first(net: str, kept: Path, shapes: Shapes) -> TowerWeights:
     """Read a verified checkpoint, and keep its convolutions if that is possible."""
     entry, found = manifest.tower_entry(net), manifest.find_checkpoint(net)
     checkpoint = found or manifest.download(entry, net, "tower_weights")
-    tower = expect_published(net, read_tower(net, checkpoint, shapes, entry.sha256), checkpoint)
+    tower = expect_published(net, read_tower(net, checkpoint, shapes, sha256=entry.sha256), checkpoint)
     with suppress(OSError):  # a read-only or full folder
         manifest.make_home()
         save_tower(net, tower, kept)
@@ -145,50 +121,49 @@ def load_channel_weights(net: str, source: str | os.PathLike[str], channels: Seq
         The weights. A published file is recognised, so that its path and its version are one metric.
 
     Raises:
-        ValueError: As `load_tower`; also if a weight is negative, or nothing is published for this net and version.
+        ValueError: As `load_tower`; also if a weight is negative, the limit of a near head not positive, or only a
+            part of that head there; or if nothing is published for this net and version.
         FileNotFoundError: As `load_tower`.
     """
+    if version := published_version(net, source):
+        return _published(version, read_channel_weights(_cached_channel_file(net, version), channels))
     if source == "uniform":
         return ChannelWeights("uniform", tuple(torch.ones(count) for count in channels))
-    if source == "calibrated" and net == "lite":
-        return _own_weights(embedded_file(), manifest.EMBEDDED.sha256, channels)
-    version = "v0.1" if source == "calibrated" else str(source)
+    path = embedded_file() if source == "calibrated" else Path(source)
+    return _own_weights(net, path, verify(path), channels)
+
+
+def published_version(net: str, source: str | os.PathLike[str]) -> str | None:
+    """Return which published channel weights are asked for, or `None` if others are.
+
+    Raises:
+        ValueError: If nothing is published for this net and version.
+    """
+    version = "v0.1" if source == "calibrated" and net != "lite" else str(source)
     if (net, version) in manifest.CHANNEL_FILES:
-        return _published_weights(_cached_channel_file(net, version), version, channels)
-    if re.fullmatch(r"v\d+\.\d+|calibrated", str(source)):
-        known = ", ".join(sorted(v for n, v in manifest.CHANNEL_FILES if n == net)) or "none"
-        raise ValueError(
-            f"channel_weights={source!r}: not published for net={net!r} (published: {known}); 'uniform' or a path works"
-        )
-    path = Path(source)
-    return _own_weights(path, verify(path), channels, net)
+        return version
+    if not re.fullmatch(r"v\d+\.\d+", version):
+        return None
+    known = ", ".join(sorted(v for n, v in manifest.CHANNEL_FILES if n == net)) or "none"
+    raise ValueError(
+        f"channel_weights={source!r}: not published for net={net!r} (published: {known}); 'uniform' or a path works"
+    )
 
 
-def _published_weights(path: Path, version: str, channels: Sequence[int]) -> ChannelWeights:
-    return ChannelWeights(version, _read_channel_weights(path, channels), scaled=version != "v0.0")
+def _published(version: str, found: ChannelWeights) -> ChannelWeights:
+    return ChannelWeights(version, found.tensors, scaled=version != "v0.0")
 
 
-def _own_weights(path: Path, digest: str, channels: Sequence[int], net: str = "lite") -> ChannelWeights:
+def _own_weights(net: str, path: Path, digest: str, channels: Sequence[int]) -> ChannelWeights:
     """Read weights of any file: the embedded ones, the published ones in whatever file, or a user's."""
-    tensors, metadata = _read_channel_weights(path, channels), read_metadata(path)
-    content = content_sha256(number_layers(tensors))
+    found = read_channel_weights(path, channels)
+    content = content_sha256(found.named())
     for (named, version), entry in manifest.CHANNEL_FILES.items():
         if named == net and entry.content == content:
-            return ChannelWeights(version, tensors, scaled=version != "v0.0")
-    text = metadata.get("slope")
-    try:
-        slope = None if text is None else float(text)
-    except ValueError:
-        slope = float("nan")
-    if slope is not None and not 0 < slope < float("inf"):
-        raise ValueError(f"weights: {path} has slope={text!r} in its metadata; expected a positive number")
-    label = f"lite-{metadata['version']}" if digest == manifest.EMBEDDED.sha256 else "custom"
-    return ChannelWeights(label, tensors, True, metadata.get("tower"), slope, digests_in(metadata, path))
-
-
-def number_layers(tensors: Iterable[Tensor]) -> Tensors:
-    """Return channel weights under the names that they have in files of this package, and in digests."""
-    return {f"channel_weights.{layer}": weights for layer, weights in enumerate(tensors)}
+            return _published(version, found)
+    if digest == manifest.EMBEDDED.sha256:
+        return replace(found, label=f"lite-{read_metadata(path)['version']}")
+    return found
 
 
 def _cached_channel_file(net: str, version: str) -> Path:
@@ -199,26 +174,6 @@ def _cached_channel_file(net: str, version: str) -> Path:
             path = manifest.find_channel_file(entry) or manifest.download(entry, net, "channel_weights")
     verify(path, entry.sha256)
     return path
-
-
-def _read_channel_weights(path: Path, channels: Sequence[int]) -> tuple[Tensor, ...]:
-    """Read this package's `channel_weights.N` (C,) or the published `linN.model.1.weight` (1, C, 1, 1)."""
-    whole = read_tensors(path)
-    tensors = {key: t for key, t in whole.items() if not re.match(r"(features|net|scaling_layer|lins)\.", key)}
-    for key, tensor in whole.items():  # lpips saves each layer under two names
-        twin = re.sub(r"^lins\.", "lin", key)
-        if twin != key and not (twin in tensors and torch.equal(tensors[twin], tensor)):
-            raise ValueError(f"weights: {path}: {key} is not what {twin} is; expected one weight for each channel")
-    if not tensors:
-        raise ValueError(f"weights: {path} has no channel weights; is it a tower? pass that as tower_weights=")
-    published = "lin0.model.1.weight" in tensors
-    pattern, tail = ("lin{}.model.1.weight", (1, 1)) if published else ("channel_weights.{}", ())
-    shapes = {pattern.format(i): ((1, count, *tail) if published else (count,)) for i, count in enumerate(channels)}
-    check_tensors(tensors, shapes, f"weights: {path}")
-    negative = [key for key, tensor in tensors.items() if (tensor < 0).any()]
-    if negative:
-        raise ValueError(f"weights: {path}: negative channel weights in {negative}; expected values ≥ 0")
-    return tuple(tensors[key].flatten().float() for key in shapes)
 
 
 # -- all of them -----------------------------------------------------------------------------------------------------

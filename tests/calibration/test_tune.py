@@ -42,7 +42,7 @@ def test_a_plain_metric_is_the_metric(net):
 
 def test_weights_for_images_that_are_not_scaled_are_refused():
     metric = LPIPS("lite", channel_weights="uniform")
-    metric.tower.tensors["mean"].fill_(0.5)
+    metric.scaled = False
     with pytest.raises(ValueError, match="are for images that were not scaled; expected v0.1, 'uniform' or a file"):
         PlainMetric.of(metric)
 
