@@ -13,13 +13,12 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from lpips_lite.channel_weights import number_layers
 from safetensors.torch import load_file
 
 from examples.make_triplets import make_triplets
 from lpips_lite import LPIPS, compare, read_image
 from lpips_lite.cli.votes import main
-from lpips_lite.tensor_files import read_metadata, save_tensors
+from lpips_lite.tensor_files import read_metadata
 from lpips_lite.votes.agreement import agreement
 from lpips_lite.votes.features import extract
 from lpips_lite.votes.head_vectors import HeadVectors
@@ -27,6 +26,7 @@ from lpips_lite.votes.objectives import fit_ranking
 from lpips_lite.votes.triplets import load
 from tests.command import ENVIRONMENT, noise, run
 from tests.conftest import free_port
+from tests.peers import two_headed_file
 
 HEADER = "ref,p0,p1,votes_p0,votes_p1\n"
 
@@ -106,31 +106,23 @@ def test_from_votes_to_a_metric(data, tmp_path, net, objective, monkeypatch):
     assert "has learnt people's judgments of 120 of these 120 references" in err
 
 
-@pytest.fixture
-def two_heads(tmp_path):
-    """Weights of lite with two heads, drawn at random."""
-    channels = [tap.channels for tap in LPIPS("lite").tower.taps]
-    far, near = ([torch.rand(count) for count in channels] for _ in range(2))
-    save_tensors(tmp_path / "two.safetensors", number_layers(far, near, torch.tensor(0.3)), {})
-    return load_file("two.safetensors")
-
-
 @pytest.mark.parametrize("head", ["near", "far", None])
-def test_one_head_of_two_is_fitted(data, two_heads, head):
-    options = ["--head", head] if head else []
-    arguments = ["-m", "lite:weights=two.safetensors", "-o", "mine.safetensors", "--votes-per-judgement", "2"]
-    status, out, err = fit(data, *arguments, "--folds", "2", *options)
+def test_one_head_of_two_is_fitted(data, tmp_path, head):
+    start = load_file(two_headed_file(tmp_path / "two.safetensors"))
+    arguments = ["-m", "lite:tower=two.safetensors:weights=two.safetensors", "-o", "mine.safetensors", "--folds", "2"]
+    status, out, err = fit(data, *arguments, "--votes-per-judgement", "2", *(["--head", head] if head else []))
     assert status == 0, err
     assert "fitted, 2-fold by reference" in out
-    record, mine = read_metadata(Path("mine.safetensors").absolute()), load_file("mine.safetensors")
+    record, mine = read_metadata(tmp_path / "mine.safetensors"), load_file("mine.safetensors")
     assert record["head"] == (head or "near")
-    assert mine.keys() == two_heads.keys()
+    assert mine.keys() == {key for key in start if not key.startswith("features")}
     held = "near" if head == "far" else "channel_weights"
     for key, tensor in mine.items():
-        assert torch.equal(tensor, two_heads[key]) == key.startswith(held), key
-    metric, triplets = LPIPS("lite", channel_weights="mine.safetensors", reduction="none"), load([data])[:24]
+        assert torch.equal(tensor, start[key]) == key.startswith(held), key
+    metric = LPIPS("lite", channel_weights="mine.safetensors", tower_weights="two.safetensors", reduction="none")
     assert metric.signature.endswith(" heads=2")
     assert metric.slope == pytest.approx(float(record["slope"]))
+    triplets = load([data])[:24]
     ref, p0, p1 = (torch.stack([read_image(getattr(t, side)) for t in triplets]) for side in ("ref", "p0", "p1"))
     known = extract(triplets, metric, Path("some")).distances(HeadVectors.of(metric))
     np.testing.assert_allclose(known, [metric(image, ref) for image in (p0, p1)], rtol=1e-4, atol=1e-7)
