@@ -73,7 +73,8 @@ class LPIPS(nn.Module):
     Attributes:
         net: Scaled images -> the features of each layer, a named tuple. This and the next two are made when asked for,
             with nothing to train, and writing to them changes nothing.
-        lins: A callable for each layer; the channel weights are `lins[k].model[-1].weight`.
+        lins: A callable for each layer; the channel weights are `lins[k].model[-1].weight`. An error where the weights
+            have two heads.
         scaling_layer: Images in [-1, 1] -> what `net` takes.
         chns: Channels of each layer.
         L: Number of layers.
@@ -134,6 +135,12 @@ class LPIPS(nn.Module):
 
     @property
     def lins(self) -> nn.ModuleList:
+        if self.metric._heads.limit is not None:  # not an AttributeError, which a Module would put into other words
+            raise ValueError(
+                f"lins: the weights of {self.metric.signature!r} have two heads, which no linear layers can stand for; "
+                f"expected weights with one. Their numbers are in metric.tensors; each layer's share of the distance "
+                f"comes of retPerLayer=True, a map of it with spatial=True"
+            )
         return linear_layers(self.metric.tensors)
 
     @property
@@ -147,7 +154,7 @@ class LPIPS(nn.Module):
             in0: Images, (N, 3, H, W), floats in [-1, 1]. One image may come without its batch, (3, H, W); a batch of
                 one is compared with all of the other side; one channel stands for three equal ones.
             in1: Likewise.
-            retPerLayer: Return (distance, [distance of layer 1, …]) instead.
+            retPerLayer: Return (distance, [distance of layer 1, …]) instead; of two heads each layer's share.
             normalize: Inputs are in [0, 1].
 
         Returns:

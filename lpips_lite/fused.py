@@ -108,9 +108,10 @@ def _gradient(x: Tensor, y: Tensor, gradient: Tensor, weights: Tensor) -> Tensor
     """Return the gradient of features `x`, by differentiable operations only, so that autograd can go on from there."""
     length = _lengths(x)
     unit = x / (length + maths.EPSILON)
-    weights, upstream = weights.to(gradient.dtype), gradient[:, None, None]
+    weights = weights.to(gradient.dtype)
+    upstream: Tensor | int = gradient[:, None, None]
     if weights.ndim == 2:  # the gradient of several maps gives each row weights of its own
-        weights, upstream = gradient @ weights.T, gradient.new_ones(())
+        weights, upstream = gradient @ weights.T, 1
     t = (unit - y / (_lengths(y) + maths.EPSILON)).mul_(weights.unflatten(-1, x.shape[1:]))
     along = (unit * t).sum(dim=-1, keepdim=True)
     return ((t - unit * along) * (2 * upstream / length.clamp(min=maths.EPSILON))).to(x.dtype)

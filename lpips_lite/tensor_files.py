@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,6 +93,11 @@ def digests_in(metadata: Mapping[str, str], path: Path) -> frozenset[str]:
     if odd:
         raise ValueError(f"weights: {path} has {odd[0][:40]!r} in its list trained_on; expected 16 hex digits each")
     return frozenset(digests)
+
+
+def spell_digests(digests: Iterable[str]) -> str:
+    """Return digests as a file's metadata lists them; `digests_in` reads them."""
+    return " ".join(sorted(set(digests)))
 
 
 def read_tensors(path: Path) -> Tensors:

@@ -22,6 +22,7 @@ from lpips_lite.tensor_files import (
     read_metadata,
     read_tensors,
     save_tensors,
+    spell_digests,
     verify,
 )
 
@@ -111,5 +112,5 @@ def save_tower(net: str, tower: TowerWeights, path: Path) -> None:
     """Write a conv-only safetensors file that records where the tower comes from and what it is."""
     record = {"net": net, "source": tower.file, "sha256": tower.sha256, "content": tower.content}
     if tower.trained_on:
-        record["trained_on"] = " ".join(sorted(tower.trained_on))
+        record["trained_on"] = spell_digests(tower.trained_on)
     save_tensors(path, tower.tensors, record)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.peers import two_headed_file
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -56,6 +58,12 @@ def shared():
     if not (folder / "reference").is_dir():
         pytest.skip("the published test material is not on this machine")
     return folder
+
+
+@pytest.fixture
+def two_heads(tmp_path):
+    """A file of a random lite tower whose channel weights have two heads."""
+    return two_headed_file(tmp_path / "two_heads.safetensors")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,3 +45,15 @@ def random_channels(net: str, seed: int = 0) -> list[Tensor]:
     """Return random non-negative channel weights of a tower."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.rand(tap.channels, generator=generator) for tap in TOWERS[net].find_taps()]
+
+
+def two_headed_file(path: Path, **changes: Tensor | None) -> Path:
+    """Write a random lite tower and weights of two heads, which `changes` replace or, by `None`, leave out."""
+    from lpips_lite.channel_weights import number_layers
+    from lpips_lite.tensor_files import save_tensors
+
+    far, near = random_channels("lite", 1), random_channels("lite", 2)
+    weights = number_layers(far, near, torch.tensor(0.5))
+    tensors = {**random_tower("lite"), **weights, **changes}
+    save_tensors(path, {key: tensor for key, tensor in tensors.items() if tensor is not None}, {})
+    return path

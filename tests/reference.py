@@ -5,10 +5,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 
 def conv_relu(x, weight, bias, stride, padding):
-    """(C, H, W) -> (D, H', W'), zeros outside."""
+    """(C, H, W) -> (D, H', W'), zeros outside; where weights are (D, C / G, k, k), in G groups."""
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
     windows = sliding_window_view(x, weight.shape[2:], axis=(1, 2))[:, ::stride, ::stride]  # C, H', W', k, k
-    return np.maximum(np.einsum("chwij,dcij->dhw", windows, weight) + bias[:, None, None], 0)
+    groups = len(x) // weight.shape[1]
+    parts = zip(np.split(windows, groups), np.split(weight, groups), strict=True)
+    sums = np.concatenate([np.einsum("chwij,dcij->dhw", part, kernels) for part, kernels in parts])
+    return np.maximum(sums + bias[:, None, None], 0)
 
 
 def max_pool(x, kernel, stride, padding):
@@ -29,7 +32,22 @@ def alexnet_like(x, tensors, conv_strides, conv_paddings, pool_padding):
     return features
 
 
-def lpips(x, y, tensors, channel_weights, conv_strides=(4, 1, 1, 1, 1), conv_paddings=(2, 2, 1, 1, 1), pool_padding=0):
+def unit(features, groups):
+    """(C, H, W) -> the same, each group of channels over its length."""
+    parts = [part / (np.sqrt((part**2).sum(0)) + 1e-10) for part in np.split(features, groups)]
+    return np.concatenate(parts)
+
+
+def lpips(
+    x,
+    y,
+    tensors,
+    channel_weights,
+    conv_strides=(4, 1, 1, 1, 1),
+    conv_paddings=(2, 2, 1, 1, 1),
+    pool_padding=0,
+    groups=1,
+):
     """Distance of each layer for two images (3, H, W) in [-1, 1], scaled as the published code does it."""
     shift = np.array([-0.030, -0.088, -0.188])[:, None, None]
     scale = np.array([0.458, 0.448, 0.450])[:, None, None]
@@ -38,9 +56,8 @@ def lpips(x, y, tensors, channel_weights, conv_strides=(4, 1, 1, 1, 1), conv_pad
     ]
     layers = []
     for a, b, weight in zip(*both, channel_weights, strict=True):
-        a = a / (np.sqrt((a**2).sum(0)) + 1e-10)
-        b = b / (np.sqrt((b**2).sum(0)) + 1e-10)
-        layers.append(((a - b) ** 2 * weight[:, None, None]).sum(0).mean())
+        difference = unit(a, groups) - unit(b, groups)
+        layers.append((difference**2 * weight[:, None, None]).sum(0).mean())
     return np.array(layers)
 
 

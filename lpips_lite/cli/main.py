@@ -17,11 +17,8 @@ from click.shell_completion import CompletionItem
 
 from lpips_lite import __version__
 from lpips_lite.catalog import METRICS, MetricSpec, parse_metrics
-from lpips_lite.cli.program import Program
-from lpips_lite.cli.terminal import (
-    spell_option,
-    to_stdout_text,
-)
+from lpips_lite.cli.program import Command, Program
+from lpips_lite.cli.terminal import spell_option
 from lpips_lite.cli.weights import weights
 from lpips_lite.files.names import STANDARD_INPUT, file_path
 from lpips_lite.files.settings import MAX_PIXELS
@@ -67,7 +64,7 @@ class CompareContext(click.Context):
         return "compare-images"
 
 
-class Compare(click.Command):
+class Compare(Command):
     """The command behind the program's own name, which its usage line therefore leaves out."""
 
     context_class = CompareContext
@@ -85,9 +82,6 @@ class Compare(click.Command):
                 options = [p for p in self.get_params(ctx) if p.name in names]
                 records = [p.get_help_record(ctx) for p in sorted(options, key=lambda p: names.index(p.name or ""))]
                 formatter.write_dl([record for record in records if record])
-
-    def get_help(self, ctx: click.Context) -> str:
-        return to_stdout_text(super().get_help(ctx))
 
 
 GROUPS = {

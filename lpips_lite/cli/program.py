@@ -1,4 +1,4 @@
-"""What both commands are: a group of subcommands that turns every exception into its exit status."""
+"""What both programs are: a group of commands that turns every exception into its exit status, and such a command."""
 
 from __future__ import annotations
 
@@ -10,8 +10,21 @@ from typing import Any
 
 import click
 
-from lpips_lite.cli.terminal import close_streams, closed_pipes_named, prepare_streams, status_and_message
+from lpips_lite.cli.terminal import (
+    close_streams,
+    closed_pipes_named,
+    prepare_streams,
+    status_and_message,
+    to_stdout_text,
+)
 from lpips_lite.terminal import say
+
+
+class Command(click.Command):
+    """A command whose help is shown as it is written, also where stdout has few characters."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return to_stdout_text(super().get_help(ctx))
 
 
 class Program(click.Group):

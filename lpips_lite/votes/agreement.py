@@ -11,7 +11,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -155,12 +155,26 @@ def bootstrap(
     for number in range(repeats):
         drawn = generator.integers(count, size=count)
         means[number] = numerator[drawn].sum() / denominator[drawn].sum()
-    rarest = (min((means <= 0).sum(), (means >= 0).sum()) + 1) / (repeats + 1)
-    p_value = float(min(1.0, max(2 * rarest, 2.0 ** (1 - count))))
+    interval = interval_of(mean, means, count)
     if np.ptp(numerator / denominator) < 1e-12:
-        return Interval(mean, np.nan, np.nan, p_value, f"all {count} references alike: no interval")
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(mean, float(low), float(high), p_value)
+        note = f"all {count} references alike: no interval"
+        return replace(interval, low=np.nan, high=np.nan, note=note)
+    return interval
+
+
+def interval_of(value: float, resamples: Floats, references: int) -> Interval:
+    """Return a value with the 2.5 and 97.5 percentiles of its resamples, and a two-sided p-value for zero.
+
+    The latter is never below what the resamples, or a sign test on so many references, can show. Resamples that are
+    NaN do not count.
+    """
+    resamples = resamples[~np.isnan(resamples)]
+    if len(resamples) == 0:
+        return Interval(value, np.nan, np.nan, np.nan, "one reference: no interval")
+    low, high = np.percentile(resamples, [2.5, 97.5])
+    rarest = (min((resamples <= 0).sum(), (resamples >= 0).sum()) + 1) / (len(resamples) + 1)
+    p_value = float(min(1.0, max(2 * rarest, 2.0 ** (1 - references))))
+    return Interval(value, float(low), float(high), p_value)
 
 
 def log_likelihood(probability: ArrayLike, j: ArrayLike, votes: ArrayLike) -> float:

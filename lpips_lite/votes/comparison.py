@@ -16,12 +16,13 @@ from lpips_lite.votes.agreement import (
     Interval,
     bootstrap,
     human_agreement,
+    interval_of,
     jnd_average_precision,
     leave_one_out_agreement,
     oracle_agreement,
     triplet_agreement,
 )
-from lpips_lite.votes.jnd import interval_of, resampled_precisions
+from lpips_lite.votes.jnd import resampled_precisions
 from lpips_lite.votes.reliability import Bin, reliability
 from lpips_lite.votes.verdicts import Verdicts
 

@@ -23,6 +23,7 @@ from lpips_lite.catalog import LoadedMetric, entry_of, may_be_infinite
 from lpips_lite.files.outputs import errors_named
 from lpips_lite.files.reading import read_image
 from lpips_lite.files.settings import Settings
+from lpips_lite.votes.features import check_sizes
 from lpips_lite.votes.progress import Progress, silently
 
 Pair = tuple[Path, Path]  # a reference, and an image compared with it
@@ -143,10 +144,7 @@ def _values(
     text: str, metric: LoadedMetric, batch: Sequence[Pair], ref: Tensor, images: Sequence[Tensor], device: str
 ) -> list[float]:
     """Return one number for each pair of a batch with one reference."""
-    for (path, image_path), image in zip(batch, images, strict=True):
-        if image.shape != ref.shape:
-            sizes = tuple(image.shape[1:]), tuple(ref.shape[1:])
-            raise ValueError(f"{image_path}: size {sizes[0]} differs from {sizes[1]} of {path}")
+    check_sizes([path for _, path in batch], images, batch[0][0], ref)
     x, y = torch.stack(list(images)).to(device), ref.expand(len(images), *ref.shape).to(device)
     try:
         with torch.inference_mode():

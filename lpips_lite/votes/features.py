@@ -1,7 +1,7 @@
 """Features for calibration: triplets in; per-channel distances of every judged image from its reference out.
 
-A distance is linear in the channel weights, d = Σ_c w_c · mean_hw (f̂_x − f̂_y)²_c, so with these numbers on disk fitting
-never runs the tower again. They lie in a memory-mapped matrix, one row for each distinct (reference, image).
+A head of a metric is linear in its channel weights, Σ_c w_c · mean_hw (f̂_x − f̂_y)²_c, so with these numbers on disk
+fitting never runs the tower again. They lie in a memory-mapped matrix, one row for each distinct (reference, image).
 A killed run continues where it stopped. Under `torchrun` the references are shared out among the processes.
 """
 
@@ -22,7 +22,7 @@ from lpips_lite import LPIPS, read_image
 from lpips_lite.distance import channel_differences, unit_normalize
 from lpips_lite.files.processes import Processes
 from lpips_lite.metric import DEFINITION
-from lpips_lite.towers import IMAGENET_MEAN
+from lpips_lite.votes.head_vectors import HeadVectors
 from lpips_lite.votes.progress import Progress, silently
 from lpips_lite.votes.triplets import Triplet, distinct_pairs
 
@@ -49,9 +49,9 @@ class Features:
     tower: str
     data: str
 
-    def distances(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return d0 and d1 of every triplet under channel weights (ΣC,)."""
-        d = self.differences @ weights
+    def distances(self, heads: HeadVectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return d0 and d1 of every triplet."""
+        d = heads.distances(self.differences)
         return d[self.rows[:, 0]], d[self.rows[:, 1]]
 
 
@@ -99,7 +99,7 @@ def extract(
     """
     if not triplets:
         raise ValueError("the data has no triplets; expected at least one")
-    if not torch.equal(metric.tower.tensors["mean"].flatten().cpu(), torch.tensor(IMAGENET_MEAN)):
+    if not metric.scaled:
         raise ValueError(f"{metric.signature!r} does not scale images for its tower; expected other channel weights")
     data = fingerprint(triplets)
     pairs, index = distinct_pairs(triplets)
@@ -147,21 +147,26 @@ def _differences(metric: LPIPS, ref: Path, images: Sequence[Path]) -> NDArray[np
     """Return `channel_distances` of some image files of one reference."""
     reference = read_image(ref)
     read = [read_image(path) for path in images]
-    for path, image in zip(images, read, strict=True):
-        if image.shape != reference.shape:
-            raise ValueError(
-                f"{path}: size {tuple(image.shape[1:])} differs from {tuple(reference.shape[1:])} of {ref}"
-            )
+    check_sizes(images, read, ref, reference)
     return channel_distances(metric, reference[None], torch.stack(read))
+
+
+def check_sizes(paths: Sequence[Path], images: Sequence[Tensor], ref: Path, reference: Tensor) -> None:
+    """Raise a ValueError, which names both files, unless images (3, H, W) are as large as their reference."""
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != reference.shape:
+            sizes = tuple(image.shape[1:]), tuple(reference.shape[1:])
+            raise ValueError(f"{path}: size {sizes[0]} differs from {sizes[1]} of {ref}")
 
 
 @torch.inference_mode()
 def channel_distances(metric: LPIPS, ref: Tensor, images: Tensor) -> NDArray[np.float32]:
     """Return mean_hw (f̂_x − f̂_ref)² of images (N, 3, H, W) and one reference (1, 3, H, W): (N, ΣC)."""
+    groups = metric.tower.spec.groups
     features_ref = metric.encode(ref.to(metric.device)).features
     features = metric.encode(images.to(metric.device)).features
     layers = [
-        channel_differences(unit_normalize(a), unit_normalize(b)).mean(dim=(2, 3))
+        channel_differences(unit_normalize(a, groups), unit_normalize(b, groups)).mean(dim=(2, 3))
         for a, b in zip(features, features_ref, strict=True)
     ]
     return torch.cat(layers, dim=1).cpu().numpy()

@@ -1,9 +1,10 @@
 """Fit non-negative channel weights to human judgments: features in, weights and how well they do out.
 
-The objectives are in `objectives.py`. How strong the penalty on leaving the starting weights is, cross-validation over
-references decides, and what the recipe scores is measured on references it has not seen. Judgments fix the order of
-distances, not their scale, which `scale.py` keeps; the slope carries the rest. Where votes say too little for weights,
-a slope or an interval, there is none, and `Fitted.uncertain` says why.
+The objectives are in `objectives.py`; of a metric with two heads, `two_heads.py` fits one. How strong the penalty on
+leaving the starting weights is, cross-validation over references decides, and what the recipe scores is measured on
+references it has not seen. Judgments fix the order of distances, not their scale, which `scale.py`, or a head that is
+held, keeps; the slope carries the rest. Where votes say too little for weights, a slope or an interval, there is none,
+and `Fitted.uncertain` says why.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from lpips_lite.votes.agreement import Interval, bootstrap, triplet_agreement
 from lpips_lite.votes.features import Features
+from lpips_lite.votes.head_vectors import Head, HeadVectors
 from lpips_lite.votes.objectives import (
     EQUAL,
     UNDECIDED,
@@ -29,13 +31,28 @@ from lpips_lite.votes.objectives import (
 )
 from lpips_lite.votes.progress import Progress, silently
 from lpips_lite.votes.scale import keep_scale as keep_scale
+from lpips_lite.votes.two_heads import fit_head
 
 PENALTIES = (1.0, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4)  # from stiff to free
 FEW_VOTES = 100  # of which not much can be said
 
-Solve = Callable[
-    [NDArray[np.bool_]], list[Floats]
-]  # from chosen triplets; a solution for each penalty, or the only one
+Solution = tuple[HeadVectors, float]  # with a slope
+Solve = Callable[[NDArray[np.bool_]], list[Solution]]  # from chosen triplets; one for each penalty, or the only one
+
+
+def choose_head(start: HeadVectors, head: Head | None, objective: str) -> Head:
+    """Return which head is fitted: the one that is asked for, else near where there are two.
+
+    Raises:
+        ValueError: If there is no such head, or the objective cannot hold the other one.
+    """
+    if start.near is None:
+        if head == "near":
+            raise ValueError("--head near: the metric has one head; expected weights with near ones, or no --head")
+        return "far"
+    if objective == "ranking":
+        raise ValueError("--objective ranking: fits one head alone, and the metric has two; expected logistic")
+    return head or "near"
 
 
 def folds_by_reference(references: NDArray[np.str_], count: int, seed: int) -> NDArray[np.int64]:
@@ -51,7 +68,7 @@ class Fitted:
     """Weights for all data, and how their recipe does on references it has not seen.
 
     Attributes:
-        weights: (ΣC,), ≥ 0; those it started from where votes say nothing at all.
+        weights: ≥ 0; those it started from where votes say nothing at all. A head that was held is as it was.
         slope: See `LPIPS.preference`; `None` where votes do not determine it.
         penalty: Chosen strength; 0 for the ranking objective.
         fold: The one of each triplet, (T,); there are no more folds than references.
@@ -61,7 +78,7 @@ class Fitted:
         uncertain: What the votes do not say, each a word, a colon and a sentence.
     """
 
-    weights: Floats
+    weights: HeadVectors
     slope: float | None
     penalty: float
     fold: NDArray[np.int64]
@@ -73,8 +90,9 @@ class Fitted:
 def fit(
     features: Features,
     votes: Votes,
-    start: Floats,
+    start: HeadVectors,
     *,
+    head: Head | None = None,
     objective: str = "logistic",
     folds: int = 5,
     seed: int = 0,
@@ -85,24 +103,27 @@ def fit(
     The penalty that a fold is judged with is chosen on the other folds.
 
     Raises:
-        ValueError: If there are fewer than two folds.
+        ValueError: If there are fewer than two folds, or as `choose_head`.
     """
     if folds < 2:
         raise ValueError(f"--folds {folds}: expected at least 2")
+    head = choose_head(start, head, objective)
     f0, f1 = (np.ascontiguousarray(features.differences[features.rows[:, side]]) for side in (0, 1))
-    gaps = f0 - f1
 
-    def solve(chosen: NDArray[np.bool_]) -> list[Floats]:
+    def solve(chosen: NDArray[np.bool_]) -> list[Solution]:
+        part = votes.take(chosen)
+        if start.near is not None:
+            return fit_head(f0[chosen], f1[chosen], part, start, head, PENALTIES)
         if objective == "ranking":
-            return [fit_ranking(f0[chosen], f1[chosen], votes.take(chosen), start, seed=seed)]
-        return _penalty_path(gaps[chosen], votes.take(chosen), start)
+            return [(HeadVectors(fit_ranking(f0[chosen], f1[chosen], part, start.far, seed=seed)), 1.0)]
+        return [(HeadVectors(weights), 1.0) for weights in _penalty_path(f0[chosen] - f1[chosen], part, start.far)]
 
     references = len(np.unique(votes.reference))
     fold = folds_by_reference(votes.reference, min(folds, references), seed)
     best, held_out = _cross_validate(solve, f0, f1, votes, fold, progress)
-    weights = solve(np.ones(len(fold), dtype=bool))[best]
+    weights, slope = solve(np.ones(len(fold), dtype=bool))[best]
     agreement = _agreement(held_out, votes)
-    nothing = undetermined(gaps @ weights, votes)
+    nothing = undetermined(weights.margin(f0, f1), votes)
     if nothing in (EQUAL, UNDECIDED) or not weights.any():
         weights = start
     uncertain = [nothing] if nothing else []
@@ -115,7 +136,8 @@ def fit(
         uncertain.append("one reference: there is no other to try the weights on")
     determined = not uncertain
     uncertain += _too_few(votes, references, folds)
-    slope = 1.0 if objective == "logistic" else best_slope(gaps @ weights, votes)
+    if objective == "ranking":
+        slope = best_slope(weights.margin(f0, f1), votes)
     penalty = PENALTIES[best] if objective == "logistic" else 0.0
     return Fitted(weights, slope if determined else None, penalty, fold, held_out, agreement, tuple(uncertain))
 
@@ -134,14 +156,15 @@ def _cross_validate(
         return 0, np.full((2, len(fold)), np.nan)  # the stiffest
     distances = np.empty((len(PENALTIES), 2, len(fold)))  # held out
     losses = np.empty((len(PENALTIES), folds))
-    gaps, count = f0 - f1, 0
+    count = 0
     for held_out in progress(range(folds), "cross-validation"):
         out = fold == held_out
         solutions = solve(~out)
         count = len(solutions)
-        for index, u in enumerate(solutions):
-            distances[index][:, out] = f0[out] @ u, f1[out] @ u
-            losses[index, held_out] = vote_loss(gaps[out] @ u, votes.take(out))
+        for index, (weights, slope) in enumerate(solutions):
+            heads = weights.times(slope)
+            distances[index][:, out] = heads.distances(f0[out]), heads.distances(f1[out])
+            losses[index, held_out] = vote_loss(heads.margin(f0[out], f1[out]), votes.take(out))
     losses = losses[:count]
     chosen_for = [int(np.argmin(np.delete(losses, k, axis=1).mean(axis=1))) for k in range(folds)]
     return int(np.argmin(losses.mean(axis=1))), distances[np.array(chosen_for)[fold], :, np.arange(len(fold))].T

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lpips_lite.votes.agreement import Interval, jnd_average_precision
+from lpips_lite.votes.agreement import jnd_average_precision
 
 Floats = NDArray[np.float64]
 
@@ -36,17 +36,3 @@ def resampled_precisions(
         if same[drawn].any():
             found[repeat] = jnd_average_precision(d[drawn], same[drawn])
     return found
-
-
-def interval_of(value: float, resamples: Floats, references: int) -> Interval:
-    """Return a value with the 2.5 and 97.5 percentiles of its resamples, and a two-sided p-value for zero.
-
-    The latter is never below what the resamples, or a sign test on so many references, can show.
-    """
-    resamples = resamples[~np.isnan(resamples)]
-    if len(resamples) == 0:
-        return Interval(value, np.nan, np.nan, np.nan, "one reference: no interval")
-    low, high = np.percentile(resamples, [2.5, 97.5])
-    rarest = (min((resamples <= 0).sum(), (resamples >= 0).sum()) + 1) / (len(resamples) + 1)
-    p_value = float(min(1.0, max(2 * rarest, 2.0 ** (1 - references))))
-    return Interval(value, float(low), float(high), p_value)

@@ -88,7 +88,7 @@ def _separable(margin: Floats, votes: Votes) -> bool:
     return bool(((votes.judgement == (margin > 0)) | (margin == 0)).all())
 
 
-def _finite_slope(margin: Floats, votes: Votes) -> float:
+def finite_slope(margin: Floats, votes: Votes) -> float:
     """Return the best slope, where every vote is predicted as if one voter more had been undecided."""
     if margin.any() and _separable(margin, votes):
         share = votes.count / votes.count.sum()
@@ -100,7 +100,7 @@ def _finite_slope(margin: Floats, votes: Votes) -> float:
 # -- the objectives --------------------------------------------------------------------------------------------------
 
 
-def _spread(gaps: NDArray[np.float32], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+def channel_spread(gaps: NDArray[np.floating[Any]], dtype: type[np.floating[Any]]) -> NDArray[Any]:
     """Return the root mean square of each channel, at least a ten-thousandth of all channels' together.
 
     Without a least value, channels that hardly answer to these images would get weights beyond all measure.
@@ -120,11 +120,11 @@ def fit_logistic(gaps: NDArray[np.float32], votes: Votes, start: Floats, penalty
         penalty: On the squared distance from there, each channel in units of its spread.
         warm: Where to begin, if another penalty's solution is known.
     """
-    scale = _spread(gaps, np.float64)  # so that all channels matter alike
+    scale = channel_spread(gaps, np.float64)  # so that all channels matter alike
     scaled = (gaps / scale).astype(np.float32)
     share = votes.count / votes.count.sum()
     prior = start * scale
-    prior = _finite_slope((scaled @ prior.astype(np.float32)).astype(np.float64), votes) * prior
+    prior = finite_slope((scaled @ prior.astype(np.float32)).astype(np.float64), votes) * prior
 
     def objective(z: Floats) -> tuple[float, Floats]:
         logits = (scaled @ z.astype(np.float32)).astype(np.float64)
@@ -155,7 +155,7 @@ def fit_ranking(
         seed: Of the ranking network and the order of triplets.
     """
     generator = Generator().manual_seed(seed)
-    spread = torch.from_numpy(_spread(f0 - f1, np.float32))
+    spread = torch.from_numpy(channel_spread(f0 - f1, np.float32))
     spread = spread / spread.mean()
     x0, x1 = (torch.from_numpy(f) / spread for f in (f0, f1))
     j = torch.from_numpy(votes.judgement).float()

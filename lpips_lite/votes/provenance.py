@@ -16,6 +16,7 @@ import numpy as np
 
 from lpips_lite import LPIPS, read_image
 from lpips_lite.files.outputs import replace_file
+from lpips_lite.tensor_files import spell_digests
 from lpips_lite.votes.progress import Progress, silently
 from lpips_lite.votes.triplets import Triplet
 
@@ -35,7 +36,7 @@ def reference_digests(triplets: Sequence[Triplet], progress: Progress = silently
 
 def trained_on(metric: LPIPS, digests: Iterable[str]) -> str:
     """Return what to write as `trained_on` into weights that `metric` learnt from references with these digests."""
-    return " ".join(sorted({*metric.trained_on, *digests}))
+    return spell_digests({*metric.trained_on, *digests})
 
 
 def check_unseen(metric: LPIPS, digests: Mapping[Path, str]) -> None:

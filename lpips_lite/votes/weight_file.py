@@ -6,23 +6,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from lpips_lite import LPIPS
 from lpips_lite.tensor_files import save_tensors
 from lpips_lite.votes.features import Features
 from lpips_lite.votes.fit import Fitted
+from lpips_lite.votes.head_vectors import HeadVectors
 from lpips_lite.votes.objectives import Votes
 from lpips_lite.votes.provenance import trained_on
 from lpips_lite.votes.scale import keep_scale
-
-Floats = NDArray[np.float64]
-
-
-def start_weights(metric: LPIPS) -> Floats:
-    """Return a metric's channel weights one after the other, (ΣC,)."""
-    return torch.cat(list(metric.tensors.values())).cpu().double().numpy()
 
 
 def write_weights(
@@ -34,7 +26,7 @@ def write_weights(
     digests: Iterable[str],
     settings: Mapping[str, str],
 ) -> None:
-    """Write fitted weights in the scale of those they started from.
+    """Write fitted weights in the scale of those they started from, which a head that was held keeps by itself.
 
     The metadata has `slope` only if votes determine one, and `uncertain`, the reasons why not everything can be relied
     on, only if there are some.
@@ -48,8 +40,10 @@ def write_weights(
         digests: Of the references, which go on the list of what the weights have learnt from.
         settings: More metadata.
     """
-    weights, slope = keep_scale(fitted.weights, fitted.slope, start_weights(start), start)
-    layers = np.split(weights.astype(np.float32), np.cumsum(features.channels)[:-1])
+    heads, slope = fitted.weights, fitted.slope
+    if heads.near is None:
+        far, slope = keep_scale(heads.far, slope, HeadVectors.of(start).far, start)
+        heads = HeadVectors(far)
     agreement = fitted.agreement
     metadata = {
         "net": features.net,
@@ -72,5 +66,4 @@ def write_weights(
         metadata["cross_validated_agreement"] = f"{agreement.value:.4f}"
     if not np.isnan(agreement.low):
         metadata["cross_validated_interval"] = f"{agreement.low:.4f} {agreement.high:.4f}"
-    tensors = {f"channel_weights.{index}": torch.from_numpy(layer.copy()) for index, layer in enumerate(layers)}
-    save_tensors(path, tensors, metadata)
+    save_tensors(path, heads.tensors(features.channels), metadata)

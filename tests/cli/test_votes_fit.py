@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 from examples.make_triplets import make_triplets
 from lpips_lite import LPIPS, compare, read_image
@@ -20,10 +21,12 @@ from lpips_lite.cli.votes import main
 from lpips_lite.tensor_files import read_metadata
 from lpips_lite.votes.agreement import agreement
 from lpips_lite.votes.features import extract
+from lpips_lite.votes.head_vectors import HeadVectors
 from lpips_lite.votes.objectives import fit_ranking
 from lpips_lite.votes.triplets import load
 from tests.command import ENVIRONMENT, noise, run
 from tests.conftest import free_port
+from tests.peers import two_headed_file
 
 HEADER = "ref,p0,p1,votes_p0,votes_p1\n"
 
@@ -90,8 +93,9 @@ def test_from_votes_to_a_metric(data, tmp_path, net, objective, monkeypatch):
     assert agreement(1 - chosen, chosen, [1 - t.judgement for t in triplets]) > 0.85
     torch.testing.assert_close(chosen, 1 - metric.preference(ref, p1, p0))
     assert metric.preference(ref, p0, p0).tolist() == [0.5] * 120
+    other = {key: 2 * tensor for key, tensor in metric.tower.tensors.items() if key.startswith("features")}
     with pytest.raises(ValueError, match=r"were fitted on tower \w+; expected this tower's"):
-        LPIPS(net, channel_weights="mine.safetensors", tower_weights="random:1")
+        LPIPS(net, channel_weights="mine.safetensors", tower_weights=other)
     status, out, err = run(triplets[0].ref, triplets[0].p0, "--metric", name, "--format", "json")
     assert status == 0, err
     assert metric.signature in out
@@ -100,6 +104,28 @@ def test_from_votes_to_a_metric(data, tmp_path, net, objective, monkeypatch):
     status, _, err = fit(data, "--metric", name, "-o", "again.safetensors")  # which has learnt from all of it
     assert status == 2
     assert "has learnt people's judgments of 120 of these 120 references" in err
+
+
+@pytest.mark.parametrize("head", ["near", "far", None])
+def test_one_head_of_two_is_fitted(data, tmp_path, head):
+    start = load_file(two_headed_file(tmp_path / "two.safetensors"))
+    arguments = ["-m", "lite:tower=two.safetensors:weights=two.safetensors", "-o", "mine.safetensors", "--folds", "2"]
+    status, out, err = fit(data, *arguments, "--votes-per-judgement", "2", *(["--head", head] if head else []))
+    assert status == 0, err
+    assert "fitted, 2-fold by reference" in out
+    record, mine = read_metadata(tmp_path / "mine.safetensors"), load_file("mine.safetensors")
+    assert record["head"] == (head or "near")
+    assert mine.keys() == {key for key in start if not key.startswith("features")}
+    held = "near" if head == "far" else "channel_weights"
+    for key, tensor in mine.items():
+        assert torch.equal(tensor, start[key]) == key.startswith(held), key
+    metric = LPIPS("lite", channel_weights="mine.safetensors", tower_weights="two.safetensors", reduction="none")
+    assert metric.signature.endswith(" heads=2")
+    assert metric.slope == pytest.approx(float(record["slope"]))
+    triplets = load([data])[:24]
+    ref, p0, p1 = (torch.stack([read_image(getattr(t, side)) for t in triplets]) for side in ("ref", "p0", "p1"))
+    known = extract(triplets, metric, Path("some")).distances(HeadVectors.of(metric))
+    np.testing.assert_allclose(known, [metric(image, ref) for image in (p0, p1)], rtol=1e-4, atol=1e-7)
 
 
 def test_a_fit_of_a_fit_lists_what_both_learnt_from(tmp_path):
@@ -155,6 +181,7 @@ WRONG = {  # arguments after DATA, and what the message says
     "v0.0": (["-m", "alex:tower=random:0:weights=v0.0"], "does not scale images"),
     "unscaled": (["-m", "alex:unscaled:weights=uniform"], "does not scale images"),
     "no such weights": (["-m", "lite:weights=none.safetensors"], "none.safetensors does not exist"),
+    "near of one head": (["-m", "lite:weights=uniform", "--head", "near"], "--head near: the metric has one head"),
     "one fold": (["-m", "lite:weights=uniform", "--folds", "1"], "--folds"),
     "other suffix": (["-m", "lite:weights=uniform", "-o", "w.pth"], "expected a name that ends in .safetensors"),
     "no such folder": (["-m", "lite:weights=uniform", "-o", "no/w.safetensors"], "no such folder: no"),

@@ -15,6 +15,7 @@ from lpips_lite import LPIPS, read_image
 from lpips_lite.votes.agreement import agreement
 from lpips_lite.votes.features import Features, extract, fingerprint
 from lpips_lite.votes.fit import Votes, fit, folds_by_reference, keep_scale
+from lpips_lite.votes.head_vectors import HeadVectors
 from lpips_lite.votes.objectives import fit_ranking, undetermined
 from lpips_lite.votes.scale import draw_leaves
 from lpips_lite.votes.triplets import Triplet, load
@@ -37,8 +38,8 @@ def planted(triplets, channels, references, seed=0, votes=5):
     return features, Votes(chosen, np.full(triplets, float(votes)), names), truth
 
 
-def held_out_agreement(weights, features, votes):
-    return agreement(*features.distances(weights), votes.judgement)
+def held_out_agreement(heads, features, votes):
+    return agreement(*features.distances(heads), votes.judgement)
 
 
 def split(features, votes, count):
@@ -55,24 +56,24 @@ def split(features, votes, count):
 def test_planted_weights_are_recovered_by_both_objectives():
     features, votes, truth = planted(6000, 200, 300)
     (train, train_votes), (test, test_votes) = split(features, votes, 3)
-    uniform = np.ones(200)
+    uniform = HeadVectors(np.ones(200))
     fitted = fit(train, train_votes, uniform)
-    ceiling = held_out_agreement(truth, test, test_votes)
+    ceiling = held_out_agreement(HeadVectors(truth), test, test_votes)
     assert held_out_agreement(uniform, test, test_votes) < ceiling - 0.02  # there is something to learn
     assert held_out_agreement(fitted.weights, test, test_votes) > ceiling - 0.005
     assert fitted.agreement.low < held_out_agreement(fitted.weights, test, test_votes) < fitted.agreement.high
-    assert (fitted.weights >= 0).all()
+    assert (fitted.weights.far >= 0).all()
     sides = [train.differences[train.rows[:, side]] for side in (0, 1)]
-    ranked = fit_ranking(*sides, train_votes, uniform)
+    ranked = fit_ranking(*sides, train_votes, uniform.far)
     low, high = fitted.agreement.low, fitted.agreement.high
-    assert low < held_out_agreement(ranked, test, test_votes) < high
+    assert low < held_out_agreement(HeadVectors(ranked), test, test_votes) < high
     assert (ranked >= 0).all()
 
 
 def test_the_slope_is_a_probability():
     features, votes, _ = planted(6000, 40, 300)
     (train, train_votes), (test, test_votes) = split(features, votes, 3)
-    fitted = fit(train, train_votes, np.ones(40))
+    fitted = fit(train, train_votes, HeadVectors(np.ones(40)))
     d0, d1 = test.distances(fitted.weights)
     predicted = expit(fitted.slope * (d0 - d1))
     for low in np.arange(0, 1, 0.2):  # of those said to be chosen by 20 to 40 %, that many were
@@ -101,8 +102,7 @@ def data(tmp_path_factory):
 def test_features_times_weights_are_distances(data, tmp_path):
     triplets, metric = load([data])[:20], LPIPS("lite", reduction="none")
     features = extract(triplets, metric, tmp_path)
-    weights = torch.cat(list(metric.tensors.values())).double().numpy()
-    d0, d1 = features.distances(weights)
+    d0, d1 = features.distances(HeadVectors.of(metric))
     for row, t in enumerate(triplets):
         ref = read_image(t.ref)[None]
         assert d0[row] == pytest.approx(metric(read_image(t.p0)[None], ref).item(), rel=1e-4, abs=1e-7)
@@ -127,7 +127,7 @@ def test_renamed_files_find_their_own_rows_in_the_cache(data, tmp_path):
     metric = LPIPS("lite")
     first, again = (extract(some, metric, tmp_path / "cache") for some in (triplets, renamed))
     assert len(list((tmp_path / "cache").iterdir())) == 1
-    weights = np.ones(first.differences.shape[1])
+    weights = HeadVectors(np.ones(first.differences.shape[1]))
     np.testing.assert_array_equal(first.distances(weights), again.distances(weights))
     fresh = extract(renamed, metric, tmp_path / "fresh")
     np.testing.assert_allclose(again.distances(weights), fresh.distances(weights), rtol=1e-5)
@@ -157,7 +157,8 @@ def test_the_same_bytes_under_other_names_keep_their_own_rows(tmp_path, shared):
     first = triplets("r", "x")
     second = triplets("r-copy" if shared == "ref" else "r", "x-copy" if shared == "p0" else "x")
     assert (fingerprint(first) == fingerprint(second)) == (shared == "nothing")
-    metric, weights = LPIPS("lite"), np.ones(424)
+    metric = LPIPS("lite")
+    weights = HeadVectors(np.ones(len(HeadVectors.of(metric).far)))
     one, two = (extract(data, metric, tmp_path / "cache").distances(weights) for data in (first, second))
     np.testing.assert_allclose(one, two, rtol=1e-5)
     assert one[0][0] != one[0][1]
@@ -172,8 +173,8 @@ def test_fingerprint_is_of_every_digit(data):
 @pytest.mark.parametrize("wrong", ["nothing", "unscaled"])
 def test_what_has_no_features(data, tmp_path, wrong):
     metric = LPIPS("lite")
-    if wrong == "unscaled":  # as the published v0.0 is
-        metric.tower._tensors["mean"] = torch.full((3, 1, 1), 0.5)
+    if wrong == "unscaled":
+        metric.scaled = False
     with pytest.raises(ValueError, match="no triplets|does not scale images"):
         extract([] if wrong == "nothing" else load([data])[:2], metric, tmp_path)
 
@@ -184,10 +185,11 @@ def test_what_has_no_features(data, tmp_path, wrong):
 def with_judgments(judgement, references=12, per_reference=5, votes=4.0):
     """Return planted features of 40 channels, votes with these judgments (of d0 − d1), and the start."""
     features, _, _ = planted(references * per_reference, 40, references, votes=int(votes))
-    d0, d1 = features.distances(np.ones(40))
+    start = HeadVectors(np.ones(40))
+    d0, d1 = features.distances(start)
     names = np.repeat([f"r{number}" for number in range(references)], per_reference)
     judgement = np.full(len(d0), 0.0) + judgement(d0 - d1)
-    return features, Votes(judgement, np.full(len(d0), votes), names), np.ones(40)
+    return features, Votes(judgement, np.full(len(d0), votes), names), start
 
 
 KINDS = {  # judgments as a function of the margin, and the word in the mark
@@ -207,10 +209,10 @@ def test_no_slope_where_votes_determine_none(kind, objective, monkeypatch):
     fitted = fit(features, votes, start, objective=objective)
     assert fitted.slope is None
     assert any(reason.startswith((kind, "chance")) for reason in fitted.uncertain)
-    assert np.isfinite(fitted.weights).all()
+    assert np.isfinite(fitted.weights.far).all()
     assert fitted.weights.any()
     if kind in ("equal", "undecided"):
-        np.testing.assert_array_equal(fitted.weights, start)
+        np.testing.assert_array_equal(fitted.weights.far, start.far)
     if kind != "contrary":
         assert np.isnan([fitted.agreement.low, fitted.agreement.high]).all()
 
@@ -245,8 +247,8 @@ def test_channels_that_images_do_not_show_keep_their_measure():
     """Some channels answer to the judged images with a hundred-millionth of what others do."""
     features, votes, _ = planted(300, 40, 30)
     features.differences[:, :8] *= 1e-8
-    fitted = fit(features, votes, np.ones(40))
-    assert fitted.weights[:8].max() < 1e4 * fitted.weights[8:].max()
+    weights = fit(features, votes, HeadVectors(np.ones(40))).weights.far
+    assert weights[:8].max() < 1e4 * weights[8:].max()
 
 
 # -- the scale -----------------------------------------------------------------------------------------------------
@@ -254,11 +256,11 @@ def test_channels_that_images_do_not_show_keep_their_measure():
 
 def test_the_scale_is_that_of_the_start():
     metric, generator = LPIPS("lite"), np.random.default_rng(0)
-    start = torch.cat(list(metric.tensors.values())).double().numpy()
+    start = HeadVectors.of(metric).far
     weights, slope = keep_scale(7 * start, 14.0, start, metric)
     np.testing.assert_allclose(weights, start)
     assert slope == pytest.approx(98)
-    other = start * generator.random(424)
+    other = start * generator.random(len(start))
     scaled, none = keep_scale(other, None, start, metric)
     assert none is None
     assert 1 < scaled[other > 0][0] / other[other > 0][0] < 4

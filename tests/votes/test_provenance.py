@@ -59,7 +59,7 @@ def test_lists_that_are_none(tmp_path, listed):
     path = weights_with(tmp_path / "w.safetensors", [listed], extra=["tower"])
     for argument in ("channel_weights", "tower_weights"):
         with pytest.raises(ValueError, match="in its list trained_on; expected 16 hex digits"):
-            LPIPS("lite", **{argument: path})
+            LPIPS("lite", **{"channel_weights": "uniform", "tower_weights": "random:0", argument: path})
 
 
 @pytest.mark.parametrize("seen", [0, 1, 3])
@@ -79,9 +79,11 @@ def test_one_reference_is_enough_to_refuse(tmp_path, seen):
         check_unseen(metric, digests)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"channel_weights": "uniform"}, {"tower_weights": "random:0"}])
-def test_lite_lists_its_fifty_references(arguments):
-    assert len(LPIPS("lite", **arguments).trained_on) == 50
+@pytest.mark.parametrize("own", ["both", "tower", "channel weights"])
+def test_lite_lists_its_fifty_references(own):
+    tensors = {key: t for key, t in LPIPS("lite").tower.tensors.items() if key.startswith("features")}
+    arguments = {"both": {}, "tower": {"channel_weights": "uniform"}, "channel weights": {"tower_weights": tensors}}
+    assert len(LPIPS("lite", **arguments[own]).trained_on) == 50
 
 
 def test_distilled_weights_and_other_nets_list_none():

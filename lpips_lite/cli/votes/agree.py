@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from lpips_lite.catalog import MetricSpec, parse_metric
 from lpips_lite.cli.main import FilePath, parse_metric_names
+from lpips_lite.cli.program import Command
 from lpips_lite.cli.terminal import show, spell_option
 from lpips_lite.terminal import progress, say
 
@@ -40,27 +41,22 @@ Exit status: 0 fine, 2 bad input or a resource that ran out, 130 interrupted; wh
 """
 
 
-class Agree(click.Command):
-    """A command whose examples are shown as they are written, also where stdout has few characters."""
+def parse_tables(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> dict[str, Path]:
+    """Parse `--distances NAME=PATH`, repeated."""
+    if not value:
+        return {}
+    from lpips_lite.votes.distance_tables import parse_distances
 
-    def get_help(self, ctx: click.Context) -> str:
-        from lpips_lite.cli.terminal import to_stdout_text
-
-        return to_stdout_text(super().get_help(ctx))
-
-
-def parse_tables(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> Sequence[str]:
-    """Check `--distances NAME=PATH`, repeated."""
-    for text in value:
-        if not all(part.strip() for part in text.partition("=")):
-            raise click.BadParameter(f"{text!r}; expected NAME=PATH, like mine=distances.csv")
-    return value
+    try:
+        return parse_distances(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 _PATH = FilePath()
 
 
-@click.command(cls=Agree, epilog=EXAMPLES, context_settings={"max_content_width": 120})
+@click.command(cls=Command, epilog=EXAMPLES, context_settings={"max_content_width": 120})
 @click.argument("data", metavar="[DATA]...", type=_PATH, nargs=-1)
 @click.option("-m", "--metric", "metrics", multiple=True, default=["lite,l2,ssim"], callback=parse_metric_names,
               help="Metrics, separated by commas; options follow after colons.  [default: lite,l2,ssim]",
@@ -83,7 +79,7 @@ def agree(
     ctx: click.Context,
     data: tuple[Path, ...],
     metrics: list[MetricSpec],
-    distances: tuple[str, ...],
+    distances: dict[str, Path],
     against: str | None,
     count: str,
     votes_per_judgement: int | None,
@@ -102,19 +98,17 @@ def agree(
     from lpips_lite.files.outputs import check_folder
     from lpips_lite.files.settings import Settings
     from lpips_lite.votes.comparison import compare
-    from lpips_lite.votes.distance_tables import parse_distances
     from lpips_lite.votes.distances import Measuring
     from lpips_lite.votes.picture import check_picture
     from lpips_lite.votes.verdicts import gather
 
-    names = [*(spec.text for spec in metrics if data), *(text.partition("=")[0].strip() for text in distances)]
+    names = [*(spec.text for spec in metrics if data), *distances]
     base = None if against is None else _named(against, names)
     if plot is not None:
         check_folder("--plot", plot)
         check_picture(plot)
     settings = Settings(device=device, batch_size=batch_size, workers=workers, spell=spell_option)
-    tables, measuring = parse_distances(distances), Measuring(cache, settings)
-    verdicts, notes = gather(data, metrics, tables, measuring, progress, votes_per_judgement)
+    verdicts, notes = gather(data, metrics, distances, Measuring(cache, settings), progress, votes_per_judgement)
     comparison = compare(verdicts, base, "votes" if count == "votes" else "triplets", notes=notes)
     if plot is not None:
         from lpips_lite.votes.picture import draw

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from lpips_lite.cli.main import FilePath
 from lpips_lite.cli.terminal import FAILED, show
 from lpips_lite.terminal import progress
 
@@ -25,7 +26,7 @@ Data:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("data", metavar="DATA...", type=FilePath(), nargs=-1, required=True)
 @click.option("--method-pattern", metavar="PATTERN", help="Where paths of images, relative to the folder of the data, "
               'name the method that made them, like "out/{method}/*".')  # fmt: skip
 @click.option("--votes-per-judgement", metavar="N", type=click.IntRange(min=1),

@@ -11,7 +11,8 @@ import click
 
 from lpips_lite.catalog import MetricSpec, parse_metrics
 from lpips_lite.cli.main import FilePath
-from lpips_lite.cli.terminal import show, spell_option, to_stdout_text
+from lpips_lite.cli.program import Command
+from lpips_lite.cli.terminal import show, spell_option
 from lpips_lite.terminal import progress, say
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from lpips_lite.metric import LPIPS
     from lpips_lite.votes.features import Features
     from lpips_lite.votes.fit import Fitted, Votes
+    from lpips_lite.votes.head_vectors import Head
     from lpips_lite.votes.records import Judgments, Row, Triplet
 
 NETS = ("lite", "alex", "vgg", "squeeze")  # the metrics that have channel weights
@@ -38,18 +40,12 @@ DATA is what `lpips-votes check` takes. Afterwards, in commands and in Python:
 The weights to start from, and to stay near if votes are few, are named: weights=v0.1 (published), weights=uniform,
 weights=calibrated (lite's own) or weights=FILE. Weights that have learnt from a reference in DATA are refused, since
 they cannot be judged on it. Where votes do not say how sure people are, a warning says so, and the file has no slope.
+Of weights with two heads --head near (the default) fits the one that tells small differences, far the other.
 
 \b
 An interrupted run goes on where it stopped, by its --cache. Exit status: 0 fine, 2 bad input or a resource that ran
 out, 130 interrupted.
 """
-
-
-class Fit(click.Command):
-    """A command whose examples are shown as they are written, also where stdout has few characters."""
-
-    def get_help(self, ctx: click.Context) -> str:
-        return to_stdout_text(super().get_help(ctx))
 
 
 def parse_start(ctx: click.Context, parameter: click.Parameter, value: str) -> MetricSpec:
@@ -76,11 +72,13 @@ def parse_start(ctx: click.Context, parameter: click.Parameter, value: str) -> M
 _PATH = FilePath()
 
 
-@click.command(cls=Fit, epilog=EXAMPLES, context_settings={"max_content_width": 120})
+@click.command(cls=Command, epilog=EXAMPLES, context_settings={"max_content_width": 120})
 @click.argument("data", metavar="DATA...", type=_PATH, nargs=-1, required=True)
 @click.option("-m", "--metric", metavar="NAME:weights=START", required=True, callback=parse_start,
               help="What to fit: a tower, and the channel weights to start from.")  # fmt: skip
 @click.option("-o", "--output", type=_PATH, metavar="FILE.safetensors", required=True, help="Weight file to write.")
+@click.option("--head", type=click.Choice(["near", "far"]),
+              help="Of a metric with two, the one to fit; the other is held.  [default: near]")  # fmt: skip
 @click.option("--objective", type=click.Choice(["logistic", "ranking"]), default="logistic",
               help="Likelihood of the votes, or the recipe of Zhang et al. 2018.")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), default=5, help="Of the cross-validation, by reference.")
@@ -158,6 +156,7 @@ def _run(
     votes_per_judgement: int | None,
     metric: MetricSpec,
     output: Path,
+    head: Head | None,
     objective: str,
     folds: int,
     seed: int,
@@ -171,12 +170,15 @@ def _run(
     from lpips_lite.files.settings import Settings
     from lpips_lite.metric import LPIPS
     from lpips_lite.votes.features import extract
-    from lpips_lite.votes.fit import Votes, fit as fit_weights
+    from lpips_lite.votes.fit import Votes, choose_head, fit as fit_weights
+    from lpips_lite.votes.head_vectors import HeadVectors
     from lpips_lite.votes.provenance import check_unseen, reference_digests
-    from lpips_lite.votes.weight_file import start_weights, write_weights
+    from lpips_lite.votes.weight_file import write_weights
 
     check_device(Settings(device=processes.device(device), spell=spell_option))
     start = LPIPS(metric.name, **metric.arguments()).to(processes.device(device))
+    heads = HeadVectors.of(start)
+    head = choose_head(heads, head, objective)
     found = processes.once(lambda: _load(data, votes_per_judgement, metric, output, held_out))
     triplets = found.triplets
     with _lines_named(found.rows):
@@ -190,12 +192,13 @@ def _run(
         say(f"note: {note}")
     votes = Votes.of(triplets)
     fitted = fit_weights(
-        features, votes, start_weights(start), objective=objective, folds=folds, seed=seed, progress=progress
+        features, votes, heads, head=head, objective=objective, folds=folds, seed=seed, progress=progress
     )
     _tell(start, features, votes, fitted)
     if held_out is not None:
         _write_distances(held_out, triplets, fitted, start.signature)
-    write_weights(output, start, features, votes, fitted, digests.values(), {"objective": objective, "seed": f"{seed}"})
+    settings = {"objective": objective, "seed": f"{seed}"} | ({} if heads.near is None else {"head": head})
+    write_weights(output, start, features, votes, fitted, digests.values(), settings)
     for reason in fitted.uncertain:
         say(f"warning: {reason}")
     if fitted.slope is None:
@@ -211,9 +214,9 @@ def _tower_option(metric: MetricSpec) -> str:
 def _tell(start: LPIPS, features: Features, votes: Votes, fitted: Fitted) -> None:
     """Print agreement at the start, of the fitted weights, and the paired difference."""
     from lpips_lite.votes.agreement import bootstrap, triplet_agreement
-    from lpips_lite.votes.weight_file import start_weights
+    from lpips_lite.votes.head_vectors import HeadVectors
 
-    at_start = triplet_agreement(*features.distances(start_weights(start)), votes.judgement)
+    at_start = triplet_agreement(*features.distances(HeadVectors.of(start)), votes.judgement)
     rows = {start.signature: bootstrap(at_start, votes.reference, votes.count)}
     folds = len(set(fitted.fold.tolist()))
     if folds > 1:
