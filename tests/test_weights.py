@@ -517,7 +517,7 @@ def test_two_heads_alone_are_no_tower(tmp_path, two_heads):
     assert LPIPS("lite", tower_weights=two_heads, channel_weights=tmp_path / "weights.safetensors").tensors.keys() == (
         tensors.keys()
     )
-    with pytest.raises(ValueError, match="is the 5 KB channel-weight file given as the tower"):
+    with pytest.raises(ValueError, match="is the 6 KB channel-weight file given as the tower"):
         FeatureTower("lite", weights=tmp_path / "weights.safetensors")
 
 
