@@ -77,7 +77,7 @@ def _unit_rows(features: Features, heads: Heads) -> Features:
     """Return unit features where and as the weights are: L × (N, H·W, C)."""
     pairs = zip(features, heads.weights, strict=True)
     rows = [f.to(w.device).permute(0, 2, 3, 1).contiguous().flatten(1, 2).to(w.dtype) for f, w in pairs]
-    groups = [f.unflatten(2, (heads.groups, -1)) for f in rows]
+    groups = [f.view(*f.shape[:2], heads.groups, -1) for f in rows]
     return [(f / (torch.linalg.vector_norm(f, dim=3, keepdim=True) + maths.EPSILON)).flatten(2) for f in groups]
 
 

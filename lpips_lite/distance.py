@@ -146,12 +146,11 @@ def pool_layers(
     """
     if mask is None:
         return [pool_mean(layer_map) for layer_map in layer_maps]
-    pooled = []
-    for layer_map, field in zip(layer_maps, fields or [None] * len(layer_maps), strict=True):
-        size = (layer_map.shape[-2], layer_map.shape[-1])
-        small = erode(mask.to(layer_map.dtype), size, *field) if field else mask
-        pooled.append(pool_mask(layer_map, small))
-    return pooled
+    masks = [mask] * len(layer_maps)
+    if fields is not None:
+        pairs = zip(layer_maps, fields, strict=True)
+        masks = [erode(mask.to(m.dtype), (m.shape[-2], m.shape[-1]), *field) for m, field in pairs]
+    return [pool_mask(layer_map, small) for layer_map, small in zip(layer_maps, masks, strict=True)]
 
 
 def pool_map(layer_map: Tensor, size: tuple[int, int]) -> Tensor:

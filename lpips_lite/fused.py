@@ -87,7 +87,7 @@ class _Comparison(torch.autograd.Function):
             for t, dim in zip((x, y), in_dims, strict=False)
         )
         distances: Tensor = _Comparison.apply(x.flatten(0, 1), y.flatten(0, 1), weights)
-        return distances.unflatten(0, (info.batch_size, -1)), 0
+        return distances.view(info.batch_size, -1, *distances.shape[1:]), 0
 
 
 def _compare(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
@@ -108,11 +108,12 @@ def _gradient(x: Tensor, y: Tensor, gradient: Tensor, weights: Tensor) -> Tensor
     """Return the gradient of features `x`, by differentiable operations only, so that autograd can go on from there."""
     length = _lengths(x)
     unit = x / (length + maths.EPSILON)
-    weights = weights.to(gradient.dtype)
+    t, weights = unit - y / (_lengths(y) + maths.EPSILON), weights.to(gradient.dtype)
     upstream: Tensor | int = gradient[:, None, None]
-    if weights.ndim == 2:  # the gradient of several maps gives each row weights of its own
-        weights, upstream = gradient @ weights.T, 1
-    t = (unit - y / (_lengths(y) + maths.EPSILON)).mul_(weights.unflatten(-1, x.shape[1:]))
+    if weights.ndim == 1:
+        t.mul_(weights.view(x.shape[1:]))
+    else:  # the gradient of several maps gives each row weights of its own
+        t, upstream = t * (gradient @ weights.T).view(x.shape), 1
     along = (unit * t).sum(dim=-1, keepdim=True)
     return ((t - unit * along) * (2 * upstream / length.clamp(min=maths.EPSILON))).to(x.dtype)
 

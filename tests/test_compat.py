@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import lpips_lite
 from lpips_lite import read_image
 from lpips_lite.compat import LPIPS
 from tests.peers import copy_tower, random_tower, upstream
@@ -264,3 +265,22 @@ def test_pnet_rand_and_model_path(tmp_path, shared, images):
     path = shared / "reference/channel_weights/v0.1/squeeze.pth"
     loss = LPIPS(net="squeeze", pnet_rand=True, model_path=path)
     assert loss.metric.signature == LPIPS(net="squeeze", pnet_rand=True).metric.signature
+
+
+def test_two_heads(two_heads, images):
+    """Layers are shares; `lins` cannot be, and says so."""
+    metric = lpips_lite.LPIPS("lite", tower_weights=two_heads, channel_weights=two_heads, reduction="none")
+    x, y = ((image + 1) / 2 for image in images)
+    shares, heat = metric.layer_distances(x, y), metric.distance_map(x, y)
+    loss = LPIPS(net="lite", tower_weights=two_heads, model_path=two_heads)
+    total, layers = loss(*images, retPerLayer=True)
+    torch.testing.assert_close(total.flatten(), metric(x, y), rtol=1e-5, atol=0)
+    torch.testing.assert_close(torch.cat(layers, dim=1).flatten(1), shares, rtol=1e-5, atol=1e-8)
+    one = loss(images[0][:1], images[1])
+    torch.testing.assert_close(one.flatten(), metric.pairwise(x[:1], y)[0], rtol=1e-5, atol=0)
+    loss.spatial = True
+    total, layers = loss(*images, retPerLayer=True)
+    torch.testing.assert_close(total, heat, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(sum(layers), total)
+    with pytest.raises(ValueError, match="lins: the weights of .* heads=2' have two heads"):
+        _ = loss.lins

@@ -42,6 +42,27 @@ def test_weigh_is_linear_in_the_weights(shape, a, b):
     torch.testing.assert_close(combined, a * maths.weigh(differences, v) + b * maths.weigh(differences, w))
 
 
+@given(SHAPES, st.integers(1, 3))
+@settings(deadline=None)
+def test_groups_of_channels_are_of_unit_length_each_by_itself(shape, groups):
+    parts = [features(shape, seed) for seed in range(groups)]
+    expected = torch.cat([maths.unit_normalize(part) for part in parts], dim=1)
+    assert torch.equal(maths.unit_normalize(torch.cat(parts, dim=1), groups), expected)
+
+
+@given(SHAPES)
+@settings(deadline=None)
+def test_two_heads_are_weighed_and_pooled_each_by_itself(shape):
+    differences, weights = features(shape) ** 2, torch.rand(shape[1], 2, dtype=torch.float64)
+    both, mask = maths.weigh(differences, weights), torch.rand(shape[0], 1, 7, 9)
+    assert both.shape == (shape[0], 2, *shape[2:])
+    for head in range(2):
+        alone = maths.weigh(differences, weights[:, head])
+        torch.testing.assert_close(both[:, head], alone)
+        torch.testing.assert_close(maths.pool_mean(both)[:, head], maths.pool_mean(alone))
+        torch.testing.assert_close(maths.pool_mask(both, mask)[:, head], maths.pool_mask(alone, mask))
+
+
 @given(SHAPES, st.integers(1, 20), st.integers(1, 20))
 @settings(deadline=None)
 def test_a_full_mask_is_the_mean_and_a_mask_only_sees_its_part(shape, height, width):

@@ -18,7 +18,9 @@ pytestmark = [
 ]
 
 
-def metric_of(net, reduction="none"):
+def metric_of(net, reduction="none", file=None):
+    if file:
+        return LPIPS(net, tower_weights=file, channel_weights=file, reduction=reduction)
     return LPIPS(net, tower_weights=None if net == "lite" else "random:0", reduction=reduction)
 
 
@@ -37,11 +39,20 @@ def test_torch_export_with_any_batch_and_size(net, reduction, sizes):
         torch.testing.assert_close(program(x, y), metric(x, y), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize(("net", "reduction"), [("lite", "mean"), ("squeeze", "none")])
-def test_onnx_runtime_gives_the_same_distance_for_any_batch_and_size(net, reduction, tmp_path):
+def test_torch_export_of_two_heads(two_heads):
+    metric = metric_of("lite", file=two_heads)
+    program = torch.export.export(metric, PAIR, dynamic_shapes=(FREE, FREE)).module()
+    for x, y in others():
+        torch.testing.assert_close(program(x, y), metric(x, y), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("net", "reduction", "heads"), [("lite", "mean", 1), ("lite", "none", 2), ("squeeze", "none", 1)]
+)
+def test_onnx_runtime_gives_the_same_distance_for_any_batch_and_size(net, reduction, heads, two_heads, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    metric = metric_of(net, reduction)
+    metric = metric_of(net, reduction, two_heads if heads == 2 else None)
     program = torch.onnx.export(
         metric, PAIR, dynamo=True, input_names=["x", "y"], dynamic_shapes=(NAMED, NAMED), verbose=False
     )

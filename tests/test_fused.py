@@ -3,10 +3,12 @@
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from torch.autograd import forward_ad
 
 from lpips_lite import LPIPS, distance, fused
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 6), st.integers(1, 6))
+HEADS, GROUPS = [(), (1,), (2,), (3,)], [1, 2, 3]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
@@ -15,29 +17,49 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(fused, "BLOCK", 16)  # so that even small features are cut
 
 
-def draw(shape, dtype=torch.float64, seed=0):
+def draw(shape, dtype=torch.float64, seed=0, heads=()):
     """Return features after a ReLU, some positions all zero, and channel weights, some zero."""
     generator = torch.Generator().manual_seed(seed)
     x, y = (torch.randn(shape, generator=generator, dtype=torch.float64).relu().to(dtype) for _ in range(2))
     x[0, :, 0, 0] = 0
-    return x.requires_grad_(), y.requires_grad_(), torch.rand(shape[1], generator=generator).sub(0.2).relu()
+    return x.requires_grad_(), y.requires_grad_(), torch.rand(shape[1], *heads, generator=generator).sub(0.2).relu()
 
 
-@given(SHAPES, st.sampled_from(LAYOUTS), st.sampled_from([torch.float64, torch.float32, torch.bfloat16]))
+@given(
+    SHAPES,
+    st.sampled_from(LAYOUTS),
+    st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
+    st.sampled_from(HEADS),
+    st.sampled_from(GROUPS),
+)
 @settings(deadline=None)
-def test_values_and_gradients_are_those_of_the_formula(shape, layout, dtype):
-    x, y, weights = draw(shape, dtype)
-    found = fused.layer_map(*(f.contiguous(memory_format=layout) for f in (x, y)), weights)
-    expected = distance.layer_map(x, y, weights)
+def test_values_and_gradients_are_those_of_the_formula(shape, layout, dtype, heads, groups):
+    shape = (shape[0], shape[1] * groups, *shape[2:])
+    x, y, weights = draw(shape, dtype, heads=heads)
+    found = fused.layer_map(*(f.contiguous(memory_format=layout) for f in (x, y)), weights, groups)
+    expected = distance.layer_map(x, y, weights, groups)
     assert found.dtype == expected.dtype
+    assert found.shape == (shape[0], *heads, *shape[2:])
     torch.testing.assert_close(found, expected)
     upstream = torch.rand_like(found)
-    lengths = [f.detach().float().norm(dim=1, keepdim=True) + 1e-10 for f in (x, y)]
+    lengths = [lengths_of(f, groups) for f in (x, y)]
     for got, wanted, scale in zip(
         *(torch.autograd.grad(m, (x, y), upstream) for m in (found, expected)), lengths, strict=True
     ):
         error = (got - wanted).abs() * scale  # a gradient goes with 1 / ‖f‖, up to 1e10 at all-zero features
         assert error.max() <= (0.02 if dtype == torch.bfloat16 else 1e-5)
+
+
+def lengths_of(features, groups):
+    parts = features.detach().float().chunk(groups, dim=1)
+    return torch.cat([part.norm(dim=1, keepdim=True).expand_as(part) for part in parts], dim=1) + 1e-10
+
+
+def test_each_head_is_what_it_is_alone():
+    x, y, weights = draw((2, 8, 5, 5), torch.float32, heads=(2,))
+    found = fused.layer_map(x, y, weights, 2)
+    for head in range(2):
+        assert torch.equal(found[:, head], fused.layer_map(x, y, weights[:, head].contiguous(), 2))
 
 
 def test_equal_features_have_distance_and_gradient_zero():
@@ -48,18 +70,20 @@ def test_equal_features_have_distance_and_gradient_zero():
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")  # which torch.func imports
-def test_gradients_of_gradients_batched_gradients_and_transforms():
-    x, y = (torch.rand(3, 4, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    weights = torch.rand(4, dtype=torch.float64)
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("heads", [(), (2,)])
+def test_gradients_of_gradients_batched_gradients_and_transforms(heads, groups):
+    x, y = (torch.rand(3, 4, 2, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    weights = torch.rand(4, *heads, dtype=torch.float64)
 
     def layer(a, b):
-        return fused.layer_map(a, b, weights)
+        return fused.layer_map(a, b, weights, groups)
 
     assert torch.autograd.gradcheck(layer, (x, y))
     assert torch.autograd.gradgradcheck(layer, (x, y))
 
     def plain(a):
-        return distance.layer_map(a, y.detach(), weights)
+        return distance.layer_map(a, y.detach(), weights, groups)
 
     def fast(a):
         return layer(a, y.detach())
@@ -67,20 +91,21 @@ def test_gradients_of_gradients_batched_gradients_and_transforms():
     inputs = x.detach()
     for transform in (torch.func.jacrev, torch.func.hessian):
         torch.testing.assert_close(
-            transform(lambda a: fast(a).sum())(inputs), transform(lambda a: plain(a).sum())(inputs)
+            transform(lambda a: fast(a).square().sum())(inputs), transform(lambda a: plain(a).square().sum())(inputs)
         )
     for got, wanted in zip(*(torch.func.jvp(f, (inputs,), (inputs,)) for f in (fast, plain)), strict=True):
         torch.testing.assert_close(got, wanted)
 
 
+@pytest.mark.parametrize(("heads", "groups"), [((), 1), ((2,), 2)])
 @pytest.mark.parametrize("dims", [(0, None), (None, 1), (0, 1)])
-def test_vmap(dims):
+def test_vmap(dims, heads, groups):
     x, y = (torch.rand(5, 4, 2, 3) if dim is None else torch.rand(5, 5, 4, 2, 3) for dim in dims)
-    weights = torch.rand(4)
-    found = torch.func.vmap(lambda a, b: fused.layer_map(a, b, weights), dims)(x, y)
+    weights = torch.rand(4, *heads)
+    found = torch.func.vmap(lambda a, b: fused.layer_map(a, b, weights, groups), dims)(x, y)
     for row in range(5):
         a, b = (t if dim is None else t.select(dim, row) for t, dim in zip((x, y), dims, strict=True))
-        torch.testing.assert_close(found[row], distance.layer_map(a, b, weights))
+        torch.testing.assert_close(found[row], distance.layer_map(a, b, weights, groups))
 
 
 def test_vmap_over_channel_weights_is_refused():
@@ -89,13 +114,20 @@ def test_vmap_over_channel_weights_is_refused():
         torch.func.vmap(lambda w: fused.layer_map(x, y, w))(torch.rand(5, 4))
 
 
+@pytest.mark.parametrize("heads", [(), (2,)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_autocast_does_not_reach_the_sum_over_channels(dtype):
-    x, y, weights = draw((2, 64, 4, 4), torch.float32)
+def test_autocast_does_not_reach_the_sum_over_channels(dtype, heads):
+    x, y, weights = draw((2, 64, 4, 4), torch.float32, heads=heads)
     with torch.autocast("cpu", dtype=dtype):
         found = fused.layer_map(x, y, weights)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, distance.layer_map(x, y, weights))
+        gradient = torch.autograd.grad(found.sum(), y)[0]
+        with forward_ad.dual_level():
+            along = forward_ad.unpack_dual(fused.layer_map(forward_ad.make_dual(x, y), y, weights)).tangent
+    assert found.dtype == along.dtype == torch.float32
+    expected = distance.layer_map(x, y, weights)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), y)[0])
+    torch.testing.assert_close(along, torch.func.jvp(lambda a: distance.layer_map(a, y, weights), (x,), (y,))[1])
 
 
 def test_only_features_are_kept_for_the_backward_pass():

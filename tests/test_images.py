@@ -5,7 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lpips_lite import LPIPS
-from lpips_lite.images import to_float
+from lpips_lite.images import gradients_wanted, to_float
 
 GOOD = torch.full((2, 3, 64, 64), 0.5)
 
@@ -120,3 +120,11 @@ def test_encode_and_pairwise_check_too(metric):
 def test_to_float():
     assert torch.equal(to_float(torch.tensor([0, 255], dtype=torch.uint8)), torch.tensor([0.0, 1.0]))
     assert to_float(GOOD) is GOOD
+
+
+def test_gradients_are_wanted_of_what_requires_them_while_they_are_on():
+    x, y = torch.rand(2, requires_grad=True), torch.rand(2)
+    assert gradients_wanted(y, x)
+    assert not gradients_wanted(y)
+    with torch.no_grad():
+        assert not gradients_wanted(x, y)

@@ -23,9 +23,12 @@ from tests.test_loss import Model
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")  # which torch.func imports
 
 
-@pytest.fixture
-def metric(device):
-    return LPIPS("lite", reduction="none").to(device)
+@pytest.fixture(params=["one head", "two heads"])
+def metric(request, device, two_heads):
+    weights = {"one head": {"channel_weights": "uniform"}}.get(
+        request.param, {"tower_weights": two_heads, "channel_weights": two_heads}
+    )
+    return LPIPS("lite", reduction="none", **weights).to(device)
 
 
 @pytest.fixture

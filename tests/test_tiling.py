@@ -52,6 +52,18 @@ def test_tiles_equal_the_whole(net, size, side, dtype, tolerance):
             torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
+def test_tiles_of_two_heads_equal_the_whole(two_heads):
+    x, y = pair((301, 275), torch.float64)
+    weights = {"tower_weights": two_heads, "channel_weights": two_heads, "reduction": "none"}
+    whole = LPIPS("lite", **weights)
+    stride, reach = tiling.stride_and_reach(whole.tower)
+    memory = int((2 * reach + 4 * stride) ** 2 * tiling.bytes_per_pixel(whole.tower, x.dtype))
+    tiled, mask = LPIPS("lite", **weights, max_memory=memory), torch.rand(1, 1, 301, 275)
+    assert math.prod(tiling.grid(tiled.tower, x, memory)) > 1
+    for run in (lambda m: m(x, y), lambda m: m(x, y, mask), lambda m: m.distance_map(x, y)):
+        torch.testing.assert_close(run(tiled), run(whole), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("width", [400, 417, 450, 1000, 1033])
 @pytest.mark.parametrize("height", [400, 2005])
 def test_no_tile_is_a_sliver_and_no_other_grid_sees_less(width, height):

@@ -19,7 +19,7 @@ def test_the_published_towers_have_the_manifests_content(shared, net, file):
 
 
 def test_the_embedded_tower_has_the_manifests_content():
-    tower = weights.load_tower("lite", None, TOWERS["lite"].shapes())
+    tower = weights.load_tower("lite", None, FeatureTower("lite").spec.shapes())
     assert tower.content == manifest.EMBEDDED.content
     assert tower.label == FeatureTower("lite").fingerprint
 

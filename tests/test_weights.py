@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from lpips_lite import LPIPS, TOWERS, FeatureTower, manifest, tensor_files, weights
-from tests.peers import random_channels, random_tower
+from tests.conftest import ROOT
+from tests.peers import random_channels, random_tower, two_headed_file
 
 
 def checkpoint(path, net="squeeze", **changes):
@@ -481,12 +482,68 @@ def test_a_kept_file_is_read_without_a_lock(home, monkeypatch):
     LPIPS("squeeze")
 
 
+# -- two heads, and older towers -------------------------------------------------------------------------------------
+
+
+BAD_HEADS = {
+    "a layer of the near head is missing": ({"near_weights.3": None}, r"missing keys \['near_weights.3'\]"),
+    "no limit": ({"near_limit": None}, r"missing keys \['near_limit'\]"),
+    "only a limit": ({f"near_weights.{layer}": None for layer in range(5)}, r"missing keys \['near_weights.0', "),
+    "a layer too many": ({"near_weights.5": torch.ones(4)}, r"unexpected keys \['near_weights.5'\]"),
+    "another name": ({"near_slope": torch.ones(())}, r"unexpected keys \['near_slope'\]"),
+    "other channels": ({"near_weights.0": torch.ones(65)}, r"near_weights.0 has shape \(65,\); expected \(64,\)"),
+    "negative": ({"near_weights.2": -torch.ones(160)}, r"negative channel weights in \['near_weights.2'\]"),
+    "NaN": ({"near_weights.2": torch.full((160,), torch.nan)}, "near_weights.2 has values that are NaN, infinite"),
+    "limit 0": ({"near_limit": torch.tensor(0.0)}, "near_limit is 0; expected a positive number"),
+    "limit below 0": ({"near_limit": torch.tensor(-0.5)}, "near_limit is -0.5; expected a positive number"),
+    "limit 0 in float32": ({"near_limit": torch.tensor(1e-60, dtype=torch.float64)}, "near_limit is 0; expected"),
+    "limit NaN": ({"near_limit": torch.tensor(torch.nan)}, "near_limit has values that are NaN"),
+    "limit infinite": ({"near_limit": torch.tensor(torch.inf)}, "near_limit has values that are NaN, infinite"),
+    "limit of another shape": ({"near_limit": torch.ones(1)}, r"near_limit has shape \(1,\); expected \(\)"),
+    "no far head": ({f"channel_weights.{layer}": None for layer in range(5)}, r"missing keys \['channel_weights.0', "),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_HEADS.values(), ids=BAD_HEADS)
+def test_a_near_head_is_whole_or_not_there(tmp_path, changes, message):
+    path = two_headed_file(tmp_path / "bad.safetensors", **changes)
+    with pytest.raises(ValueError, match=f"bad.safetensors.*{message}"):
+        LPIPS("lite", tower_weights="random:0", channel_weights=path)
+
+
+def test_two_heads_alone_are_no_tower(tmp_path, two_heads):
+    tensors = {key: tensor for key, tensor in load_file(two_heads).items() if not key.startswith("features.")}
+    save_file(tensors, tmp_path / "weights.safetensors")
+    assert LPIPS("lite", tower_weights=two_heads, channel_weights=tmp_path / "weights.safetensors").tensors.keys() == (
+        tensors.keys()
+    )
+    with pytest.raises(ValueError, match="is the 6 KB channel-weight file given as the tower"):
+        FeatureTower("lite", weights=tmp_path / "weights.safetensors")
+
+
+def test_files_of_the_older_tower_give_what_they_gave():
+    path = ROOT / "calibration/results/lite-0.2-distilled.safetensors"
+    metric = LPIPS("lite", tower_weights=path, channel_weights=path)
+    assert metric.signature == "lpips-lite/1.0 net=lite tower=custom-a19aef48 weights=custom-520fd250"
+    across = torch.linspace(0, 1, 48).expand(1, 3, 40, 48)
+    assert metric(across, across.flip(-1)).item() == pytest.approx(0.6933011, rel=1e-5)
+    uniform = LPIPS("lite", tower_weights=path, channel_weights="uniform")
+    assert [len(weights) for weights in uniform.tensors.values()] == [40, 80, 112, 96, 96]
+    with pytest.raises(ValueError, match=r"channel_weights.0 has shape \(40,\); expected \(64,\)"):
+        LPIPS("lite", tower_weights="random:0", channel_weights=path)
+
+
+def test_a_version_that_is_not_published_is_told_before_a_tower_is_looked_for():
+    with pytest.raises(ValueError, match="channel_weights='v0.2': not published for net='alex'"):
+        LPIPS("alex", tower_weights="missing.pth", channel_weights="v0.2")
+
+
 # -- identity by content -------------------------------------------------------------------------------------------
 
 
 def own_file(path, changes=None, **metadata):
     """Write channel weights for the lite tower."""
-    taps = TOWERS["lite"].find_taps()
+    taps = FeatureTower("lite").taps
     tensors = {f"channel_weights.{i}": torch.full((tap.channels,), 0.5) for i, tap in enumerate(taps)}
     tensor_files.save_tensors(path, {**tensors, **(changes or {})}, metadata)
     return path
@@ -512,7 +569,8 @@ def test_the_embedded_file_by_its_path_is_the_same_metric(tmp_path):
 
 
 def test_another_tower_has_no_slope():
-    metric, x = LPIPS("lite", tower_weights="random:0"), torch.rand(1, 3, 32, 32)
+    tower = {key: tensor / 2 for key, tensor in FeatureTower("lite").tensors.items() if key.startswith("features.")}
+    metric, x = LPIPS("lite", tower_weights=tower), torch.rand(1, 3, 32, 32)
     with pytest.raises(ValueError, match="carry no slope"):
         metric.preference(x, x, x)
 
@@ -538,7 +596,7 @@ def test_slopes_that_are_none(tmp_path, slope):
 
 
 def test_weights_beyond_float32(tmp_path):
-    changes = {"channel_weights.0": torch.full((TOWERS["lite"].find_taps()[0].channels,), 1e200, dtype=torch.float64)}
+    changes = {"channel_weights.0": torch.full((FeatureTower("lite").taps[0].channels,), 1e200, dtype=torch.float64)}
     with pytest.raises(ValueError, match="NaN, infinite or beyond float32"):
         LPIPS("lite", channel_weights=own_file(tmp_path / "w.safetensors", changes))
 
