@@ -22,6 +22,7 @@ from torch import Generator, Tensor
 
 from benchmarks.sidebyside import interleave, outcome, ratio
 from calibration.auxiliary_losses import BLUR_LEVEL
+from calibration.distill import correlations
 from calibration.distorted_twice import HELD_OUT_KINDS, TRAINED_KINDS
 from calibration.photographs import HOLD_OUT_EVERY, crop, read_photos
 from lpips_lite import LPIPS
@@ -108,6 +109,48 @@ def size_ratio(metric: LPIPS, photos: Tensor) -> float:
     return float((small / metric(blurred, images)).median())
 
 
+@torch.no_grad()
+def correlations_with(teacher: LPIPS, metrics: Metrics, photos: Tensor) -> dict[str, tuple[float, float]]:
+    """Return how each metric orders images as a teacher does: Spearman's correlation over those one is compared with.
+
+    Over the copies of one photograph, and over all images of a batch, on average; as `calibration.distill` has it.
+    """
+    judges = {name: metric.pairwise for name, metric in metrics.items()}
+    return correlations(judges, teacher.pairwise, photos, SEED)
+
+
+@torch.no_grad()
+def patch_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
+    """Return the median distance of one changed patch of 32×32 pixels in 256×256 and in 1024×1024, over that in 64×64.
+
+    The patch is another photograph's; the larger images are the photograph mirrored at its borders.
+    """
+    found = []
+    for number in range(24):
+        photo, patch = (photos[k : k + 1, :, :64, :64].float() / 255 for k in (2 * number, 2 * number + 1))
+        row = []
+        for side in (64, 256, 1024):
+            tile = torch.cat([torch.cat([photo, photo.flip(3)], 3), torch.cat([photo, photo.flip(3)], 3).flip(2)], 2)
+            image = tile.repeat(1, 1, -(-side // 128), -(-side // 128))[:, :, :side, :side]
+            changed = image.clone()
+            changed[:, :, 16:48, 16:48] = patch[:, :, 16:48, 16:48]
+            row.append(metric(changed, image).item())
+        found.append([row[1] / row[0], row[2] / row[0]])
+    return torch.tensor(found).median(0).values.tolist()
+
+
+@torch.no_grad()
+def quarters_ratio(metric: LPIPS, photos: Tensor) -> float:
+    """Return the mean distance of an image's quarters over that of the whole, noisy in one quarter; the median."""
+    images, changed = photos[:200].float() / 255, photos[:200].float() / 255
+    changed[:, :, :56, :56] = distort(
+        images[:, :, :56, :56], "white_noise", torch.full((len(images),), 0.6), Generator()
+    )
+    corners = [(rows, columns) for rows in (slice(0, 56), slice(56, 112)) for columns in (slice(0, 56), slice(56, 112))]
+    quarters = torch.stack([metric(changed[:, :, r, c], images[:, :, r, c]) for r, c in corners]).mean(0)
+    return float((quarters / metric(changed, images)).median())
+
+
 @click.command()
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), required=True, help="Tar or folder of photos.")
 @click.option("--teacher", type=click.Path(exists=True, path_type=Path), required=True, help="AlexNet weights.")
@@ -142,6 +185,16 @@ def main(photos: Path, teacher: Path, file: Path | None, count: int) -> None:
         click.echo(f"| shift by {pixels} px over blur of σ = 0.5 px | {' | '.join(values)} |")
     values = [f"{size_ratio(metric, pool):.2f}" for metric in metrics.values()]
     click.echo(f"| blur of σ = 0.5 px in 48×48 over 112×112 | {' | '.join(values)} |")
+    for position, what in enumerate(("copies of one photograph", "copies of several photographs")):
+        found = correlations_with(uniform, metrics, pool)
+        values = [f"{found[name][position]:.3f}" for name in metrics]
+        click.echo(f"| Spearman with alex, uniform weights, over {what} | {' | '.join(values)} |")
+    patches = {name: patch_ratios(metric, pool) for name, metric in metrics.items()}
+    for position, side in enumerate((256, 1024)):
+        values = [f"{patches[name][position]:.3f}" for name in metrics]
+        click.echo(f"| one changed patch of 32×32 pixels in {side}×{side}, over that in 64×64 | {' | '.join(values)} |")
+    values = [f"{quarters_ratio(metric, pool):.2f}" for metric in metrics.values()]
+    click.echo(f"| noise in one quarter: mean distance of the quarters over that of the whole | {' | '.join(values)} |")
     peer = upstream("alex", torch.load(teacher, weights_only=True))
     x, y = torch.rand(4, 3, 256, 256), torch.rand(4, 3, 256, 256)
     contenders = {

@@ -1,8 +1,8 @@
 """Train half a `lite` tower to see as AlexNet does: the far head, and where the near one starts from.
 
 The teacher is LPIPS with uniform channel weights on ImageNet's AlexNet. Each step draws photographs and copies of them
-(`calibration.unlike_pairs`) and learns the teacher's distances of all pairs, in value and in order: the squared difference
-of logarithms, so that relative errors count alike from a barely visible change to a different image.
+(`calibration.unlike_pairs`) and learns the teacher's distances of all pairs, in value and in order: the squared
+difference of logarithms, so that relative errors count alike from a barely visible change to a different image.
 
     python -m calibration.distill --photos PHOTOS.tar --alex ALEXNET.pth --out distilled.safetensors
 
@@ -13,8 +13,10 @@ name; the log has the rank correlation with the teacher on held-out photographs.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -23,16 +25,16 @@ from scipy.stats import spearmanr
 from torch import Generator, Tensor
 
 from calibration.halves import TwoHeads, half_spec
-from calibration.options import photo_options, plain_errors, read_teacher
+from calibration.options import photo_options, plain_errors, read_start, read_teacher
 from calibration.photographs import read_photos, split_photos
 from calibration.plain_metric import PlainMetric
 from calibration.unlike_pairs import COPIES, all_pairs, draw_copies, pair_error
+from lpips_lite import LPIPS
 from lpips_lite.tensor_files import content_hash, save_tensors
 
 EMA_DECAY = 0.998
-FAR_SHARE = 1 / 30  # of the far head in the file that is written, over the near one where neither saturates
-NEAR_LIMIT = 0.05  # C there
-SIDES = (64, 96, 96)  # of the images, drawn by turns
+FAR_SHARE = 1 / 60  # of the far head in the file that is written, over the near one where neither saturates
+NEAR_LIMIT = 0.075  # C there
 HELD_OUT_BATCHES = 20
 
 
@@ -43,12 +45,16 @@ class Hyperparameters:
     Attributes:
         steps: Number of updates.
         photographs: In a batch.
+        sides: Of the squares, in pixels, by turns.
+        objects: Share of photographs that a drawn object stands for.
         lr: Highest learning rate of a one-cycle schedule.
         seed: Of everything random.
     """
 
     steps: int
     photographs: int
+    sides: tuple[int, ...]
+    objects: float
     lr: float
     seed: int
 
@@ -56,15 +62,10 @@ class Hyperparameters:
 class Student:
     """Half a tower in training, and the moving average of it, which is what is kept."""
 
-    def __init__(self, teacher: PlainMetric, generator: Generator) -> None:
-        spec, tensors = half_spec(), {}
-        for key, shape in spec.shapes().items():
-            scale = (2 / (shape[1] * shape[2] * shape[3])) ** 0.5 if len(shape) == 4 else 0.0  # He et al. 2015
-            tensors[key] = torch.randn(shape, generator=generator) * scale
-        for index, (tap, weight) in enumerate(zip(spec.find_taps(), teacher.channels, strict=True)):
-            tensors[f"channel_weights.{index}"] = torch.full((tap.channels,), float(weight.sum()) / tap.channels)
-        self.average = PlainMetric(spec, {key: tensor.clone() for key, tensor in tensors.items()})
-        self.trained = PlainMetric(spec, tensors).require_gradients()
+    def __init__(self, teacher: PlainMetric, generator: Generator, start: PlainMetric | None) -> None:
+        tensors = _draw(teacher, generator) if start is None else start.tensors
+        self.average = PlainMetric(half_spec(), {key: tensor.clone() for key, tensor in tensors.items()})
+        self.trained = PlainMetric(half_spec(), tensors).require_gradients()
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -79,13 +80,26 @@ class Student:
         return TwoHeads.start(self.average, FAR_SHARE, NEAR_LIMIT).join()
 
 
+def _draw(teacher: PlainMetric, generator: Generator) -> dict[str, Tensor]:
+    """Return random tensors to begin with, whose distances are about as large as the teacher's."""
+    tensors = {}
+    for key, shape in half_spec().shapes().items():
+        scale = (2 / (shape[1] * shape[2] * shape[3])) ** 0.5 if len(shape) == 4 else 0.0  # He et al. 2015
+        tensors[key] = torch.randn(shape, generator=generator) * scale
+    for index, (tap, weight) in enumerate(zip(half_spec().find_taps(), teacher.channels, strict=True)):
+        tensors[f"channel_weights.{index}"] = torch.full((tap.channels,), float(weight.sum()) / tap.channels)
+    return tensors
+
+
 class Run:
     """One distillation: its data, student and optimiser, all of which a checkpoint brings back."""
 
-    def __init__(self, photos: Tensor, teacher: PlainMetric, hyper: Hyperparameters) -> None:
+    def __init__(
+        self, photos: Tensor, teacher: PlainMetric, hyper: Hyperparameters, start: PlainMetric | None = None
+    ) -> None:
         self.photos, self.teacher, self.hyper = photos, teacher, hyper
         self.generator = Generator().manual_seed(hyper.seed)
-        self.student = Student(teacher, self.generator)
+        self.student = Student(teacher, self.generator, start)
         self.weights = list(self.student.trained.tensors.values())
         self.optimizer = torch.optim.Adam(self.weights, lr=hyper.lr)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -95,8 +109,9 @@ class Run:
 
     def advance(self) -> float:
         """Take one step and return its loss."""
-        side = SIDES[self.step % len(SIDES)]
-        images = draw_copies(self.photos, self.hyper.photographs, side, self.generator)
+        hyper = self.hyper
+        side = hyper.sides[self.step % len(hyper.sides)]
+        images = draw_copies(self.photos, hyper.photographs, side, self.generator, hyper.objects)
         with torch.no_grad():
             target = see(self.teacher, images)
         loss = pair_error(see(self.student.trained, images), target)
@@ -134,62 +149,80 @@ class Run:
         self.generator.set_state(state["generator"])
 
 
+AllPairs = Callable[[Tensor], Tensor]  # images (N, 3, H, W) -> distances (N, N)
+
+
 def see(metric: PlainMetric, images: Tensor) -> Tensor:
     """Return the distances of all pairs of images, layer by layer, (L, N, N)."""
     return all_pairs(metric.features(images), metric.channels)
 
 
+def far_half(start: LPIPS) -> PlainMetric:
+    """Return the far head of what an earlier run wrote, as large as its teacher."""
+    far = TwoHeads.of(start).far
+    factor = {f"channel_weights.{layer}": 1 / FAR_SHARE for layer in range(len(far.channels))}
+    return PlainMetric(half_spec(), {key: tensor * factor.get(key, 1) for key, tensor in far.tensors.items()})
+
+
 @torch.no_grad()
-def correlations(student: PlainMetric, teacher: PlainMetric, photos: Tensor) -> tuple[float, float]:
-    """Return Spearman's correlation with the teacher on photographs and seeds never trained on.
+def correlations(
+    metrics: Mapping[str, AllPairs], teacher: AllPairs, photos: Tensor, seed: int
+) -> dict[str, list[float]]:
+    """Return Spearman's correlation of metrics with a teacher, on images that neither has learnt from.
 
     Over the images that one is compared with, on average: the copies of one photograph, and all images of a batch.
     """
-    generator, within, among = Generator().manual_seed(2**31), [], []
+    generator, found = Generator().manual_seed(seed), {name: ([], []) for name in metrics}
     for _ in range(HELD_OUT_BATCHES):
         images = draw_copies(photos, 6, 96, generator)
-        ours, theirs = (see(metric, images).sum(0) for metric in (student, teacher))
-        photo = torch.arange(len(images)) % (len(images) // COPIES)
-        for k in range(len(images)):
-            others = torch.arange(len(images)) != k
-            own = others & (photo == photo[k])
-            within.append(spearmanr(ours[k][own], theirs[k][own]).statistic)
-            among.append(spearmanr(ours[k][others], theirs[k][others]).statistic)
-    return float(np.mean(within)), float(np.mean(among))
+        theirs, photo = teacher(images), torch.arange(len(images)) % (len(images) // COPIES)
+        for name, metric in metrics.items():
+            ours = metric(images)
+            for k in range(len(images)):
+                others = torch.arange(len(images)) != k
+                for rows, compared in zip(found[name], (others & (photo == photo[k]), others), strict=True):
+                    rows.append(spearmanr(ours[k][compared], theirs[k][compared]).statistic)
+    return {name: [float(np.mean(row)) for row in rows] for name, rows in found.items()}
 
 
 @click.command(context_settings={"show_default": True})
 @photo_options(required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@click.option("--steps", default=8000)
+@click.option("--start", type=click.Path(exists=True, path_type=Path), help="What an earlier run wrote, to go on from.")
+@click.option("--steps", default=11000)
 @click.option(
     "--photographs", default=6, help=f"In a batch; each gives {COPIES} images, of which all pairs are learnt."
 )
+@click.option("--side", "sides", default=(64, 96, 96), multiple=True, help="Of the squares; several by turns.")
+@click.option("--objects", default=0.0, help="Share of photographs that a drawn object stands for.")
 @click.option("--lr", default=1.5e-3)
 @click.option("--seed", default=0)
 @plain_errors
-def main(photos: Path, alex: Path, out: Path, steps: int, photographs: int, lr: float, seed: int) -> None:
+def main(photos: Path, alex: Path, out: Path, start: Path | None, **settings: Any) -> None:
     """Distil the far head of lite; continues from OUT's checkpoint if there is one."""
-    hyper, teacher = Hyperparameters(steps, photographs, lr, seed), read_teacher(alex)
+    hyper, teacher = Hyperparameters(**settings), read_teacher(alex)
     train_photos, test_photos = split_photos(read_photos(photos))
-    run = Run(train_photos, teacher, hyper)
+    first = None if start is None else read_start(start)
+    run = Run(train_photos, teacher, hyper, None if first is None else far_half(first))
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint, log = out.with_suffix(".ckpt"), out.with_suffix(".csv")
     if checkpoint.exists():
         run.restore(checkpoint)
-        if run.step == steps:
+        if run.step == hyper.steps:
             click.echo(f"{checkpoint} is finished: delete it to begin anew")
             return
     else:
         log.write_text("step,train_loss,spearman_within_photographs,spearman_among_all,seconds\n")
     began, losses = time.monotonic(), []
-    while run.step < steps:
+    while run.step < hyper.steps:
         losses.append(run.advance())
-        if run.step % 500 == 0 or run.step == steps:
-            row = [np.mean(losses), *correlations(run.student.average, teacher, test_photos), time.monotonic() - began]
+        if run.step % 500 == 0 or run.step == hyper.steps:
+            judges = [lambda images, by=by: see(by, images).sum(0) for by in (run.student.average, teacher)]
+            found = correlations({"student": judges[0]}, judges[1], test_photos, 2**31)["student"]
+            row = [np.mean(losses), *found, time.monotonic() - began]
             with log.open("a") as file:
                 file.write(",".join([str(run.step), *(f"{value:.5g}" for value in row)]) + "\n")
-            click.echo(f"step {run.step}/{steps}  loss {row[0]:.4f}  spearman {row[1]:.4f} {row[2]:.4f}")
+            click.echo(f"step {run.step}/{hyper.steps}  loss {row[0]:.4f}  spearman {row[1]:.4f} {row[2]:.4f}")
             losses = []
             run.save(checkpoint)
     tensors = run.student.join()
@@ -199,7 +232,8 @@ def main(photos: Path, alex: Path, out: Path, steps: int, photographs: int, lr: 
         "tower": content_hash(tower),
         "version": "distilled",
         "teacher": "LPIPS alex, uniform weights",
-        "recipe": f"calibration.distill --steps {steps} --photographs {photographs} --lr {lr} --seed {seed}",
+        "recipe": f"calibration.distill {hyper}",
+        **({} if first is None else {"start": first.signature}),
         "licence": "BSD-2-Clause",
     }
     save_tensors(out, tensors, metadata)

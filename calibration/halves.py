@@ -1,8 +1,8 @@
 """The two heads of `lite` as metrics of their own, on the two halves of its tower.
 
-The tower is one of grouped convolutions, so that neither half sees the other. The far head reads the first half only, which
-learns nothing from people's judgments; the near head reads both, and what is trained for it is the second half. The
-distance is d = F + C · (1 − exp(−N / C)).
+The tower is one of grouped convolutions, so that neither half sees the other. The far head reads the first half only,
+which learns nothing from people's judgments; the near head reads both, and what is trained for it is the second half.
+The distance is d = F + C · (1 − exp(−N / C)).
 """
 
 from __future__ import annotations

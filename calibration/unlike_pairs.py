@@ -2,7 +2,7 @@
 
 Of each photograph a batch has another crop, a copy that was relit and recoloured, one that was moved, one under
 random distortions of any strength, and two of which one is distorted more than the other. Now and then a drawn texture
-stands for the photograph. So pairs are of all kinds, from hardly different to of two photographs.
+or object stands for the photograph. So pairs are of all kinds, from hardly different to of two photographs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from calibration.distorted_twice import (
     distort_at_two_levels,
     distort_randomly,
 )
+from calibration.drawn_images import draw_object, draw_texture
 from lpips_lite.distance import unit_normalize
 from lpips_lite.votes.distort import distort
 
@@ -34,15 +35,26 @@ ORDER = 1.0  # weight of the order by image
 FLOOR, LAYER_FLOOR = 1e-3, 2e-4  # added to distances before their logarithm
 
 
-def draw_copies(photos: Tensor, count: int, side: int, generator: Generator) -> Tensor:
-    """Draw a batch of `count` photographs: (COPIES · count, 3, side, side) in [0, 1], the first copy of each first."""
+def draw_copies(photos: Tensor, count: int, side: int, generator: Generator, objects: float = 0.0) -> Tensor:
+    """Draw a batch: (COPIES · count, 3, side, side) in [0, 1], the first copy of each photograph first.
+
+    Args:
+        photos: To draw from, (P, 3, H, W) uint8.
+        count: How many.
+        side: Of the squares, in pixels.
+        generator: Source of all randomness.
+        objects: Share of photographs that a drawn object stands for.
+    """
     crops = []
     for number in torch.randint(len(photos), (count,), generator=generator).tolist():
-        if torch.rand((), generator=generator) < TEXTURES:
+        drawn = torch.rand((), generator=generator)
+        if drawn < TEXTURES:
             texture = draw_texture(side, generator)
-            crops.append([texture, texture.roll((side // 3, side // 2), (2, 3))])
+            crops.append((texture, texture.roll((side // 3, side // 2), (2, 3))))
+        elif drawn < TEXTURES + objects:
+            crops.append(draw_object(photos[number : number + 1].float() / 255, side, generator).split(1))
         else:
-            crops.append([crop_to_size(photos[number], side, generator) for _ in range(2)])
+            crops.append(tuple(crop_to_size(photos[number], side, generator) for _ in range(2)))
     first, other = (torch.cat(column) for column in zip(*crops, strict=True))
     copies = [first, other]
     for kinds, passes in ((LIT, 3), (MOVED, 2)):
@@ -65,22 +77,6 @@ def crop_to_size(photo: Tensor, side: int, generator: Generator) -> Tensor:
     square = photo[None, :, top : top + own, left : left + own].float() / 255
     square = square.flip(-1) if torch.rand((), generator=generator) < 0.5 else square
     return F.interpolate(square, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def draw_texture(side: int, generator: Generator) -> Tensor:
-    """Draw noise of a random spectrum, direction and colour, (1, 3, side, side) in [0, 1]."""
-    fall = 0.5 + 2 * torch.rand((), generator=generator)
-    stretch = 0.3 + 1.4 * torch.rand((), generator=generator)
-    down, across = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side) * stretch
-    spectrum = torch.fft.rfft2(torch.randn(3, side, side, generator=generator))
-    frequency = (down.square() + across.square()).sqrt().clamp(min=1 / side)
-    noise = torch.fft.irfft2(spectrum * frequency**-fall, s=(side, side))
-    noise = noise / noise.std((1, 2), keepdim=True)
-    colour = torch.eye(3) * torch.rand((), generator=generator) + torch.rand(3, 1, generator=generator) / 2
-    noise = torch.einsum("ij,jhw->ihw", colour, noise)
-    if torch.rand((), generator=generator) < 0.3:
-        noise = torch.tanh(3 * noise)
-    return (0.2 + 0.6 * torch.rand(3, 1, 1, generator=generator) + 0.22 * noise).clamp(0, 1)[None]
 
 
 def all_pairs(features: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:

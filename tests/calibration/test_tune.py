@@ -20,7 +20,6 @@ from lpips_lite.votes.agreement import agreement
 from lpips_lite.votes.objectives import Votes, best_slope
 from lpips_lite.votes.provenance import reference_digest
 from lpips_lite.votes.triplets import load
-from tests.calibration.conftest import save
 
 
 def score(metric, groups):
