@@ -2,7 +2,7 @@
 
 Five losses on photographs that nobody judged:
 
-* teacher: the teacher's distances under random distortions;
+* teacher: the teacher's distances under distortions, each at two levels;
 * order: the stronger of two levels of a distortion is farther;
 * mdsi: copies of a photograph that were not moved are ordered as by MDSI, a formula that agrees well with people;
 * shift: a shift by a pixel or two is not much farther than a barely visible blur, although it moves every feature;
@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from calibration.distorted_twice import TRAINED_KINDS, choose, log_error, make_copies, order_error
+from calibration.distorted_twice import TRAINED_KINDS, choose, distort_at_two_levels, log_error, order_error
 from calibration.photographs import crop, read_photos, split_photos
 from calibration.plain_metric import PlainMetric
 from lpips_lite.terminal import progress
@@ -77,10 +77,11 @@ class AuxiliaryLosses:
         self.teacher_batches: list[tuple[Tensor, Tensor]] = []
         self.mdsi_batches: list[tuple[Tensor, Tensor]] = []
         generator = Generator().manual_seed(seed)
-        for step in progress(range(count), "batches of photographs"):
-            images = make_copies(photos, 16, step, generator, [SIDE], ORDER_KINDS)
+        for _ in progress(range(count), "batches of photographs"):
+            ref = crop(photos, 16, SIDE, generator)
+            images = torch.cat([ref, *distort_at_two_levels(ref, ORDER_KINDS, generator)])
             with torch.no_grad():
-                target = teacher.three_way(images).sum(1, keepdim=True)
+                target = teacher.three_way(images).sum(1)
             self.teacher_batches.append(((images * 255).round().byte(), target))
             ref = crop(photos, MDSI_PHOTOS, SIDE, generator)
             levels = torch.rand(MDSI_COPIES, MDSI_PHOTOS, generator=generator)
@@ -113,11 +114,10 @@ class AuxiliaryLosses:
             images, target = self.teacher_batches[number % len(self.teacher_batches)]
             d = metric.three_way(images.float() / 255)
             found = {
-                "teacher_loss": log_error(d.sum(1, keepdim=True), target),
+                "teacher_loss": log_error(d.sum(1), target),
+                "order_loss": order_error(d),
                 "descent_loss": self.descent_loss(metric, descending, generator),
             }
-            if number % len(self.teacher_batches) % 2 == 1:  # two levels of one distortion
-                found["order_loss"] = order_error(d)
         return {name: 2 * value for name, value in found.items()}
 
     def mdsi_loss(self, metric: PlainMetric, step: int) -> Tensor:

@@ -29,16 +29,16 @@ class Recipe:
         seed: Of everything random.
     """
 
-    steps: int = 1700
+    steps: int = 2000
     lr: float = 4e-3
     side: int = SIDE
     copies: int = 32
     data_weights: str = ""
     photo_batches: int = 400
-    teacher_loss: float = 0.4
-    order_loss: float = 3.0
+    teacher_loss: float = 0.15
+    order_loss: float = 2.0
     mdsi_loss: float = 2.0
-    shift_loss: float = 0.6
+    shift_loss: float = 1.0
     descent_loss: float = 0.2
     seed: int = 0
 

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from calibration.distorted_twice import (
-    LAYER_LOSS,
     ORDER_MARGIN,
     TRAINED_KINDS,
     choose,
@@ -31,6 +30,7 @@ COPIES = 7  # of a photograph in a batch, itself among them
 TEXTURES = 0.1  # share of photographs that a texture stands for
 LEAST_LEVEL = 0.35  # of a distortion of those that are relit or moved
 ACROSS = 0.4  # weight of pairs of two photographs, of all
+LAYER_LOSS = 0.2  # weight of what is learnt layer by layer
 ORDER = 1.0  # weight of the order by image
 FLOOR, LAYER_FLOOR = 1e-3, 2e-4  # added to distances before their logarithm
 

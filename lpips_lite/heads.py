@@ -51,7 +51,10 @@ class Heads(NamedTuple):
         if self.limit is None:
             return sums
         far, near = sums.unbind(1)
-        return far - self.limit * torch.expm1(-near / self.limit)
+        half = torch.tanh(
+            near / (2 * self.limit)
+        )  # 1 − exp(−z) = 2 t / (1 + t) with t = tanh(z / 2), and no difference
+        return far + self.limit * (2 * half / (1 + half))
 
     def shares(self, layers: Sequence[Tensor]) -> list[Tensor]:
         """Return the distance's shares: of layers that are pooled, or of their maps.
