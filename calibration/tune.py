@@ -3,9 +3,9 @@
     python -m calibration.tune DATA... --start DISTILLED.safetensors --out tuned.safetensors
 
 Every step takes, from each data set, as many references with their judged images as make a batch, cuts the same random
-square from all copies of a reference, and raises the likelihood of the votes, P(p1) = σ(slope · (log d0 − log d1)). d is
-the distance of both heads; logarithms, because votes compare images of one reference whatever the distances are there.
-The far head stays as it is.
+square from all copies of a reference, and raises the likelihood of the votes, P(p1) = σ(slope · (log d0 − log d1)),
+where d is the distance of both heads. Logarithms, because votes compare images of one reference whatever the distances
+are there. The far head stays as it is.
 
 Where the data declares by which method each copy was made, votes on single pairs of methods are pooled first to what
 they say of all pairs (`calibration.pool_by_method`).
