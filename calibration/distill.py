@@ -28,7 +28,7 @@ from calibration.halves import TwoHeads, half_spec
 from calibration.options import photo_options, plain_errors, read_start, read_teacher
 from calibration.photographs import read_photos, split_photos
 from calibration.plain_metric import PlainMetric
-from calibration.unlike_pairs import COPIES, all_pairs, draw_copies, pair_error
+from calibration.unlike_pairs import COPIES, all_pairs, draw_copies, pair_error, quadrants
 from lpips_lite import LPIPS
 from lpips_lite.tensor_files import content_hash, save_tensors
 
@@ -153,8 +153,9 @@ AllPairs = Callable[[Tensor], Tensor]  # images (N, 3, H, W) -> distances (N, N)
 
 
 def see(metric: PlainMetric, images: Tensor) -> Tensor:
-    """Return the distances of all pairs of images, layer by layer, (L, N, N)."""
-    return all_pairs(metric.features(images), metric.channels)
+    """Return the distances of all pairs of images, and then of each quarter of them: (5, L, N, N)."""
+    features = metric.features(images)
+    return torch.stack([all_pairs(part, metric.channels) for part in (features, *quadrants(features))])
 
 
 def far_half(start: LPIPS) -> PlainMetric:
@@ -217,7 +218,7 @@ def main(photos: Path, alex: Path, out: Path, start: Path | None, **settings: An
     while run.step < hyper.steps:
         losses.append(run.advance())
         if run.step % 500 == 0 or run.step == hyper.steps:
-            judges = [lambda images, by=by: see(by, images).sum(0) for by in (run.student.average, teacher)]
+            judges = [lambda images, by=by: see(by, images)[0].sum(0) for by in (run.student.average, teacher)]
             found = correlations({"student": judges[0]}, judges[1], test_photos, 2**31)["student"]
             row = [np.mean(losses), *found, time.monotonic() - began]
             with log.open("a") as file:

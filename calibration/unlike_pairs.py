@@ -30,7 +30,7 @@ COPIES = 7  # of a photograph in a batch, itself among them
 TEXTURES = 0.1  # share of photographs that a texture stands for
 LEAST_LEVEL = 0.35  # of a distortion of those that are relit or moved
 ACROSS = 0.4  # weight of pairs of two photographs, of all
-LAYER_LOSS = 0.2  # weight of what is learnt layer by layer
+LAYER_LOSS, PART_LOSS = 1.0, 0.3  # weights of what is learnt layer by layer, of images and of parts of them
 ORDER = 1.0  # weight of the order by image
 FLOOR, LAYER_FLOOR = 1e-3, 2e-4  # added to distances before their logarithm
 
@@ -94,23 +94,41 @@ def all_pairs(features: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
     return torch.stack(layers)
 
 
+def quadrants(features: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Cut features in four, so that what is seen has to be seen in its place."""
+    halves = [(slice(None, f.shape[2] // 2), slice(-(f.shape[2] // 2), None)) for f in features]
+    return [
+        [f[:, :, half[row], half[column]] for f, half in zip(features, halves, strict=True)]
+        for row in (0, 1)
+        for column in (0, 1)
+    ]
+
+
 def pair_error(found: Tensor, target: Tensor) -> Tensor:
-    """Return the loss of the distances of all pairs of a batch of `draw_copies` against a teacher's, both (L, N, N).
+    """Return the loss of the distances of all pairs of a batch of `draw_copies` against a teacher's.
 
     The squared difference of logarithms, of pairs of one photograph and, weighed down, of two, in total and layer by
-    layer; 1 − the correlation over the images that one is compared with; and the stronger distortion must be farther.
+    layer; 1 − the correlation over the images that one is compared with, likewise; and the stronger distortion must be
+    farther.
+
+    Args:
+        found: (1 + Q, L, N, N), of whole images first, then of Q parts of them, which are learnt in value only.
+        target: The teacher's, same shape.
     """
-    ours, theirs = ((d.sum(0) + FLOOR).log() for d in (found, target))
-    layers = ((found + LAYER_FLOOR).log() - (target + LAYER_FLOOR).log()).square().mean(0)
-    error = (ours - theirs).square() + LAYER_LOSS * layers
-    count = len(ours) // COPIES
-    photo = torch.arange(len(ours)) % count
-    same = photo[:, None] == photo
-    within = same & ~torch.eye(len(ours), dtype=torch.bool)
-    ordered = _disorder(ours, theirs, ~torch.eye(len(ours), dtype=torch.bool)) + _disorder(ours, theirs, within)
-    weak, strong = (ours[:count, -start * count :][:, :count].diagonal() for start in (2, 1))
+    layers, theirs = ((d + LAYER_FLOOR).log() for d in (found, target))
+    whole, expected = ((d[0].sum(0) + FLOOR).log() for d in (found, target))
+    apart = (layers - theirs).square().mean(1)
+    error = (whole - expected).square() + LAYER_LOSS * apart[0] + PART_LOSS * apart[1:].mean(0)
+    images = len(whole)
+    photo = torch.arange(images) % (images // COPIES)
+    same, others = photo[:, None] == photo, ~torch.eye(images, dtype=torch.bool)
+    orders = [(whole, expected), *zip(layers[0], theirs[0], strict=True)]
+    disorder = torch.stack([_disorder(a, b, others) + _disorder(a, b, others & same) for a, b in orders])
+    count = images // COPIES
+    weak, strong = (whole[:count, -start * count :][:, :count].diagonal() for start in (2, 1))
     hinge = (ORDER_MARGIN + weak - strong).clamp(min=0).mean()
-    return (1 - ACROSS) * error[within].mean() + ACROSS * error[~same].mean() + ORDER * ordered + hinge
+    value = (1 - ACROSS) * error[same & others].mean() + ACROSS * error[~same].mean()
+    return value + ORDER * (disorder[0] + disorder[1:].mean()) + hinge
 
 
 def _disorder(ours: Tensor, theirs: Tensor, compared: Tensor) -> Tensor:

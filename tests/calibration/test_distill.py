@@ -42,7 +42,7 @@ def test_the_loss_is_zero_for_the_teachers_own_distances(teacher, photos):
     images = draw_copies(photos, 3, 64, Generator().manual_seed(0))
     d = see(teacher, images)
     assert pair_error(d, d).item() < 0.02  # what the hinge adds where the teacher itself is wrong about two levels
-    assert pair_error(2 * d, d).item() > 0.3  # (log 2)²
+    assert pair_error(2 * d, d).item() > 0.9  # 2.3 (log 2)²
 
 
 def test_all_pairs_are_compared_as_one_by_one(teacher):
@@ -50,7 +50,7 @@ def test_all_pairs_are_compared_as_one_by_one(teacher):
     found = see(teacher, images)
     for a, b in ((0, 3), (4, 1), (2, 2)):
         expected = teacher.three_way(images[[a, b, b]])[0]
-        torch.testing.assert_close(found[:, a, b], expected, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(found[0, :, a, b], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_copies_of_a_photograph_stand_where_they_are_looked_for(photos):
