@@ -13,7 +13,7 @@ name; the log has the rank correlation with the teacher on held-out photographs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from calibration.halves import TwoHeads, half_spec
 from calibration.options import photo_options, plain_errors, read_start, read_teacher
 from calibration.photographs import read_photos, split_photos
 from calibration.plain_metric import PlainMetric
-from calibration.unlike_pairs import COPIES, all_pairs, draw_copies, pair_error, quadrants
+from calibration.unlike_pairs import COPIES, LAYER_FLOOR, all_pairs, draw_copies, pair_error, quadrants
 from lpips_lite import LPIPS
 from lpips_lite.tensor_files import content_hash, save_tensors
 
@@ -95,11 +95,11 @@ class Run:
     """One distillation: its data, student and optimiser, all of which a checkpoint brings back."""
 
     def __init__(
-        self, photos: Tensor, teacher: PlainMetric, hyper: Hyperparameters, start: PlainMetric | None = None
+        self, photos: Tensor, teachers: Sequence[PlainMetric], hyper: Hyperparameters, start: PlainMetric | None = None
     ) -> None:
-        self.photos, self.teacher, self.hyper = photos, teacher, hyper
+        self.photos, self.teachers, self.hyper = photos, teachers, hyper
         self.generator = Generator().manual_seed(hyper.seed)
-        self.student = Student(teacher, self.generator, start)
+        self.student = Student(teachers[0], self.generator, start)
         self.weights = list(self.student.trained.tensors.values())
         self.optimizer = torch.optim.Adam(self.weights, lr=hyper.lr)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -113,7 +113,7 @@ class Run:
         side = hyper.sides[self.step % len(hyper.sides)]
         images = draw_copies(self.photos, hyper.photographs, side, self.generator, hyper.objects)
         with torch.no_grad():
-            target = see(self.teacher, images)
+            target = torch.stack([(see(t, images) + LAYER_FLOOR).log() for t in self.teachers]).mean(0).exp()
         loss = pair_error(see(self.student.trained, images), target)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -188,6 +188,8 @@ def correlations(
 
 @click.command(context_settings={"show_default": True})
 @photo_options(required=True)
+@click.option("--lite", type=click.Path(exists=True, path_type=Path),
+              help="An older lite, with which the teacher's distances are averaged.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
 @click.option("--start", type=click.Path(exists=True, path_type=Path), help="What an earlier run wrote, to go on from.")
 @click.option("--steps", default=11000)
@@ -199,12 +201,13 @@ def correlations(
 @click.option("--lr", default=1.5e-3)
 @click.option("--seed", default=0)
 @plain_errors
-def main(photos: Path, alex: Path, out: Path, start: Path | None, **settings: Any) -> None:
+def main(photos: Path, alex: Path, lite: Path | None, out: Path, start: Path | None, **settings: Any) -> None:
     """Distil the far head of lite; continues from OUT's checkpoint if there is one."""
     hyper, teacher = Hyperparameters(**settings), read_teacher(alex)
     train_photos, test_photos = split_photos(read_photos(photos))
     first = None if start is None else read_start(start)
-    run = Run(train_photos, teacher, hyper, None if first is None else far_half(first))
+    teachers = [teacher] if lite is None else [teacher, PlainMetric.of(read_start(lite))]
+    run = Run(train_photos, teachers, hyper, None if first is None else far_half(first))
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint, log = out.with_suffix(".ckpt"), out.with_suffix(".csv")
     if checkpoint.exists():
@@ -232,7 +235,7 @@ def main(photos: Path, alex: Path, out: Path, start: Path | None, **settings: An
         "net": "lite",
         "tower": content_hash(tower),
         "version": "distilled",
-        "teacher": "LPIPS alex, uniform weights",
+        "teacher": "LPIPS alex, uniform weights" + ("" if lite is None else f", and {read_start(lite).signature}"),
         "recipe": f"calibration.distill {hyper}",
         **({} if first is None else {"start": first.signature}),
         "licence": "BSD-2-Clause",

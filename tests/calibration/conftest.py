@@ -99,7 +99,7 @@ def start(tmp_path_factory):
         fan_in = shape[1] * shape[2] * shape[3] if len(shape) == 4 else 0
         tensors[key] = torch.randn(shape, generator=generator) * ((2 / fan_in) ** 0.5 if fan_in else 0.05)
     for layer, tap in enumerate(half_spec().find_taps()):
-        tensors[f"channel_weights.{layer}"] = torch.full((tap.channels,), 1.0 / tap.channels)
+        tensors[f"channel_weights.{layer}"] = torch.full((tap.channels,), 100.0 / tap.channels)
     path = tmp_path_factory.mktemp("start") / "start.safetensors"
     save_tensors(path, TwoHeads.start(PlainMetric(half_spec(), tensors), 1 / 30, 0.05).join(), {"net": "lite"})
     return path

@@ -11,7 +11,7 @@ from lpips_lite import LPIPS
 
 
 def start(photos, teacher, steps=4):
-    return Run(photos, teacher, Hyperparameters(steps, 2, (64,), 0.3, 1e-3, seed=0))
+    return Run(photos, [teacher], Hyperparameters(steps, 2, (64,), 0.3, 1e-3, seed=0))
 
 
 def test_photographs_are_read_as_they_are(photos, photos_tar):
