@@ -110,7 +110,7 @@ def size_ratio(metric: LPIPS, photos: Tensor) -> float:
 
 
 @torch.no_grad()
-def correlations_with(teacher: LPIPS, metrics: Metrics, photos: Tensor) -> dict[str, tuple[float, float]]:
+def correlations_with(teacher: LPIPS, metrics: Metrics, photos: Tensor) -> dict[str, list[float]]:
     """Return how each metric orders images as a teacher does: Spearman's correlation over those one is compared with.
 
     Over the copies of one photograph, and over all images of a batch, on average; as `calibration.distill` has it.
@@ -185,9 +185,9 @@ def main(photos: Path, teacher: Path, file: Path | None, count: int) -> None:
         click.echo(f"| shift by {pixels} px over blur of σ = 0.5 px | {' | '.join(values)} |")
     values = [f"{size_ratio(metric, pool):.2f}" for metric in metrics.values()]
     click.echo(f"| blur of σ = 0.5 px in 48×48 over 112×112 | {' | '.join(values)} |")
+    alike = correlations_with(uniform, metrics, pool)
     for position, what in enumerate(("copies of one photograph", "copies of several photographs")):
-        found = correlations_with(uniform, metrics, pool)
-        values = [f"{found[name][position]:.3f}" for name in metrics]
+        values = [f"{alike[name][position]:.3f}" for name in metrics]
         click.echo(f"| Spearman with alex, uniform weights, over {what} | {' | '.join(values)} |")
     patches = {name: patch_ratios(metric, pool) for name, metric in metrics.items()}
     for position, side in enumerate((256, 1024)):

@@ -33,8 +33,8 @@ from lpips_lite import LPIPS
 from lpips_lite.tensor_files import content_hash, save_tensors
 
 EMA_DECAY = 0.998
-FAR_SHARE = 1 / 60  # of the far head in the file that is written, over the near one where neither saturates
-NEAR_LIMIT = 0.075  # C there
+FAR_SHARE = 1 / 20  # of the far head in the file that is written, over the near one where neither saturates
+NEAR_LIMIT = 0.05  # C there
 HELD_OUT_BATCHES = 20
 
 
@@ -173,7 +173,8 @@ def correlations(
 
     Over the images that one is compared with, on average: the copies of one photograph, and all images of a batch.
     """
-    generator, found = Generator().manual_seed(seed), {name: ([], []) for name in metrics}
+    generator = Generator().manual_seed(seed)
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in metrics}
     for _ in range(HELD_OUT_BATCHES):
         images = draw_copies(photos, 6, 96, generator)
         theirs, photo = teacher(images), torch.arange(len(images)) % (len(images) // COPIES)

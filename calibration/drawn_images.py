@@ -62,4 +62,5 @@ def _noise(count: int, side: int, fall: float, generator: Generator, stretch: fl
     spectrum = torch.fft.rfft2(torch.randn(count, side, side, generator=generator))
     frequency = (down.square() + across.square()).sqrt().clamp(min=1 / side)
     noise = torch.fft.irfft2(spectrum * frequency**-fall, s=(side, side))
-    return noise / noise.std((1, 2), keepdim=True)
+    found: Tensor = noise / noise.std((1, 2), keepdim=True)
+    return found

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lpips_lite import LPIPS
 from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
-from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, TowerSpec, normalize
+from lpips_lite.layers import TowerSpec
+from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, normalize
 
 
 class PlainMetric:

@@ -45,16 +45,16 @@ def draw_copies(photos: Tensor, count: int, side: int, generator: Generator, obj
         generator: Source of all randomness.
         objects: Share of photographs that a drawn object stands for.
     """
-    crops = []
+    crops: list[Sequence[Tensor]] = []
     for number in torch.randint(len(photos), (count,), generator=generator).tolist():
         drawn = torch.rand((), generator=generator)
         if drawn < TEXTURES:
             texture = draw_texture(side, generator)
             crops.append((texture, texture.roll((side // 3, side // 2), (2, 3))))
         elif drawn < TEXTURES + objects:
-            crops.append(draw_object(photos[number : number + 1].float() / 255, side, generator).split(1))
+            crops.append(draw_object(photos[number : number + 1].float() / 255, side, generator).chunk(2))
         else:
-            crops.append(tuple(crop_to_size(photos[number], side, generator) for _ in range(2)))
+            crops.append([crop_to_size(photos[number], side, generator) for _ in range(2)])
     first, other = (torch.cat(column) for column in zip(*crops, strict=True))
     copies = [first, other]
     for kinds, passes in ((LIT, 3), (MOVED, 2)):

@@ -10,10 +10,8 @@ from PIL import Image
 from torch import Generator
 
 from calibration.auxiliary_losses import AuxiliaryLosses
-from calibration.halves import TwoHeads, half_spec
 from calibration.plain_metric import PlainMetric
 from lpips_lite import read_image
-from lpips_lite.tensor_files import save_tensors
 from lpips_lite.towers import TOWERS
 from lpips_lite.votes.distort import distort
 from tests.conftest import ROOT
@@ -92,14 +90,6 @@ def losses(photos, teacher):
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory):
-    """A file to start from: both halves of the tower the same random numbers, which have learnt nothing."""
-    generator, tensors = torch.Generator().manual_seed(5), {}
-    for key, shape in half_spec().shapes().items():
-        fan_in = shape[1] * shape[2] * shape[3] if len(shape) == 4 else 0
-        tensors[key] = torch.randn(shape, generator=generator) * ((2 / fan_in) ** 0.5 if fan_in else 0.05)
-    for layer, tap in enumerate(half_spec().find_taps()):
-        tensors[f"channel_weights.{layer}"] = torch.full((tap.channels,), 100.0 / tap.channels)
-    path = tmp_path_factory.mktemp("start") / "start.safetensors"
-    save_tensors(path, TwoHeads.start(PlainMetric(half_spec(), tensors), 1 / 30, 0.05).join(), {"net": "lite"})
-    return path
+def start():
+    """A file to start from, which has learnt no judgment."""
+    return ROOT / "calibration/results/lite-0.4-distilled.safetensors"
