@@ -1,7 +1,6 @@
 """Judge a recipe of `calibration.tune` where it has not seen the references, or the kind of distortion.
 
-    START=calibration/results/lite-0.2-distilled.safetensors
-    python -m calibration.cross_validate DATA... --by kind --tower-weights $START --channel-weights $START --out FOLDER
+    python -m calibration.cross_validate DATA... --by kind --start DISTILLED.safetensors --out FOLDER
 
 For each fold the metric is tuned on the others and its distances on this one are written to FOLDER/FOLD.csv, which
 `benchmarks/two_afc.py --distances` reads. Folds whose file is there are not run again; several processes may share
@@ -11,8 +10,8 @@ goes into another folder.
 By "reference", references are dealt to five folds in each data set. By "kind", the kinds of distortion of a table of
 opinion scores (its column `type`) are: pairs with a held-out kind on either side are judged, its images are not seen.
 
-The start has to be named, and must not have learnt people's judgments of references that it is judged on: `lite` as it
-comes has learnt mucped23's and TID2013's, the distilled file in `calibration/results/` has learnt none.
+The start has to be named, and must not have learnt people's judgments of references that it is judged on. What
+`calibration.distill` writes has learnt none.
 """
 
 from __future__ import annotations
