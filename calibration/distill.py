@@ -30,7 +30,7 @@ from calibration.photographs import read_photos, split_photos
 from calibration.plain_metric import PlainMetric
 from calibration.unlike_pairs import COPIES, LAYER_FLOOR, all_pairs, draw_copies, pair_error, quadrants
 from lpips_lite import LPIPS
-from lpips_lite.tensor_files import content_hash, save_tensors
+from lpips_lite.tensor_files import content_hash, save_tensors, spell_digests
 
 EMA_DECAY = 0.998
 FAR_SHARE = 1 / 20  # of the far head in the file that is written, over the near one where neither saturates
@@ -206,8 +206,8 @@ def main(photos: Path, alex: Path, lite: Path | None, out: Path, start: Path | N
     """Distil the far head of lite; continues from OUT's checkpoint if there is one."""
     hyper, teacher = Hyperparameters(**settings), read_teacher(alex)
     train_photos, test_photos = split_photos(read_photos(photos))
-    first = None if start is None else read_start(start)
-    teachers = [teacher] if lite is None else [teacher, PlainMetric.of(read_start(lite))]
+    first, second = (None if path is None else read_start(path) for path in (start, lite))
+    teachers = [teacher] if second is None else [teacher, PlainMetric.of(second)]
     run = Run(train_photos, teachers, hyper, None if first is None else far_half(first))
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint, log = out.with_suffix(".ckpt"), out.with_suffix(".csv")
@@ -236,8 +236,9 @@ def main(photos: Path, alex: Path, lite: Path | None, out: Path, start: Path | N
         "net": "lite",
         "tower": content_hash(tower),
         "version": "distilled",
-        "teacher": "LPIPS alex, uniform weights" + ("" if lite is None else f", and {read_start(lite).signature}"),
+        "teacher": "LPIPS alex, uniform weights" + ("" if second is None else f", and {second.signature}"),
         "recipe": f"calibration.distill {hyper}",
+        "trained_on": spell_digests(digest for metric in (first, second) if metric for digest in metric.trained_on),
         **({} if first is None else {"start": first.signature}),
         "licence": "BSD-2-Clause",
     }

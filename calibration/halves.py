@@ -15,14 +15,14 @@ from torch import Tensor
 from calibration.plain_metric import PlainMetric
 from lpips_lite import LPIPS
 from lpips_lite.layers import Conv, TowerSpec
-from lpips_lite.towers import TOWERS
+from lpips_lite.towers import LITE_HALVES
 
 HALVES = 2
 
 
 def half_spec() -> TowerSpec:
     """Return the table of layers of one half of `lite`."""
-    whole = TOWERS["lite"]
+    whole = LITE_HALVES
     layers = [
         replace(layer, inputs=layer.inputs // layer.groups, channels=layer.channels // HALVES, groups=1)
         if isinstance(layer, Conv)
@@ -41,7 +41,7 @@ class NearHead(PlainMetric):
     """
 
     def __init__(self, far: PlainMetric, tensors: dict[str, Tensor]) -> None:
-        super().__init__(TOWERS["lite"], tensors)
+        super().__init__(LITE_HALVES, tensors)
         self.far, self.own = far, half_spec()
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:

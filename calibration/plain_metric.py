@@ -40,8 +40,10 @@ class PlainMetric:
         """Return a metric with copies of the tensors of another, as a constant.
 
         Raises:
-            ValueError: If it scales images in another way than a file of weights can say.
+            ValueError: If it has two heads, or scales images in another way than a file of weights can say.
         """
+        if "near_limit" in metric.tensors:
+            raise ValueError(f"{metric.signature!r} has two heads; expected one, or TwoHeads.of")
         if not metric.scaled:
             raise ValueError(
                 f"channel_weights of {metric.signature!r} are for images that were not scaled; "

@@ -42,7 +42,7 @@ from calibration.votes_by_reference import ReferenceVotes, group_by_reference
 from lpips_lite import LPIPS, read_image
 from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.terminal import progress, say
-from lpips_lite.towers import TOWERS
+from lpips_lite.towers import LITE_HALVES
 from lpips_lite.votes.distance_tables import read_distances
 from lpips_lite.votes.distort import DISTORTIONS, distort
 from lpips_lite.votes.objectives import Votes, best_slope, undetermined
@@ -198,7 +198,7 @@ def main(
     tensors = tuned.join()
     metadata = {
         "net": "lite",
-        "tower": content_hash({key: tensor for key, tensor in tensors.items() if key in TOWERS["lite"].shapes()}),
+        "tower": content_hash({key: tensor for key, tensor in tensors.items() if key in LITE_HALVES.shapes()}),
         **(fit_slope(held_out) if held_out else {}),
         "objective": "tune",
         "start": metric.signature,

@@ -139,7 +139,7 @@ class LPIPS(nn.Module):
             raise ValueError(
                 f"lins: the weights of {self.metric.signature!r} have two heads, which no linear layers can stand for; "
                 f"expected weights with one. Their numbers are in metric.tensors; each layer's share of the distance "
-                f"comes of retPerLayer=True, a map of it with spatial=True"
+                f"comes from retPerLayer=True, a map of it with spatial=True"
             )
         return linear_layers(self.metric.tensors)
 

@@ -51,9 +51,8 @@ class Heads(NamedTuple):
         if self.limit is None:
             return sums
         far, near = sums.unbind(1)
-        half = torch.tanh(
-            near / (2 * self.limit)
-        )  # 1 − exp(−z) = 2 t / (1 + t) with t = tanh(z / 2), and no difference
+        # 1 − exp(−z) is 2 t / (1 + t) with t = tanh(z / 2), where nothing cancels; ONNX would write expm1 as exp − 1
+        half = torch.tanh(near / (2 * self.limit))
         return far + self.limit * (2 * half / (1 + half))
 
     def shares(self, layers: Sequence[Tensor]) -> list[Tensor]:

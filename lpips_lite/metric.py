@@ -147,7 +147,8 @@ class LPIPS(Frozen):
 
     def layer_distances(self, x: Tensor, y: Tensor, mask: Tensor | None = None, *, erode: bool = False) -> Tensor:
         """Return each layer's share of the distance, (N, L); rows sum to the distance. See `forward`."""
-        return torch.stack(self._heads.shares(self._layers(x, y, mask, erode)), dim=1)
+        layers = self._layers(x, y, mask, erode)  # first, since weights follow the images of a replica
+        return torch.stack(self._heads.shares(layers), dim=1)
 
     def distance_map(self, x: Tensor, y: Tensor) -> Tensor:
         """Return where the images differ, (N, 1, H, W): the layers' maps, enlarged bilinearly and summed.
@@ -156,9 +157,8 @@ class LPIPS(Frozen):
         See `forward` for arguments and errors.
         """
         self._check_pair(x, y)
-        size = (x.shape[2], x.shape[3])
-        maps = self._heads.shares(self._layer_maps(x, y))
-        return torch.stack([maths.pool_map(layer_map, size) for layer_map in maps]).sum(dim=0)
+        maps = self._layer_maps(x, y)
+        return torch.stack([maths.pool_map(m, (x.shape[2], x.shape[3])) for m in self._heads.shares(maps)]).sum(dim=0)
 
     def preference(self, ref: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
         """Return the probability that people choose `p1` as closer to `ref`: σ(slope · (d0 − d1)).
@@ -246,9 +246,9 @@ class LPIPS(Frozen):
         check_image(x, name, self.tower.spec.min_side)
         self._check_device(x)
         check_values_of_pair({name: x}, self.check_range, self._checked)
-        one = x.shape[2] * x.shape[3] * bytes_per_pixel(self.tower, x.dtype)
-        count = len(x) if max_memory is None else max(1, int(max_memory / one))
         size = (x.shape[2], x.shape[3])
+        one = size[0] * size[1] * bytes_per_pixel(self.tower, x.dtype)
+        count = len(x) if max_memory is None else max(1, int(max_memory / one))
         parts = (Encoding(self.tower(to_float(part)), size, self.signature) for part in torch.split(x, count))
         return Encoding.cat(parts)
 

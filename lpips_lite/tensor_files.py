@@ -39,13 +39,13 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
     return content_sha256(tensors)[:8]
 
 
-def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str, older: Sequence[Shapes] = ()) -> None:
+def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str, others: Sequence[Shapes] = ()) -> None:
     """Raise a ValueError unless `tensors` has exactly the keys and shapes of `shapes`, all values finite.
 
-    They may also be those of an `older` table, but errors speak of the first.
+    They may also be those of one of `others`, but errors speak of the first.
     """
     found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    shapes = found if found in older else shapes
+    shapes = found if found in others else shapes
     missing, extra = sorted(shapes.keys() - tensors.keys()), sorted(tensors.keys() - shapes.keys())
     if missing or extra:
         raise ValueError(f"{what}: missing keys {missing or 'none'}, unexpected keys {extra or 'none'}")

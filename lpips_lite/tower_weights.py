@@ -53,14 +53,14 @@ class TowerWeights:
         return self.content[:8] if self.published else f"custom-{self.content[:8]}"
 
 
-def read_tower(net: str, path: Path, shapes: Shapes, older: Sequence[Shapes] = (), sha256: str = "") -> TowerWeights:
+def read_tower(net: str, path: Path, shapes: Shapes, others: Sequence[Shapes] = (), sha256: str = "") -> TowerWeights:
     """Read and check a tower's convolutions from a full checkpoint or a conv-only file. See `load_tower`.
 
     Args:
         net: The tower's name.
         path: The file.
         shapes: The shape of every weight the tower has.
-        older: Those of its older tables, which the file may have instead.
+        others: Those of its other tables, which the file may have instead.
         sha256: What the hash of the file must begin with; by default the digits in its name, if there are any.
     """
     named = re.search(r"-([0-9a-f]{8})\.pth$", path.name)  # torchvision's convention
@@ -71,9 +71,9 @@ def read_tower(net: str, path: Path, shapes: Shapes, older: Sequence[Shapes] = (
             f"weights: {path} is the {path.stat().st_size / 1000:.0f} KB channel-weight file given as the tower; "
             f"the tower is a separate file with the convolutions: pass this one as channel_weights="
         )
-    others = r"classifier\.|(channel|near)_weights\.\d|near_limit$"
-    tensors = {key: tensor.float() for key, tensor in tensors.items() if not re.match(others, key)}
-    check_tensors(tensors, shapes, f"weights: {path}", older)
+    foreign = r"classifier\.|(channel|near)_weights\.\d|near_limit$"
+    tensors = {key: tensor.float() for key, tensor in tensors.items() if not re.match(foreign, key)}
+    check_tensors(tensors, shapes, f"weights: {path}", others)
     record = read_metadata(path)
     seen = digests_in(record, path)
     if "content" not in record:

@@ -92,7 +92,7 @@ def _lite(*channels: int, groups: int = 1) -> TowerSpec:
 TOWERS: Mapping[str, TowerSpec] = {
     spec.name: spec
     for spec in (
-        _lite(64, 128, 160, 128, 128, groups=2),
+        _lite(40, 80, 112, 96, 96),
         _ALEX,
         _vgg("vgg", (2, 2, 3, 3, 3), ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")),
         _vgg("vgg19", (2, 2, 4, 4, 4), ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")),
@@ -100,13 +100,12 @@ TOWERS: Mapping[str, TowerSpec] = {
     )
 }
 
-OLDER: Mapping[str, Sequence[TowerSpec]] = {  # tables whose files still load
-    "lite": [_lite(40, 80, 112, 96, 96)]  # until lite-0.3
-}
+LITE_HALVES = _lite(64, 128, 160, 128, 128, groups=2)  # of two equal halves, one for each of two heads
+OTHERS: Mapping[str, Sequence[TowerSpec]] = {"lite": [LITE_HALVES]}  # more tables, whose files load by path
 
 
 def find_spec(net: str, tensors: Weights | None = None) -> TowerSpec:
-    """Return `TOWERS[net]`, or the older table of that net which the tensors fit.
+    """Return `TOWERS[net]`, or the other table of that net which the tensors fit.
 
     Raises:
         ValueError: If there is no such net, with a list of the valid names.
@@ -114,7 +113,7 @@ def find_spec(net: str, tensors: Weights | None = None) -> TowerSpec:
     if net not in TOWERS:
         raise ValueError(f"net={net!r}: expected one of {', '.join(map(repr, TOWERS))}")
     found = {key: tuple(tensor.shape) for key, tensor in (tensors or {}).items()}
-    return next((spec for spec in OLDER.get(net, ()) if spec.shapes().items() <= found.items()), TOWERS[net])
+    return next((spec for spec in OTHERS.get(net, ()) if spec.shapes().items() <= found.items()), TOWERS[net])
 
 
 def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -170,11 +169,11 @@ class FeatureTower(Frozen):
         std: tuple[float, float, float] = IMAGENET_STD,
         checkpoint: bool = False,
     ) -> None:
-        shapes, *older = (spec.shapes() for spec in (find_spec(net), *OLDER.get(net, ())))
+        shapes, *others = (spec.shapes() for spec in (find_spec(net), *OTHERS.get(net, ())))
         if pooling not in ("max", "average", "l2"):
             raise ValueError(f"pooling={pooling!r}: expected 'max', 'average' or 'l2'")
         with ordinary_tensors():
-            loaded = load_tower(net, weights, shapes, older)
+            loaded = load_tower(net, weights, shapes, others)
             scaling = {"mean": torch.tensor(mean).view(3, 1, 1), "std": torch.tensor(std).view(3, 1, 1)}
         super().__init__({**loaded.tensors, **scaling})
         self.spec = find_spec(net, loaded.tensors)

@@ -30,7 +30,7 @@ def load_tower(
     net: str,
     source: str | os.PathLike[str] | Mapping[str, Tensor] | None,
     shapes: Shapes,
-    older: Sequence[Shapes] = (),
+    others: Sequence[Shapes] = (),
 ) -> TowerWeights:
     """Load a tower's convolutions.
 
@@ -40,7 +40,7 @@ def load_tower(
             torchvision checkpoint or to a conv-only file with the same `features.N…` keys, `.pth` or `.safetensors` ·
             a mapping of such tensors.
         shapes: The shape of every weight the tower has.
-        older: Those of its older tables, which may be loaded instead.
+        others: Those of its other tables, which a file or a mapping may have instead.
 
     Returns:
         The tower; its tensors are exactly those of one table. Where a folder cannot be written, what can be read is
@@ -53,13 +53,13 @@ def load_tower(
         FileNotFoundError: If the path does not exist, or there is neither a cached file nor a way to download one.
     """
     if source is None:
-        return read_tower(net, embedded_file(), shapes, older) if net == "lite" else _load_cached_tower(net, shapes)
+        return read_tower(net, embedded_file(), shapes, others) if net == "lite" else _load_cached_tower(net, shapes)
     if isinstance(source, Mapping):
-        check_tensors(source, shapes, f"weights of tower {net!r}", older)
+        check_tensors(source, shapes, f"weights of tower {net!r}", others)
         return identify(net, {key: tensor.float() for key, tensor in source.items()})
     if isinstance(source, str) and re.fullmatch(r"random:\d+", source):
         return identify(net, _random_tower(int(source.partition(":")[2]), shapes))
-    return read_tower(net, Path(source), shapes, older)
+    return read_tower(net, Path(source), shapes, others)
 
 
 def convert_tower(net: str, checkpoint: Path, out: Path, shapes: Shapes) -> TowerWeights:
