@@ -1,0 +1,46 @@
+"""Images to vote on, and people who do."""
+
+import numpy as np
+from PIL import Image
+
+from lpips_lite.votes.collect.store import Store
+from lpips_lite.votes.collect.study import Item, Settings
+
+SCREEN = {"width": 1200, "height": 800, "pixel_ratio": 1.0, "fits": True, "zoomed": False, "flips": 0, "touch": False}
+METHODS = {"weak": 12, "middle": 40, "strong": 90}  # and the noise that each adds
+
+
+def write_folders(folder, references=4, size=(32, 32), methods=METHODS):
+    """Write a folder of references and one for each method; return their paths."""
+    for number in range(references):
+        random = np.random.default_rng(number)
+        scene = np.kron(random.integers(60, 196, (4, 4, 3)), np.ones((size[0] // 4, size[1] // 4, 1)))
+        for name, noise in {"original": 0, **methods}.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            pixels = (scene + noise * random.standard_normal(scene.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder / "original", [folder / name for name in methods]
+
+
+def items(folder, count=12, catch_items=3):
+    """Make items of files that need not be there."""
+    judged = [
+        Item(folder / f"r{n % 4}.png", folder / f"a{n}.png", folder / f"b{n}.png", "a", "b") for n in range(count)
+    ]
+    refs = [folder / f"r{n}.png" for n in range(catch_items)]
+    return judged + [Item(ref, ref, ref, kind="catch", distortion="jpeg") for ref in refs]
+
+
+def open_store(folder, count=12, catch_items=3, name="votes.db", **settings):
+    return Store(folder / name, items(folder, count, catch_items), Settings(**settings))
+
+
+def answer(store, rater, choose=lambda trial: "p0", limit=10**6, milliseconds=1200):
+    """Let a person answer their trials, as many as `limit`; return how many they did."""
+    ahead = store.ahead(rater)
+    for done in range(limit):
+        if not ahead.trials:
+            return done
+        trial = ahead.trials[0]
+        ahead = store.vote(rater, trial.key, choose(trial), milliseconds, SCREEN, "0123abcd")
+    return limit
