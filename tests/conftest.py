@@ -15,6 +15,13 @@ ROOT = Path(__file__).parent.parent
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="where test_contract.py and test_states.py compute")
     parser.addoption("--dtype", default="float32", choices=("float32", "float64"), help="in which dtype they do")
+    parser.addoption("--slow", action="store_true", help="run what takes long, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="takes long: --slow"))
 
 
 @pytest.fixture(scope="session")

@@ -36,9 +36,10 @@ def catch_items(
     made: list[Item] = []
     for number, ref in enumerate(progress(random.sample(references, min(MOST, len(references))), "catch trials")):
         image = read_image(ref)
-        names = [name for name in random.sample(STRONG, len(STRONG)) if _visible(image, name)]
-        distorted = [Item(ref, ref, None if mode == "same" else ref, kind="catch", distortion=name) for name in names]
-        made += distorted[:1]
+        name = next((name for name in random.sample(STRONG, len(STRONG)) if _visible(image, name)), None)
+        if name is None:
+            continue
+        made.append(Item(ref, ref, None if mode == "same" else ref, kind="catch", distortion=name))
         if mode == "same" and number % 2 == 0:
             made.append(Item(ref, ref, kind="catch"))
     return made
