@@ -115,7 +115,7 @@ def main(
             made = not data and not distances
             source = "MACHINE-MADE judgments of the example scene, not people" if made else HUMAN
             data = (make_triplets(Path(scratch) / "machine-made", 240),) if made else data
-            verdicts, notes = gather(data, metrics, distances, measuring, progress, 1 if made else None)
+            verdicts, notes, _ = gather(data, metrics, distances, measuring, progress, 1 if made else None)
         unit: Count = "votes" if count == "votes" else "triplets"
         comparison = compare(with_votes(verdicts), count=unit, order=BAPPS, notes=notes)
         if {part.family for part in comparison.data} == set(BAPPS):

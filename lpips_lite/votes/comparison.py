@@ -23,6 +23,8 @@ from lpips_lite.votes.agreement import (
     triplet_agreement,
 )
 from lpips_lite.votes.jnd import resampled_precisions
+from lpips_lite.votes.observers import Alpha, alphas
+from lpips_lite.votes.records import Answer
 from lpips_lite.votes.reliability import Bin, reliability
 from lpips_lite.votes.verdicts import Verdicts
 
@@ -84,6 +86,7 @@ class Comparison:
         precision_differences: Of that, paired.
         reliability: For metrics with a slope, by metric and family, ten bins.
         notes: What is to be known besides.
+        alphas: How far people agree with each other, of families that tell them apart.
     """
 
     count: Count
@@ -97,6 +100,7 @@ class Comparison:
     precision_differences: Sequence[Line]
     reliability: Mapping[tuple[str, str], Sequence[Bin]]
     notes: Sequence[str]
+    alphas: Sequence[Alpha] = ()
 
 
 def compare(
@@ -105,6 +109,7 @@ def compare(
     count: Count = "triplets",
     order: Sequence[str] = (),
     notes: Sequence[str] = (),
+    answers: Sequence[Answer] = (),
 ) -> Comparison:
     """Compare metrics.
 
@@ -114,6 +119,7 @@ def compare(
         count: What counts once: each triplet, or each vote.
         order: Families that come first, in this order; the others come as the data have them.
         notes: On the data, to which others may come.
+        answers: Of single observers, as far as the data has them.
 
     Raises:
         ValueError: If there is no such metric, a family's triplets are not the same for all, or votes are to be
@@ -144,6 +150,7 @@ def compare(
         *_precisions(pairs, base),
         _reliabilities(verdicts, triplets),
         said,
+        alphas(answers),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lpips_lite.votes.comparison import Comparison, DataSet, Line
+from lpips_lite.votes.observers import Alpha
 
 HUMAN = "human judgments"
 MEASURES = {"triplets": "agreement", "pairs": "average_precision"}
@@ -73,6 +74,7 @@ def to_json(comparison: Comparison, source: str = HUMAN) -> str:
             for kind, lines in differences.items()
             for x in lines
         ],
+        "alpha": [_alpha(alpha) for alpha in comparison.alphas],
         "reliability": _bins(comparison),
         "notes": list(comparison.notes),
     }
@@ -91,6 +93,11 @@ def _line(line: Line, measure: str) -> dict[str, Any]:
 def _data(part: DataSet) -> dict[str, Any]:
     counts = {"rows": part.rows, "votes": _number(part.votes), "references": part.references}
     return {"family": part.family, "kind": part.kind, **counts, "ties": dict(part.ties)}
+
+
+def _alpha(alpha: Alpha) -> dict[str, Any]:
+    numbers = {name: _number(getattr(alpha, name)) for name in ("value", "low", "high")}
+    return {"family": alpha.family, "raters": alpha.raters, "answers": alpha.answers, **numbers}
 
 
 def _bins(comparison: Comparison) -> list[dict[str, Any]]:

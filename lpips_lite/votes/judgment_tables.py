@@ -12,14 +12,18 @@ from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
+from lpips_lite.votes import answer_tables
+from lpips_lite.votes.answer_tables import ANSWERS
 from lpips_lite.votes.csv_rows import Cells, Table, read_table
-from lpips_lite.votes.records import Finding, Judgments, Row, Triplet, same_path, whole_votes
+from lpips_lite.votes.records import Finding, JndPair, Judgments, Row, Triplet, same_path, whole_votes
 
-VOTES, NIGHTS, SCORES = "votes", "NIGHTS", "opinion scores"
+VOTES, NIGHTS, SCORES, PAIRS = "votes", "NIGHTS", "opinion scores", "same or different"
 COLUMNS = {
     VOTES: ("ref", "p0", "p1", "votes_p0", "votes_p1"),
     NIGHTS: ("ref_path", "left_path", "right_path", "right_vote", "votes"),
     SCORES: ("file", "ref", "mos"),
+    PAIRS: ("p0", "p1", "votes_same", "votes_different"),
+    ANSWERS: answer_tables.COLUMNS,
 }
 METHODS = ("method_p0", "method_p1")
 SCORE_GAP = 0.5  # opinion scores further apart than this make a pair
@@ -33,6 +37,8 @@ def read_csv(path: Path) -> Judgments:
         VOTES: _read_votes,
         NIGHTS: _read_nights,
         SCORES: _read_scores,
+        PAIRS: _read_pairs,
+        ANSWERS: answer_tables.read_answers,
     }
     found = Judgments(table.format, problems=table.problems)
     if table.format:
@@ -55,15 +61,25 @@ def _read_votes(table: Table, found: Judgments) -> None:
     for line, values in table.rows:
         cells = Cells(table.path.parent, values)
         ref, p0, p1 = _images(cells, COLUMNS[VOTES][:3])
-        v0, v1 = (cells.number(column, low=0) for column in COLUMNS[VOTES][3:])
-        if not (math.isnan(v0) or math.isnan(v1) or 0 < v0 + v1 < math.inf):
-            no = "no votes" if v0 + v1 == 0 else f"votes {v0:g} and {v1:g}"
-            cells.problems.append(f"{no}; expected numbers ≥ 0 with a positive, finite sum")
+        v0, v1 = _votes(cells, COLUMNS[VOTES][3:])
         method0, method1 = [cells.text(column) for column in methods] if len(methods) == 2 else (None, None)
         row = Row(table.path, line, {"ref": ref, "p0": p0, "p1": p1})
         if _is_good(row, cells, found):
             counted = v0.is_integer() and v1.is_integer()
             found.triplets.append(Triplet(family, ref, p0, p1, v1 / (v0 + v1), v0 + v1, method0, method1, counted))
+
+
+def _read_pairs(table: Table, found: Judgments) -> None:
+    """Read pairs of images, and how many called them the same."""
+    family = table.path.parent.resolve().name
+    for line, values in table.rows:
+        cells = Cells(table.path.parent, values)
+        p0, p1 = (cells.path(column) for column in COLUMNS[PAIRS][:2])
+        same, different = _votes(cells, COLUMNS[PAIRS][2:])
+        row = Row(table.path, line, {"p0": p0, "p1": p1})
+        if _is_good(row, cells, found):
+            counted = same.is_integer() and different.is_integer()
+            found.jnd.append(JndPair(family, p0, p1, same / (same + different), same + different, counted))
 
 
 def _read_nights(table: Table, found: Judgments) -> None:
@@ -112,6 +128,15 @@ def _read_scores(table: Table, found: Judgments) -> None:
     if not found.triplets and not found.problems:
         what = f"no two scores of one reference are more than {SCORE_GAP:g} apart, so there is no pair to learn from"
         found.problems.append(Finding(table.path, None, what))
+
+
+def _votes(cells: Cells, columns: tuple[str, ...]) -> list[float]:
+    """Return two numbers of votes, at least one of which must be positive."""
+    v0, v1 = (cells.number(column, low=0) for column in columns)
+    if not (math.isnan(v0) or math.isnan(v1) or 0 < v0 + v1 < math.inf):
+        no = "no votes" if v0 + v1 == 0 else f"votes {v0:g} and {v1:g}"
+        cells.problems.append(f"{no}; expected numbers ≥ 0 with a positive, finite sum")
+    return [v0, v1]
 
 
 def _images(cells: Cells, columns: tuple[str, ...]) -> list[Path]:

@@ -54,6 +54,16 @@ class JndPair:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What one observer said of the images of one item, which are its name; `choice` is one of a few words."""
+
+    family: str
+    rater: str
+    item: tuple[str, ...]
+    choice: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something to say about data: the file, the line in it if it has lines, and what it is."""
 
@@ -86,7 +96,8 @@ class Judgments:
     Attributes:
         layout: Name of the format.
         triplets: In the order of the data.
-        jnd: Pairs of BAPPS' JND, which has no triplets.
+        jnd: Pairs of which it is known who called them the same.
+        answers: Of single observers, where the data tells them apart.
         rows: Those in which nothing is wrong, but for what only their images can show.
         problems: What is wrong, row by row.
         notes: What is not wrong, but good to know.
@@ -95,6 +106,7 @@ class Judgments:
     layout: str
     triplets: list[Triplet] = field(default_factory=list)
     jnd: list[JndPair] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     problems: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
@@ -102,7 +114,7 @@ class Judgments:
     def add(self, others: Iterable[Judgments]) -> Judgments:
         """Append what others hold, and return this."""
         for other in others:
-            for name in ("triplets", "jnd", "rows", "problems", "notes"):
+            for name in ("triplets", "jnd", "answers", "rows", "problems", "notes"):
                 getattr(self, name).extend(getattr(other, name))
         return self
 

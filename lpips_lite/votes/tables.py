@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lpips_lite.votes.comparison import Comparison, DataSet, Line
 from lpips_lite.votes.exports import HUMAN, means
+from lpips_lite.votes.observers import Alpha
 from lpips_lite.votes.reliability import Bin
 
 NOTHING = "–"
@@ -63,6 +64,16 @@ def _ties(triplets: Sequence[DataSet], metrics: Iterable[str]) -> Grid:
     return Grid("ties: triplets whose images are equally far", ["metric", *(part.family for part in triplets)], rows)
 
 
+def _alphas(found: Sequence[Alpha]) -> Grid:
+    rows = []
+    for alpha in found:
+        interval = "" if math.isnan(alpha.low) else f" [{alpha.low:.3f}, {alpha.high:.3f}]"
+        value = NOTHING if math.isnan(alpha.value) else f"{alpha.value:.3f}{interval}"
+        rows.append([alpha.family, str(alpha.raters), str(alpha.answers), value])
+    title = "Krippendorff's alpha: 1 = people agree, 0 = as by chance"
+    return Grid(title, ["family", "people", "answers on shared items", "alpha"], rows)
+
+
 def _bins(name: str, by_family: dict[str, Sequence[Bin]]) -> Grid:
     def cell(part: Bin) -> str:
         return f"{100 * part.predicted:.1f} / {100 * part.actual:.1f} / {part.votes:g}" if part.votes else NOTHING
@@ -94,6 +105,8 @@ def grids(comparison: Comparison, source: str = HUMAN) -> list[Grid]:
         lines = [*comparison.ceilings, *comparison.agreement]
         made.append(_across(f"2AFC agreement in % of {count}, {source}; {numbers}", lines, _share, True))
         made.append(_ties(triplets, dict.fromkeys(line.name for line in comparison.agreement)))
+    if comparison.alphas:
+        made.append(_alphas(comparison.alphas))
     if comparison.differences:
         title = f"difference of agreement from {against} in points, paired, with 95 % interval"
         made.append(_across(title, comparison.differences, _difference, False))

@@ -1,13 +1,16 @@
 """Judgments of people: folders and tables in, triplets out.
 
-Four formats are read; `read` tells them apart:
+Formats that are read; `read` tells them apart:
 
 * votes: a CSV with `ref,p0,p1,votes_p0,votes_p1`, paths relative to the file, and `method_p0,method_p1` if known;
 * BAPPS 2AFC: a folder with `ref/ p0/ p1/` (images) and `judge/` (`.npy`, fraction who chose p1), or a folder of such;
 * NIGHTS: `data.csv` with `ref_path,left_path,right_path,right_vote,votes`; only rows of ≥ 6 votes are meant;
 * opinion scores: a CSV with `file,ref,mos` (higher = better), turned into pairs of more than 0.5 apart.
 
-BAPPS' JND folders (`p0/ p1/ same/`) are read, too; they hold pairs and no triplets. Judgements come as the data has
+* answers: a CSV with `rater,kind,ref,p0,p1,choice`, a row for each answer, as `lpips-votes export --raw` writes it.
+
+BAPPS' JND folders (`p0/ p1/ same/`), and a CSV with `p0,p1,votes_same,votes_different`, are read, too; they hold pairs
+and no triplets. Judgements come as the data has
 them, and a number of observers only where it is declared.
 """
 
@@ -140,7 +143,7 @@ def load(
     """
     found = load_judgments(paths, votes_per_judgement=votes_per_judgement, method_pattern=method_pattern)
     if found.jnd and not found.triplets:
-        raise ValueError(f"{found.rows[0].file.parent.parent}: holds pairs of BAPPS' JND; expected triplets")
+        raise ValueError(f"{found.jnd[0].p0.parent.parent}: holds pairs, same or different; expected triplets")
     return found.triplets
 
 

@@ -15,7 +15,7 @@ from lpips_lite.votes.distance_tables import COLUMNS, read_distances
 from lpips_lite.votes.distances import Measuring, contents, measure
 from lpips_lite.votes.progress import Progress, silently
 from lpips_lite.votes.provenance import reference_digests
-from lpips_lite.votes.records import Judgments
+from lpips_lite.votes.records import Answer, Judgments
 from lpips_lite.votes.triplets import distinct_pairs, load_judgments
 
 PAIR_COLUMNS = ("family", "ref", "same", "votes", "d")
@@ -63,6 +63,8 @@ def load_all(paths: Iterable[Path], votes_per_judgement: int | None = None) -> J
         found.jnd = [
             replace(pair, family=f"{pair.family} ({path})") if pair.family in taken else pair for pair in found.jnd
         ]
+        taken = {answer.family for answer in parts.answers}
+        found.answers = [replace(a, family=f"{a.family} ({path})") if a.family in taken else a for a in found.answers]
         parts.add([found])
     return parts
 
@@ -74,7 +76,7 @@ def gather(
     measuring: Measuring,
     progress: Progress = silently,
     votes_per_judgement: int | None = None,
-) -> tuple[dict[str, Verdicts], list[str]]:
+) -> tuple[dict[str, Verdicts], list[str], list[Answer]]:
     """Measure data with metrics of the catalog, and read the distances of others.
 
     Args:
@@ -86,7 +88,7 @@ def gather(
         votes_per_judgement: See `triplets.read`.
 
     Returns:
-        What each metric says, by its name, and notes on the data.
+        What each metric says, by its name, notes on the data, and answers of single observers, where it has them.
 
     Raises:
         OSError: If something cannot be read or written.
@@ -100,7 +102,7 @@ def gather(
     loaded = load_metrics(specs, measuring.settings)
     found = load_all(data, votes_per_judgement)
     notes = [*map(str, found.notes), *_seen(found, loaded, progress)]
-    return (judge(found, loaded, measuring, progress) if data else {}) | given, notes
+    return (judge(found, loaded, measuring, progress) if data else {}) | given, notes, found.answers
 
 
 def _seen(data: Judgments, metrics: Mapping[str, LoadedMetric], progress: Progress) -> Iterator[str]:

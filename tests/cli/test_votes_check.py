@@ -34,7 +34,7 @@ def whole(properties):
 
 DATA = {
     "path": {"type": "string"},
-    "layout": {"enum": ["votes", "NIGHTS", "opinion scores", "BAPPS", None]},
+    "layout": {"enum": ["votes", "NIGHTS", "opinion scores", "same or different", "answers", "BAPPS", None]},
     "good_rows": COUNT,
     "families": {"type": "array", "items": whole({"family": {"type": "string"}, **TOTALS})},
 }

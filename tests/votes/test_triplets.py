@@ -124,7 +124,7 @@ def test_jnd(tmp_path):
         *[("cnn", float(np.float32(1 / 3)), 3), ("cnn", 1, 3), ("noise", 0, 3)],
     ]
     assert not load_judgments([tmp_path / "jnd/noise"]).jnd[0].counted
-    with pytest.raises(ValueError, match="jnd/cnn: holds pairs of BAPPS' JND; expected triplets"):
+    with pytest.raises(ValueError, match="jnd/cnn: holds pairs, same or different; expected triplets"):
         load([tmp_path])
     bapps(tmp_path / "2afc/cnn", [0.2], images=False)  # as BAPPS is unpacked
     both = load_judgments([tmp_path])

@@ -1,4 +1,4 @@
-"""The command `lpips-votes`: judgments of people checked, metrics fitted to them, and agreement with them told."""
+"""The command `lpips-votes`: judgments collected and checked, metrics fitted to them, and agreement with them told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from lpips_lite.cli.program import Program
 from lpips_lite.cli.terminal import interrupts_raise
 from lpips_lite.cli.votes.agree import agree
 from lpips_lite.cli.votes.check import check
+from lpips_lite.cli.votes.collect import collect
+from lpips_lite.cli.votes.export import export
 from lpips_lite.cli.votes.fit import fit
 
 
@@ -16,9 +18,9 @@ from lpips_lite.cli.votes.fit import fit
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, hidden=True)
 def main(debug: bool) -> None:
-    """Check judgments of people, fit metrics to them, and say how often metrics agree with them."""
+    """Collect judgments of people, check them, fit metrics to them, and say how often metrics agree with them."""
     interrupts_raise()
 
 
-for command in (check, fit, agree):
+for command in (collect, export, check, fit, agree):
     main.add_command(command)

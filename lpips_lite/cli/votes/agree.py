@@ -34,7 +34,8 @@ columns d0, d1, judgement, and may have family, ref, votes.
 What is told: agreement in % of triplets, or of votes, with a 95 % interval by resampling references; what people reach
 (leave-one-out, wherever triplets have two votes; p² + (1-p)², where all have three; the majority); differences from the
 first metric, or from --against, paired; for metrics whose weights carry a slope the share of votes that they predict,
-beside the actual one. Equally far images count one half; they are counted as ties.
+beside the actual one; of single answers (`lpips-votes export --raw`) Krippendorff's alpha. Equally far images count
+one half; they are counted as ties.
 
 \b
 Exit status: 0 fine, 2 bad input or a resource that ran out, 130 interrupted; what was measured until then is kept.
@@ -108,8 +109,9 @@ def agree(
         check_folder("--plot", plot)
         check_picture(plot)
     settings = Settings(device=device, batch_size=batch_size, workers=workers, spell=spell_option)
-    verdicts, notes = gather(data, metrics, distances, Measuring(cache, settings), progress, votes_per_judgement)
-    comparison = compare(verdicts, base, "votes" if count == "votes" else "triplets", notes=notes)
+    measuring = Measuring(cache, settings)
+    verdicts, notes, answers = gather(data, metrics, distances, measuring, progress, votes_per_judgement)
+    comparison = compare(verdicts, base, "votes" if count == "votes" else "triplets", notes=notes, answers=answers)
     if plot is not None:
         from lpips_lite.votes.picture import draw
 

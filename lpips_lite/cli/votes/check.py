@@ -22,6 +22,8 @@ Data:
   a CSV with ref,p0,p1,votes_p0,votes_p1 and, if known, method_p0,method_p1
   NIGHTS: data.csv with ref_path,left_path,right_path,right_vote,votes
   opinion scores: a CSV with file,ref,mos
+  single answers: a CSV with rater,kind,ref,p0,p1,choice, as lpips-votes export --raw writes it
+  same or different: a CSV with p0,p1,votes_same,votes_different
   BAPPS: folders with ref/ p0/ p1/ judge/, or JND with p0/ p1/ same/"""
 
 

@@ -124,7 +124,7 @@ def _load(
 
     found = load_judgments(data, votes_per_judgement=votes)
     if found.jnd:
-        raise click.UsageError(f"{found.jnd[0].p0.parent.parent}: holds pairs of BAPPS' JND; expected triplets")
+        raise click.UsageError(f"{found.jnd[0].p0.parent.parent}: holds pairs, same or different; expected triplets")
     tables = [table for path in data for table in (path.glob("*.csv") if path.is_dir() else [path])]
     images = dict.fromkeys(path for row in found.rows for path in row.images.values())
     named = {"the data": tables, "the weights to start from": metric.files(), "a judged image": images}

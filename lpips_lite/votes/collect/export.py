@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lpips_lite.files.names import printable
 from lpips_lite.votes.collect.layout import errors_told, items_of, meta_of, open_to_read, votes_of
 from lpips_lite.votes.collect.quality import RULES, Rater, look
 from lpips_lite.votes.collect.study import SCREEN, Item, Settings, Vote, from_text
@@ -106,9 +105,9 @@ def votes_csv(study: Study, folder: Path, *, screen: bool = False, ties: Ties = 
     return _csv(rows), notes
 
 
-def raw_csv(study: Study, folder: Path) -> str:
-    """Write every answer, with what was shown on the left, and by which rules of `--screen` its person is left out."""
-    left_out = {rater.name: " ".join(rater.left_out) for rater in study.raters}
+def raw_csv(study: Study, folder: Path, *, screen: bool = False) -> str:
+    """Write every answer, with what was shown on the left; `left_out` has the rules by which its person is left out."""
+    left_out = {rater.name: " ".join(rater.left_out) if screen else "" for rater in study.raters}
     return _csv([RAW_COLUMNS, *(_raw_row(vote, folder, left_out[vote.rater]) for vote in study.votes)])
 
 
@@ -136,6 +135,5 @@ def _csv(rows: Iterable[Sequence[object]]) -> str:
 
 def told(raters: Sequence[Rater]) -> str:
     """Say how many people voted, and how many of them break a rule."""
-    doubtful = [rater.name for rater in raters if rater.left_out]
-    more = f", {len(doubtful)} of whom --screen leaves out ({printable(', '.join(doubtful))})" if doubtful else ""
-    return f"{len(raters)} people{more}"
+    doubtful = sum(bool(rater.left_out) for rater in raters)
+    return f"{len(raters)} people, {doubtful} of whom break a rule of --screen"

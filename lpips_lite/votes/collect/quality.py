@@ -16,7 +16,7 @@ from lpips_lite.votes.collect.study import Vote
 LEAST_CATCHES, LEAST_REPEATS, LEAST_SIDES, LEAST_VOTES = 4, 8, 20, 10  # below which a rule does not apply
 RULES = {
     "catch": f"passed fewer than 80 % of their catch trials, of at least {LEAST_CATCHES}",
-    "repeats": f"gave the same answer again to fewer than half of at least {LEAST_REPEATS} repeats",
+    "repeats": f"gave the same answer again to fewer than a third of at least {LEAST_REPEATS} repeats",
     "side": f"chose one side in more than 90 % of at least {LEAST_SIDES} trials",
     "time": f"took less than 0.3 s for half of at least {LEAST_VOTES} trials",
 }
@@ -72,7 +72,7 @@ def _rater(name: str, votes: Sequence[Vote], said: dict[int, dict[str, str]]) ->
     passed, consistent = sum(bool(vote.passed) for vote in catches), sum(again)
     broken = {
         "catch": len(catches) >= LEAST_CATCHES and passed < 0.8 * len(catches),
-        "repeats": len(again) >= LEAST_REPEATS and consistent < 0.5 * len(again),
+        "repeats": len(again) >= LEAST_REPEATS and 3 * consistent < len(again),
         "side": len(sides) >= LEAST_SIDES and max(sum(sides), len(sides) - sum(sides)) > 0.9 * len(sides),
         "time": len(times) >= LEAST_VOTES and median(times) < 0.3,
     }

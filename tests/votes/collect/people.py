@@ -1,10 +1,13 @@
 """Images to vote on, and people who do."""
 
+from random import Random
+
 import numpy as np
 from PIL import Image
 
-from lpips_lite.votes.collect.store import Store
-from lpips_lite.votes.collect.study import Item, Settings
+from lpips_lite.votes.collect.schedule import plan
+from lpips_lite.votes.collect.store import Store, Trial
+from lpips_lite.votes.collect.study import Item, Settings, Vote
 
 SCREEN = {"width": 1200, "height": 800, "pixel_ratio": 1.0, "fits": True, "zoomed": False, "flips": 0, "touch": False}
 METHODS = {"weak": 12, "middle": 40, "strong": 90}  # and the noise that each adds
@@ -44,3 +47,21 @@ def answer(store, rater, choose=lambda trial: "p0", limit=10**6, milliseconds=12
         trial = ahead.trials[0]
         ahead = store.vote(rater, trial.key, choose(trial), milliseconds, SCREEN, "0123abcd")
     return limit
+
+
+def imagine(rater, listed, settings, choose, milliseconds=1200):
+    """Return the votes of a person as a store would hold them, without one."""
+    random = Random(rater)
+    judged = [number for number, item in listed.items() if item.kind == "judged"]
+    slots = plan(settings, len(judged), [number for number in listed if number not in judged], random)
+    dealt = iter(random.sample(judged, len(judged)))
+    numbers, votes = [], []
+    for position, slot in enumerate(slots):
+        number = {"judged": lambda: next(dealt), "repeat": lambda slot=slot: numbers[slot.repeats]}.get(
+            slot.kind, lambda slot=slot: slot.item
+        )()
+        numbers.append(number)
+        choice = choose(Trial("", slot.kind, number, slot.flipped))
+        facts = (listed[number], slot.flipped, choice, milliseconds, "2026-01-01T00:00:00", SCREEN, "0123abcd")
+        votes.append(Vote(rater, position, slot.kind, number, *facts))
+    return votes
