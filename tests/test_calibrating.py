@@ -4,18 +4,21 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.votes.collect.visitors import Visitor, pixels, sure
 
 PAGE = (ROOT / "docs/calibrating.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-NOT_THERE = (  # what the wheel does not hold, and what is not in its extra [votes]
+NOT_THERE = (  # what the wheel does not hold, and what is not in its extra [collect]
     *("calibration", "benchmarks", "examples", "tests"),
     *("piq", "lpips", "torchvision", "torchmetrics", "skimage", "pytest", "hypothesis"),
 )
@@ -58,6 +61,7 @@ def machine(tmp_path_factory):
     def run(command):
         return subprocess.run(command, shell=True, cwd=study, env=environment, capture_output=True, text=True)
 
+    run.study, run.environment = study, environment
     return run
 
 
@@ -93,9 +97,46 @@ def test_the_package_is_that_of_the_wheel(machine):
         assert machine(f"python -c 'import {name}'").returncode == 1, name
 
 
+class People:
+    """Nine people who mind blur three times as much as noise, and one who always presses the same key."""
+
+    def __init__(self, study):
+        self.harm = {}
+        for name, minded in (("blur", 3), ("noise", 1)):
+            for strength, least in (("weak", 0), ("strong", 0.5)):
+                for path in (study / f"{strength}-{name}").glob("*.png"):
+                    self.harm[pixels(path)] = minded * (least + int(path.stem) % 5 / 10)
+        self.harm |= {pixels(path): -9 for path in (study / "original").glob("*.png")}
+
+    def choose(self, left, right, random):
+        """Choose by harm; what is none of the images is a catch trial's, and worse than all."""
+        return sure(self.harm.get(left, 99) - self.harm.get(right, 99), random)
+
+    def vote(self, address):
+        visitors = [Visitor(address, f"person {number}") for number in range(10)]
+        choices = [self.choose] * 9 + [lambda left, right, random: "left"]
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(Visitor.vote, visitors, choices))
+
+
+def collect(machine, command):
+    """Run a command that serves until it is interrupted, and let people vote meanwhile; return what it said first."""
+    with subprocess.Popen(
+        f"exec {command} --port 0", shell=True, cwd=machine.study, env=machine.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            lines = [process.stdout.readline() for _ in range(3)]
+            address = lines[1].split()[-1]
+            People(machine.study).vote(address)
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    return "".join(lines).replace(address.split(":")[-1].rstrip("/"), "8000")
+
+
 def test_the_walk_through_runs_as_it_is_written(machine):
     """One test, since each block needs those before it."""
-    assert [kind for kind, _ in BLOCKS].count("console") == 4
+    assert [kind for kind, _ in BLOCKS].count("console") == 7
     for number, (kind, block) in enumerate(BLOCKS):
         if kind == "python":
             result = machine(f"cat > block{number}.txt <<'END'\n{block}\nEND\npython -m doctest block{number}.txt")
@@ -103,6 +144,9 @@ def test_the_walk_through_runs_as_it_is_written(machine):
             continue
         assert kind == "console"
         command, _, expected = block.removeprefix("$ ").partition("\n")
+        if command.startswith("lpips-votes collect "):
+            assert_said(collect(machine, command), expected)
+            continue
         result = machine(command)
         assert result.returncode == 0, result.stdout + result.stderr
         assert_said(result.stdout + result.stderr, expected)
