@@ -108,13 +108,13 @@ class People:
                     self.harm[pixels(path)] = minded * (least + int(path.stem) % 5 / 10)
         self.harm |= {pixels(path): -9 for path in (study / "original").glob("*.png")}
 
-    def choose(self, left, right, random):
+    def choose(self, first, second, random):
         """Choose by harm; what is none of the images is a catch trial's, and worse than all."""
-        return sure(self.harm.get(left, 99) - self.harm.get(right, 99), random)
+        return sure(self.harm.get(first, 99) - self.harm.get(second, 99), random)
 
     def vote(self, address):
         visitors = [Visitor(address, f"person {number}") for number in range(10)]
-        choices = [self.choose] * 9 + [lambda left, right, random: "left"]
+        choices = [self.choose] * 9 + [lambda *_: "left"]
         with ThreadPoolExecutor(10) as pool:
             list(pool.map(Visitor.vote, visitors, choices))
 
@@ -122,7 +122,12 @@ class People:
 def collect(machine, command):
     """Run a command that serves until it is interrupted, and let people vote meanwhile; return what it said first."""
     with subprocess.Popen(
-        f"exec {command} --port 0", shell=True, cwd=machine.study, env=machine.environment, stdout=subprocess.PIPE, text=True
+        f"exec {command} --port 0",
+        shell=True,
+        cwd=machine.study,
+        env=machine.environment,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             lines = [process.stdout.readline() for _ in range(3)]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lpips_lite.votes.records import Answer
 
@@ -75,7 +76,9 @@ def _alpha(family: str, answers: Sequence[Answer], seed: int) -> Alpha:
         counts[items[answer.item], choices[answer.choice]] += 1
     shared = counts[counts.sum(axis=1) >= 2]
     generator = np.random.default_rng(seed)
-    draws = generator.integers(len(shared), size=(REPEATS, len(shared))) if len(shared) > 1 else []
+    draws: Iterable[NDArray[np.int64]] = (
+        generator.integers(len(shared), size=(REPEATS, len(shared))) if len(shared) > 1 else []
+    )
     resampled = [value for drawn in draws if not np.isnan(value := krippendorff_alpha(shared[drawn]))]
     low, high = np.percentile(resampled, [2.5, 97.5]) if resampled else (np.nan, np.nan)
     raters = len({answer.rater for answer in answers})

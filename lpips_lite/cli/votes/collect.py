@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -101,5 +102,5 @@ def collect(
         show(f"{judged} items, {len(opened.votes())} answers so far")
         show(f"people vote at {addresses.vote}")
         show(f"you watch at {addresses.watch}")
-        click.get_text_stream("stdout").flush()
+        sys.stdout.flush()
         serve(server, listening)

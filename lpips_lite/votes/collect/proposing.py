@@ -52,7 +52,7 @@ def propose(
         if lacking:
             what = f"no image for {len(lacking)} of {len(refs)} references ({some(lacking)})"
             notes.append(f"{printable(folder)}: {what}; they are not asked about")
-    sets = list(combinations(names, 2)) if mode == "closer" else [(name,) for name in names]
+    sets: list[tuple[str, ...]] = [*combinations(names, 2 if mode == "closer" else 1)]
     there = {methods: [stem for stem in refs if all(stem in found[m] for m in methods)] for methods in sets}
     possible = sum(map(len, there.values()))
     if not possible:
@@ -85,7 +85,7 @@ def _balanced(
     """Choose methods that came least often, and for them a reference that did; by lot among equals."""
     left = {methods: set(stems) for methods, stems in there.items()}
     asked: Counter[Hashable] = Counter()
-    chosen = []
+    chosen: list[tuple[tuple[str, ...], str]] = []
     while len(chosen) < wanted:
         methods = _least([m for m in sorted(left) if left[m]], asked, random)
         stem = _least(sorted(left[methods]), asked, random)

@@ -31,15 +31,11 @@ def listen(host: str, port: int) -> socket.socket:
         OSError: If the host is unknown or the port taken.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(128)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OSError(f"--host {host} --port {port}: cannot be listened on ({reason}); expected another one") from error
-    return listening
 
 
 def is_local(listening: socket.socket) -> bool:

@@ -135,24 +135,27 @@ return far(left) < far(right) ? "left" : "right";
 """
 
 
-def test_two_people_and_a_server_that_is_killed(tmp_path):
+@pytest.mark.parametrize(("trials", "catches"), [(6, 8), pytest.param(26, 12, marks=pytest.mark.slow)])
+def test_two_people_and_a_server_that_is_killed(tmp_path, trials, catches):
     """One looks and uses keys, the other clicks whatever is there; the server is killed in the middle of both."""
     from selenium.webdriver.common.keys import Keys
 
     keys = {"left": Keys.ARROW_LEFT, "right": Keys.ARROW_RIGHT}
-    options = ("--trials", "26", "--repeats", "2", "--catches", "12", "--practice", "0", "--seed", "3")
-    with served(tmp_path, *options) as running, chromium() as first, chromium() as second:
+    repeats = 2 if trials > 10 else 0
+    total = trials + catches + repeats
+    options = ("--trials", trials, "--repeats", repeats, "--catches", catches, "--practice", "0", "--seed", "3")
+    with served(tmp_path, *map(str, options)) as running, chromium() as first, chromium() as second:
         looks, clicks = Person(first, running.vote), Person(second, running.vote)
         for person in (looks, clicks):
             person.begin()
-        for turn in range(40):
+        for turn in range(total):
             for person in (looks, clicks):
                 person.count = person.ready()
-            if turn == 20:
+            if turn == total // 2:
                 running.kill()
             looks.press(keys[looks.driver.execute_script(CLOSER)])
             clicks.css(f"[data-answer={'left' if turn % 3 else 'right'}]").click()
-            if turn == 20:
+            if turn == total // 2:
                 for person in (looks, clicks):
                     person.wait("document.getElementById('trouble').textContent.startsWith('No connection')")
                     assert (
@@ -166,19 +169,20 @@ def test_two_people_and_a_server_that_is_killed(tmp_path):
         names = []
         for person in (looks, clicks):
             person.wait("!$('thanks').hidden")
-            assert "All 40 answers are saved" in person.css("#thanks").text
+            assert f"All {total} answers are saved" in person.css("#thanks").text
             names.append(person.css("#rater").text)
         watching = Person(first, running.watch)
         first.get(running.watch)
         assert all(name in watching.css("main").text for name in names)
         assert watching.violations() == []
         watching.shot("watch")
-        assert running.stop() == (130, "interrupted\n")
+        status, words = running.stop()
+        assert (status, words.strip()) == (130, "interrupted")
     votes = read_store(running.store).votes
-    assert Counter(vote.rater for vote in votes) == dict.fromkeys(names, 40)
-    assert len({(vote.rater, vote.position) for vote in votes}) == 80
+    assert Counter(vote.rater for vote in votes) == dict.fromkeys(names, total)
+    assert len({(vote.rater, vote.position) for vote in votes}) == 2 * total
     one, other = look(votes)
-    assert (one.name, one.passed, one.consistent, one.left_out) == (names[0], 12, 2, ())
+    assert (one.name, one.passed, one.consistent, one.left_out) == (names[0], catches, repeats, ())
     assert "catch" in other.left_out
     assert all(vote.screen["fits"] and not vote.screen["zoomed"] for vote in votes)
 

@@ -38,16 +38,23 @@ class Visitor:
         return pixels(io.BytesIO(self.client.get(f"image/{key}/{place}").raise_for_status().content))
 
     def vote(self, choose):
-        """Answer all trials; `choose` takes pixels of both images, and what is random about this person's view of them."""
+        """Answer all trials.
+
+        `choose` takes the pixels of both images and what is random about this person's view of them; it returns "first"
+        or "second", or else a side.
+        """
         while self.state["state"] == "vote":
             left, right = self.image("left"), self.image("right")
-            random = Random(f"{self.name}/{min(left, right).hex()}/{max(left, right).hex()}")
-            choice = choose(left, right, random)
+            first, second = sorted([left, right])  # so that nothing hangs on the sides
+            chosen = choose(first, second, Random(f"{self.name}/{first.hex()}/{second.hex()}"))
+            choice = (
+                chosen if chosen in ("left", "right") else ("left", "right")[(chosen == "first") == (first == right)]
+            )
             body = {"choice": choice, "milliseconds": 1000, "screen": SCREEN, "page": "00000000"}
             self.state = self.ask("api/vote", {"trial": self.state["trials"][0]["key"], **body})
         self.client.close()
 
 
 def sure(difference, random):
-    """Return the side of less harm, with the doubt of people where the two differ little."""
-    return "right" if random.random() < 1 / (1 + np.exp(-2 * difference)) else "left"
+    """Return which has less harm, with doubt where the two differ little; `difference` is first − second."""
+    return "second" if random.random() < 1 / (1 + np.exp(-2 * difference)) else "first"
