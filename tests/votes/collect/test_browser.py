@@ -227,8 +227,8 @@ def test_keys_touch_flipping_and_pixels(tmp_path):
         person.press(Keys.ARROW_UP)
         person.wait("$('count').textContent.startsWith('4 ') && ready")
         # The images of the trials to come are there already.
-        names = state("return performance.getEntriesByType('resource').map(entry => entry.name)")
-        assert len({name for name in names if "/image/" in name}) == 3 * 6
+        loaded = "performance.getEntriesByType('resource').filter(entry => entry.name.includes('/image/')).length"
+        person.wait(f"{loaded} === {3 * 6}")
         person.css("#flip").click()
         person.css("#flip").click()
         person.css("[data-answer=right]").send_keys(Keys.SPACE)  # a button in focus is pressed by it
