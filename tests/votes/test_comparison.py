@@ -246,8 +246,8 @@ def test_json_holds_what_the_docs_list(both):
     for key in {*document, *(key for entry in entries for key in entry)}:
         assert f"`{key}`" in told, key
     assert list(document) == [
-        *("source", "counts", "against", "signatures", "data", "ceilings", "results", "differences", "reliability"),
-        "notes",
+        *("source", "counts", "against", "signatures", "data", "ceilings", "results", "differences", "alpha"),
+        *("reliability", "notes"),
     ]
     assert document["signatures"] == {"a|b": "made by", "n": None, "half": None}
     assert document["data"][1] == {

@@ -242,7 +242,8 @@ def test_pairs_judged_again_are_noted(tmp_path):
 
 ALL = (
     "the columns of votes (ref,p0,p1,votes_p0,votes_p1) or NIGHTS (ref_path,left_path,right_path,right_vote,votes) "
-    "or opinion scores (file,ref,mos)"
+    "or opinion scores (file,ref,mos) or same or different (p0,p1,votes_same,votes_different) "
+    "or answers (rater,kind,ref,p0,p1,choice)"
 )
 
 

@@ -181,7 +181,7 @@ def test_votes_that_are_none(tmp_path):
         assert changed.status_code == 409
         assert len(opened.store.votes()) == 1
 
-    with study(tmp_path) as opened:
+    with study(tmp_path, limits=Limits(votes=100)) as opened:  # more than are sent, however fast
         run_with(opened, work)
 
 
