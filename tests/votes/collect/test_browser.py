@@ -153,6 +153,7 @@ def test_two_people_and_a_server_that_is_killed(tmp_path, trials, catches):
                 person.count = person.ready()
             if turn == total // 2:
                 running.kill()
+            looks.wait("performance.now() - shownAt > 350")  # as long as somebody who looks takes, at least
             looks.press(keys[looks.driver.execute_script(CLOSER)])
             clicks.css(f"[data-answer={'left' if turn % 3 else 'right'}]").click()
             if turn == total // 2:
