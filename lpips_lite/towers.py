@@ -155,7 +155,7 @@ class FeatureTower(Frozen):
         >>> import torch
         >>> tower = FeatureTower("lite", weights="random:0")
         >>> [tuple(f.shape) for f in tower(torch.rand(1, 3, 64, 64))][:2]
-        [(1, 64, 16, 16), (1, 128, 8, 8)]
+        [(1, 40, 16, 16), (1, 80, 8, 8)]
     """
 
     def __init__(
