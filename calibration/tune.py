@@ -44,10 +44,9 @@ from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.terminal import progress, say
 from lpips_lite.towers import LITE_HALVES
 from lpips_lite.votes.distance_tables import read_distances
-from lpips_lite.votes.distort import DISTORTIONS, distort
 from lpips_lite.votes.objectives import Votes, best_slope, undetermined
 from lpips_lite.votes.provenance import reference_digests, trained_on
-from lpips_lite.votes.scale import draw_leaves
+from lpips_lite.votes.scale import distort_once_each, draw_leaves
 
 MEDIAN = 0.0849  # distance under LPIPS-alex v0.1 of a drawn picture from its distorted copies, which is kept
 
@@ -139,8 +138,8 @@ def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses
 def median_distance(metric: TwoHeads) -> float:
     """Return the median distance of a drawn picture from all its distorted copies."""
     picture = draw_leaves()
-    copies = [distort(picture, kind, torch.tensor([0.5]), Generator().manual_seed(0)) for kind in DISTORTIONS]
-    return float(torch.stack([metric.from_first(torch.cat([picture, copy])) for copy in copies]).median())
+    distances = [metric.from_first(torch.cat([picture, copy])) for copy in distort_once_each(picture)]
+    return float(torch.stack(distances).median())
 
 
 def fit_slope(distances: Path) -> dict[str, str]:

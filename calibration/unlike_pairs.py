@@ -119,12 +119,11 @@ def pair_error(found: Tensor, target: Tensor) -> Tensor:
     whole, expected = ((d[0].sum(0) + FLOOR).log() for d in (found, target))
     apart = (layers - theirs).square().mean(1)
     error = (whole - expected).square() + LAYER_LOSS * apart[0] + PART_LOSS * apart[1:].mean(0)
-    images = len(whole)
-    photo = torch.arange(images) % (images // COPIES)
+    images, count = len(whole), len(whole) // COPIES
+    photo = torch.arange(images) % count
     same, others = photo[:, None] == photo, ~torch.eye(images, dtype=torch.bool)
     orders = [(whole, expected), *zip(layers[0], theirs[0], strict=True)]
     disorder = torch.stack([_disorder(a, b, others) + _disorder(a, b, others & same) for a, b in orders])
-    count = images // COPIES
     weak, strong = (whole[:count, -start * count :][:, :count].diagonal() for start in (2, 1))
     hinge = (ORDER_MARGIN + weak - strong).clamp(min=0).mean()
     value = (1 - ACROSS) * error[same & others].mean() + ACROSS * error[~same].mean()

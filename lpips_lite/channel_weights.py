@@ -57,6 +57,15 @@ def number_layers(
     return named if near_limit is None else {**named, "near_limit": near_limit}
 
 
+def split_heads(named: Mapping[str, Value]) -> tuple[list[Value], list[Value]]:
+    """Return the far and the near weights, layer by layer, of what `number_layers` named."""
+    far, near = (
+        [value for key, value in named.items() if key.startswith(head)]
+        for head in ("channel_weights.", "near_weights.")
+    )
+    return far, near
+
+
 def read_channel_weights(path: Path, channels: Sequence[int]) -> ChannelWeights:
     """Read and check this package's tensors (see `number_layers`) or the published `linN.model.1.weight` (1, C, 1, 1).
 

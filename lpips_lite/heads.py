@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lpips_lite.channel_weights import split_heads
 from lpips_lite.fused import layer_map
 
 SMALL = 0.25  # up to here, a series is nearer to the share and its derivatives than the formula, which cancels
@@ -38,7 +39,7 @@ class Heads(NamedTuple):
     @staticmethod
     def of(tensors: Mapping[str, Tensor], groups: int) -> Heads:
         """Return those of a metric with these `tensors`, named as by `channel_weights.number_layers`."""
-        far, near = ([t for key, t in tensors.items() if key.startswith(head)] for head in ("channel_", "near_weights"))
+        far, near = split_heads(tensors)
         weights = [torch.stack(pair).T for pair in zip(far, near, strict=True)] if near else far
         return Heads(weights, tensors.get("near_limit"), groups)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lpips_lite import LPIPS
-from lpips_lite.channel_weights import number_layers
+from lpips_lite.channel_weights import number_layers, split_heads
 
 Floats = NDArray[np.float64]
 Differences = NDArray[np.floating[Any]]
@@ -42,10 +42,7 @@ class HeadVectors:
     @classmethod
     def of(cls, metric: LPIPS) -> HeadVectors:
         """Return the heads of a metric."""
-        far, near = (
-            [tensor for key, tensor in metric.tensors.items() if key.startswith(start)]
-            for start in ("channel_weights.", "near_weights.")
-        )
+        far, near = split_heads(metric.tensors)
         if not near:
             return cls(_one_vector(far))
         return cls(_one_vector(far), _one_vector(near), metric.tensors["near_limit"].item())

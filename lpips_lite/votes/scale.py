@@ -46,6 +46,11 @@ def draw_leaves() -> Tensor:
     return torch.from_numpy(pixels)[None].float()
 
 
+def distort_once_each(picture: Tensor) -> list[Tensor]:
+    """Return copies of a picture (1, 3, H, W), one under each distortion at half its strength, the same everywhere."""
+    return [distort(picture, kind, torch.tensor([0.5]), Generator().manual_seed(0)) for kind in DISTORTIONS]
+
+
 def keep_scale(
     weights: Floats, slope: float | None, start: Floats, metric: LPIPS, picture: Tensor | None = None
 ) -> tuple[Floats, float | None]:
@@ -65,8 +70,7 @@ def keep_scale(
         ValueError: If more than half of the distances are 0 under either weights.
     """
     picture = draw_leaves() if picture is None else picture
-    copies = [distort(picture, kind, torch.tensor([0.5]), Generator().manual_seed(0)) for kind in DISTORTIONS]
-    differences = np.concatenate([channel_distances(metric, picture, copy) for copy in copies])
+    differences = np.concatenate([channel_distances(metric, picture, copy) for copy in distort_once_each(picture)])
     before, after = float(np.median(differences @ start)), float(np.median(differences @ weights))
     if not (before > 0 and after > 0):
         raise ValueError(

@@ -3,8 +3,6 @@
 import json
 import math
 import re
-import shutil
-import warnings
 import weakref
 from pathlib import Path
 
@@ -18,9 +16,9 @@ from lpips_lite.files.names import path_text
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.report import SIDES, Gallery, Report, format_number, histogram, is_page_file
 from lpips_lite.files.summary import Summary
+from tests.browser import chromium
 from tests.conftest import ROOT
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = 'alex:weights=my "w" </script><b>&amp;=1/2.safetensors'
 INFINITY = math.inf
 
@@ -327,19 +325,8 @@ def test_names_of_pages(name, expected):
 
 @pytest.fixture(scope="module")
 def browser():
-    selenium = pytest.importorskip("selenium.webdriver")
-    if CHROMIUM is None or shutil.which("chromedriver") is None:
-        pytest.skip("no Chromium here")
-    options = selenium.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
-        options.add_argument(argument)
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        driver = selenium.Chrome(options=options, service=selenium.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
+    with chromium(window="1400,1000") as driver:
+        yield driver
 
 
 def cells(browser, column):

@@ -13,9 +13,9 @@ import pytest
 
 from lpips_lite.votes.collect.export import read_store
 from lpips_lite.votes.collect.quality import look
+from tests.browser import chromium
 from tests.command import ENVIRONMENT
 from tests.conftest import ROOT, free_port
-from tests.votes.collect.browser import chromium
 from tests.votes.collect.people import write_folders
 
 pytest.importorskip("starlette")

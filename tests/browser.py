@@ -1,4 +1,4 @@
-"""A browser for the page, where there is one."""
+"""A browser for pages, where there is one."""
 
 import shutil
 import warnings
@@ -10,13 +10,19 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 @contextmanager
-def chromium(*arguments):
+def chromium(*arguments, window="1200,900"):
     """Start a browser of its own, with its own cookies; skip where there is none."""
     selenium = pytest.importorskip("selenium.webdriver")
     if CHROMIUM is None or shutil.which("chromedriver") is None:
         pytest.skip("no Chromium here")
     options = selenium.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,900", *arguments):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        f"--window-size={window}",
+        *arguments,
+    ):
         options.add_argument(argument)
     options.binary_location = CHROMIUM
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
