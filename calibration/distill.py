@@ -159,10 +159,10 @@ def see(metric: PlainMetric, images: Tensor) -> Tensor:
 
 
 def far_half(start: LPIPS) -> PlainMetric:
-    """Return the far head of what an earlier run wrote, as large as its teacher."""
-    far = TwoHeads.of(start).far
-    factor = {f"channel_weights.{layer}": 1 / FAR_SHARE for layer in range(len(far.channels))}
-    return PlainMetric(half_spec(), {key: tensor * factor.get(key, 1) for key, tensor in far.tensors.items()})
+    """Return the far half of what an earlier run wrote, with the near head's weights, which are of all its layers."""
+    heads = TwoHeads.of(start)
+    weights = {f"channel_weights.{layer}": near.chunk(2)[1] for layer, near in enumerate(heads.near.channels)}
+    return PlainMetric(half_spec(), {**heads.far.tower, **weights})
 
 
 @torch.no_grad()

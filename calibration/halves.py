@@ -1,8 +1,8 @@
 """The two heads of `lite` as metrics of their own, on the two halves of its tower.
 
-The tower is one of grouped convolutions, so that neither half sees the other. The far head reads the first half only,
-which learns nothing from people's judgments; the near head reads both, and what is trained for it is the second half.
-The distance is d = F + C · (1 − exp(−N / C)).
+The first half of the channels of every layer is a network of its own, which the far head reads and which learns nothing
+from people's judgments. The second half reads both halves of the layer before, and the near head reads both; what is
+trained for it is the second half. The distance is d = F + C · (1 − exp(−N / C)).
 """
 
 from __future__ import annotations
@@ -10,26 +10,33 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from calibration.plain_metric import PlainMetric
 from lpips_lite import LPIPS
 from lpips_lite.layers import Conv, TowerSpec
-from lpips_lite.towers import LITE_HALVES
+from lpips_lite.towers import TOWERS
 
+LITE = TOWERS["lite"]
 HALVES = 2
+FAR_LAYERS = range(1, len(LITE.taps))  # that the far head reads: all but the first, which sees edges and noise
+NOISE = 0.05  # how far the near half begins from the far one, or else both would stay the same
 
 
 def half_spec() -> TowerSpec:
-    """Return the table of layers of one half of `lite`."""
-    whole = LITE_HALVES
+    """Return the table of layers of the first half of `lite`."""
     layers = [
-        replace(layer, inputs=layer.inputs // layer.groups, channels=layer.channels // HALVES, groups=1)
+        replace(layer, inputs=layer.inputs if layer.inputs == 3 else layer.inputs // 2, channels=layer.channels // 2)
         if isinstance(layer, Conv)
         else layer
-        for layer in whole.layers
+        for layer in LITE.layers
     ]
-    return replace(whole, name="half of lite", layers=tuple(layers), groups=1)
+    return replace(LITE, name="half of lite", layers=tuple(layers), groups=1)
+
+
+def reads_images(key: str) -> bool:
+    """Return whether a tensor is of the first convolution, all of whose inputs both halves read."""
+    return key.startswith("features.0.")
 
 
 class NearHead(PlainMetric):
@@ -37,16 +44,25 @@ class NearHead(PlainMetric):
 
     Args:
         far: The first half, which is not trained with it.
-        tensors: Those of the second half, and the channel weights of both.
+        tensors: Those of the second half, which read both, and the channel weights of both.
     """
 
     def __init__(self, far: PlainMetric, tensors: dict[str, Tensor]) -> None:
-        super().__init__(LITE_HALVES, tensors)
-        self.far, self.own = far, half_spec()
+        super().__init__(LITE, tensors)
+        self.far = far
+
+    def join_tower(self) -> dict[str, Tensor]:
+        """Return the tensors of the whole tower, in which the far half reads nothing of the near one."""
+        joined = {}
+        for key in LITE.shapes():
+            far, near = self.far.tensors[key], self.tensors[key]
+            if far.ndim == 4 and not reads_images(key):
+                far = torch.cat([far, torch.zeros_like(far)], dim=1)
+            joined[key] = torch.cat([far, near])
+        return joined
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        own = self.run(self.own, images)
-        return tuple(torch.cat(pair, dim=1) for pair in zip(self.far.features(images), own, strict=True))
+        return self.run(images, self.join_tower())
 
 
 @dataclass(frozen=True)
@@ -65,11 +81,17 @@ class TwoHeads:
 
     @classmethod
     def start(cls, half: PlainMetric, far_share: float, near_limit: float) -> TwoHeads:
-        """Return a metric both of whose halves are `half`: the near head reads its own, the far one is faint."""
+        """Return a metric both of whose halves are nearly `half`: the near head reads the second, the far one is faint."""
         far = {key: tensor.detach() for key, tensor in half.tensors.items()}
-        near = {key: tensor.clone() for key, tensor in far.items()}
+        near, generator = {}, Generator().manual_seed(0)
+        for key, tensor in half.tower.items():
+            own = tensor.detach()
+            if own.ndim == 4:
+                own = own if reads_images(key) else torch.cat([own, own], dim=1) / 2
+                own = own * (1 + NOISE * torch.randn(own.shape, generator=generator))
+            near[key] = own.clone()
         for layer, weights in enumerate(half.channels):
-            far[f"channel_weights.{layer}"] = far_share * weights.detach()
+            far[f"channel_weights.{layer}"] = (far_share if layer in FAR_LAYERS else 0) * weights.detach()
             near[f"channel_weights.{layer}"] = torch.cat([torch.zeros_like(weights), weights.detach()])
         first = PlainMetric(half_spec(), far)
         return cls(first, NearHead(first, near), near_limit)
@@ -79,25 +101,23 @@ class TwoHeads:
         """Take the heads of a metric apart, as copies.
 
         Raises:
-            ValueError: If it has not two heads on the halves of a tower, or the far one reads the second half.
+            ValueError: If it has not two heads, or the far half or the far head reads the near half.
         """
-        spec, tensors = metric.tower.spec, metric.tensors
-        if spec.groups != HALVES or "near_limit" not in tensors:
+        tensors = {**metric.tower.tensors, **metric.tensors}
+        if metric.tower.spec is not LITE or "near_limit" not in tensors:
             raise ValueError(
                 f"start {metric.signature!r}: expected a lite with two heads, as calibration.distill writes"
             )
-        halves: list[dict[str, Tensor]] = [{}, {}]
-        for key in spec.shapes():
-            for half, part in zip(halves, metric.tower.tensors[key].chunk(HALVES), strict=True):
-                half[key] = part.clone()
-        for layer in range(len(spec.taps)):
+        far, near = {}, {}
+        for key in LITE.shapes():
+            own, near[key] = tensors[key].clone().chunk(HALVES)
+            far[key] = own if own.ndim == 1 or reads_images(key) else _first_half(own, 1, key, metric)
+        for layer in range(len(LITE.taps)):
             key = f"channel_weights.{layer}"
-            own, other = tensors[key].chunk(HALVES)
-            if other.any():
-                raise ValueError(f"start {metric.signature!r}: its far head reads the near head's half in {key}")
-            halves[0][key], halves[1][key] = own.clone(), tensors[f"near_weights.{layer}"].clone()
-        far = PlainMetric(half_spec(), halves[0])
-        return cls(far, NearHead(far, halves[1]), float(tensors["near_limit"]))
+            far[key] = _first_half(tensors[key].clone(), 0, key, metric)
+            near[key] = tensors[f"near_weights.{layer}"].clone()
+        first = PlainMetric(half_spec(), far)
+        return cls(first, NearHead(first, near), float(tensors["near_limit"]))
 
     def scaled(self, factor: float) -> TwoHeads:
         """Return the metric whose distances are `factor` times as large."""
@@ -110,12 +130,10 @@ class TwoHeads:
 
     def join(self) -> dict[str, Tensor]:
         """Return the tensors of the whole, as a file of weights holds them."""
-        far, near = ({key: t.detach() for key, t in head.tensors.items()} for head in (self.far, self.near))
-        joined = {key: torch.cat([far[key], near[key]]) for key in half_spec().shapes()}
-        for layer in range(len(self.far.channels)):
-            weights = far[f"channel_weights.{layer}"]
-            joined[f"channel_weights.{layer}"] = torch.cat([weights, torch.zeros_like(weights)])
-            joined[f"near_weights.{layer}"] = near[f"channel_weights.{layer}"]
+        joined = {key: tensor.detach() for key, tensor in self.near.join_tower().items()}
+        for layer, (far, near) in enumerate(zip(self.far.channels, self.near.channels, strict=True)):
+            joined[f"channel_weights.{layer}"] = torch.cat([far.detach(), torch.zeros_like(far)])
+            joined[f"near_weights.{layer}"] = near.detach()
         joined["near_limit"] = torch.tensor(self.near_limit)
         return joined
 
@@ -129,3 +147,11 @@ class TwoHeads:
         with torch.no_grad():
             far = self.far.distances(*([unit.chunk(HALVES, dim=1)[0] for unit in part] for part in (others, first)))
         return far - self.near_limit * torch.expm1(-self.near.distances(others, first) / self.near_limit)
+
+
+def _first_half(tensor: Tensor, dim: int, key: str, metric: LPIPS) -> Tensor:
+    """Return what reads the far half, once it is sure that the rest is 0."""
+    first, second = tensor.chunk(HALVES, dim)
+    if second.any():
+        raise ValueError(f"start {metric.signature!r}: its far head reads the near head's half in {key}")
+    return first

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from calibration.auxiliary_losses import DESCENDING, FLOOR, AuxiliaryLosses
-from calibration.halves import TwoHeads
+from calibration.halves import LITE, TwoHeads
 from calibration.options import (
     data_options,
     load_data,
@@ -42,7 +42,6 @@ from calibration.votes_by_reference import ReferenceVotes, group_by_reference
 from lpips_lite import LPIPS, read_image
 from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.terminal import progress, say
-from lpips_lite.towers import LITE_HALVES
 from lpips_lite.votes.distance_tables import read_distances
 from lpips_lite.votes.objectives import Votes, best_slope, undetermined
 from lpips_lite.votes.provenance import reference_digests, trained_on
@@ -197,7 +196,7 @@ def main(
     tensors = tuned.join()
     metadata = {
         "net": "lite",
-        "tower": content_hash({key: tensor for key, tensor in tensors.items() if key in LITE_HALVES.shapes()}),
+        "tower": content_hash({key: tensor for key, tensor in tensors.items() if key in LITE.shapes()}),
         **(fit_slope(held_out) if held_out else {}),
         "objective": "tune",
         "start": metric.signature,

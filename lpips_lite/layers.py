@@ -22,10 +22,7 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution and the ReLU after it; the ReLU is the tap and stands at `index + 1`.
-
-    Of `groups`, each makes an equal run of channels from an equal run of inputs.
-    """
+    """A convolution and the ReLU after it; the ReLU is the tap and stands at `index + 1`."""
 
     name: str
     index: int
@@ -34,7 +31,6 @@ class Conv:
     kernel: int
     stride: int = 1
     padding: int = 0
-    groups: int = 1
 
     @property
     def tap_index(self) -> int:
@@ -43,12 +39,12 @@ class Conv:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         key = f"features.{self.index}"
         return {
-            f"{key}.weight": (self.channels, self.inputs // self.groups, self.kernel, self.kernel),
+            f"{key}.weight": (self.channels, self.inputs, self.kernel, self.kernel),
             f"{key}.bias": (self.channels,),
         }
 
     def __call__(self, x: Tensor, weights: Weights, pooling: Pooling) -> Tensor:
-        return _conv_relu(x, weights, f"features.{self.index}", self.stride, self.padding, self.groups)
+        return _conv_relu(x, weights, f"features.{self.index}", self.stride, self.padding)
 
 
 @dataclass(frozen=True)
@@ -121,10 +117,10 @@ class Fire:
         )
 
 
-def _conv_relu(x: Tensor, weights: Weights, key: str, stride: int, padding: int, groups: int = 1) -> Tensor:
+def _conv_relu(x: Tensor, weights: Weights, key: str, stride: int, padding: int) -> Tensor:
     """Convolve in the dtype of `x` (the weights are kept in float32 and cast at use) and rectify."""
     weight, bias = weights[f"{key}.weight"].to(x.dtype), weights[f"{key}.bias"].to(x.dtype)
-    return F.conv2d(x, weight, bias, stride, padding, groups=groups).relu_()
+    return F.conv2d(x, weight, bias, stride, padding).relu_()
 
 
 def _l2_pool(x: Tensor, stride: int) -> Tensor:
@@ -165,7 +161,7 @@ class TowerSpec:
         taps: Names of the layers whose output is compared, in order.
         min_side: Smallest image side in pixels.
         paper: The network's source.
-        groups: Equal runs of channels, each computed by itself after the first layer, and compared at unit length.
+        groups: Equal runs of channels of every layer, each of which is brought to unit length by itself.
     """
 
     name: str

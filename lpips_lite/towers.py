@@ -80,11 +80,11 @@ def _lite(*channels: int, groups: int = 1) -> TowerSpec:
     layers = (
         Conv("relu1", 0, 3, one, 7, stride=4, padding=2),
         Pool(3, 2, padding=1),
-        Conv("relu2", 3, one, two, 3, padding=1, groups=groups),
+        Conv("relu2", 3, one, two, 3, padding=1),
         Pool(3, 2, padding=1),
-        Conv("relu3", 6, two, three, 3, padding=1, groups=groups),
-        Conv("relu4", 8, three, four, 3, padding=1, groups=groups),
-        Conv("relu5", 10, four, five, 3, padding=1, groups=groups),
+        Conv("relu3", 6, two, three, 3, padding=1),
+        Conv("relu4", 8, three, four, 3, padding=1),
+        Conv("relu5", 10, four, five, 3, padding=1),
     )
     return TowerSpec("lite", layers, ("relu1", "relu2", "relu3", "relu4", "relu5"), 16, "this project", groups)
 
@@ -92,7 +92,7 @@ def _lite(*channels: int, groups: int = 1) -> TowerSpec:
 TOWERS: Mapping[str, TowerSpec] = {
     spec.name: spec
     for spec in (
-        _lite(40, 80, 112, 96, 96),
+        _lite(48, 96, 128, 96, 96, groups=2),  # one group for the far head, one more for the near head
         _ALEX,
         _vgg("vgg", (2, 2, 3, 3, 3), ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")),
         _vgg("vgg19", (2, 2, 4, 4, 4), ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")),
@@ -100,8 +100,8 @@ TOWERS: Mapping[str, TowerSpec] = {
     )
 }
 
-LITE_HALVES = _lite(64, 128, 160, 128, 128, groups=2)  # of two equal halves, one for each of two heads
-OTHERS: Mapping[str, Sequence[TowerSpec]] = {"lite": [LITE_HALVES]}  # more tables, whose files load by path
+# more tables, whose files load by path
+OTHERS: Mapping[str, Sequence[TowerSpec]] = {"lite": [_lite(40, 80, 112, 96, 96)]}  # of lite up to 0.3
 
 
 def find_spec(net: str, tensors: Weights | None = None) -> TowerSpec:
@@ -155,7 +155,7 @@ class FeatureTower(Frozen):
         >>> import torch
         >>> tower = FeatureTower("lite", weights="random:0")
         >>> [tuple(f.shape) for f in tower(torch.rand(1, 3, 64, 64))][:2]
-        [(1, 40, 16, 16), (1, 80, 8, 8)]
+        [(1, 48, 16, 16), (1, 96, 8, 8)]
     """
 
     def __init__(

@@ -5,7 +5,7 @@ import torch
 
 from lpips_lite import TOWERS, FeatureTower
 from lpips_lite.layers import Pool
-from lpips_lite.towers import LITE_HALVES
+from lpips_lite.towers import OTHERS
 from tests import reference
 from tests.peers import random_tower
 
@@ -32,28 +32,14 @@ def test_each_tap_equals_a_prefix_of_torchvisions_features(net, pooling):
             assert feature.shape[1] == tap.channels
 
 
-def test_groups_of_a_tower_are_towers_of_their_own():
-    """Two halves share nothing but the images."""
-    tensors = {key: torch.randn(shape) for key, shape in LITE_HALVES.shapes().items()}
-    changed = {key: tensor.clone() for key, tensor in tensors.items()}
-    for tensor in changed.values():
-        tensor[: len(tensor) // 2] = 0
-    x = torch.rand(1, 3, 40, 33)
-    towers = [FeatureTower("lite", weights=weights) for weights in (tensors, changed)]
-    assert towers[0].spec.groups == 2
-    for features, others in zip(*(tower(x) for tower in towers), strict=True):
-        half = features.shape[1] // 2
-        torch.testing.assert_close(features[:, half:], others[:, half:])
-        assert others[:, :half].abs().max() == 0
-
-
 def test_weights_choose_their_table_and_errors_speak_of_the_first():
-    tensors = {key: torch.rand(shape) for key, shape in LITE_HALVES.shapes().items()}
+    (older,) = OTHERS["lite"]
+    tensors = {key: torch.rand(shape) for key, shape in older.shapes().items()}
     tower = FeatureTower("lite", weights=tensors)
-    assert tower.spec is LITE_HALVES
-    assert [tap.channels for tap in tower.taps] == [64, 128, 160, 128, 128]
+    assert tower.spec is older
+    assert [tap.channels for tap in tower.taps] == [40, 80, 112, 96, 96]
     assert FeatureTower("lite", weights="random:0").spec is TOWERS["lite"]
-    with pytest.raises(ValueError, match=r"features.0.weight has shape \(64, 3, 7, 7\); expected \(40, 3, 7, 7\)"):
+    with pytest.raises(ValueError, match=r"features.0.weight has shape \(40, 3, 7, 7\); expected \(48, 3, 7, 7\)"):
         FeatureTower("lite", weights={**tensors, "features.3.bias": torch.rand(81)})
 
 

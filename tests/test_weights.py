@@ -491,9 +491,9 @@ BAD_HEADS = {
     "only a limit": ({f"near_weights.{layer}": None for layer in range(5)}, r"missing keys \['near_weights.0', "),
     "a layer too many": ({"near_weights.5": torch.ones(4)}, r"unexpected keys \['near_weights.5'\]"),
     "another name": ({"near_slope": torch.ones(())}, r"unexpected keys \['near_slope'\]"),
-    "other channels": ({"near_weights.0": torch.ones(41)}, r"near_weights.0 has shape \(41,\); expected \(40,\)"),
-    "negative": ({"near_weights.2": -torch.ones(112)}, r"negative channel weights in \['near_weights.2'\]"),
-    "NaN": ({"near_weights.2": torch.full((112,), torch.nan)}, "near_weights.2 has values that are NaN, infinite"),
+    "other channels": ({"near_weights.0": torch.ones(41)}, r"near_weights.0 has shape \(41,\); expected \(48,\)"),
+    "negative": ({"near_weights.2": -torch.ones(128)}, r"negative channel weights in \['near_weights.2'\]"),
+    "NaN": ({"near_weights.2": torch.full((128,), torch.nan)}, "near_weights.2 has values that are NaN, infinite"),
     "limit 0": ({"near_limit": torch.tensor(0.0)}, "near_limit is 0; expected a positive number"),
     "limit below 0": ({"near_limit": torch.tensor(-0.5)}, "near_limit is -0.5; expected a positive number"),
     "limit 0 in float32": ({"near_limit": torch.tensor(1e-60, dtype=torch.float64)}, "near_limit is 0; expected"),
@@ -517,7 +517,7 @@ def test_two_heads_alone_are_no_tower(tmp_path, two_heads):
     assert LPIPS("lite", tower_weights=two_heads, channel_weights=tmp_path / "weights.safetensors").tensors.keys() == (
         tensors.keys()
     )
-    with pytest.raises(ValueError, match="is the 4 KB channel-weight file given as the tower"):
+    with pytest.raises(ValueError, match="is the 5 KB channel-weight file given as the tower"):
         FeatureTower("lite", weights=tmp_path / "weights.safetensors")
 
 
@@ -527,12 +527,10 @@ def test_files_of_either_table_give_what_they_gave():
     assert metric.signature == "lpips-lite/1.0 net=lite tower=custom-a19aef48 weights=custom-520fd250"
     across = torch.linspace(0, 1, 48).expand(1, 3, 40, 48)
     assert metric(across, across.flip(-1)).item() == pytest.approx(0.6933011, rel=1e-5)
-    halves = ROOT / "calibration/results/lite-0.4-distilled.safetensors"
-    uniform = LPIPS("lite", tower_weights=halves, channel_weights="uniform")
-    assert [len(weights) for weights in uniform.tensors.values()] == [64, 128, 160, 128, 128]
-    assert LPIPS("lite", tower_weights=halves, channel_weights=halves).signature.endswith(" heads=2")
-    with pytest.raises(ValueError, match=r"channel_weights.0 has shape \(64,\); expected \(40,\)"):
-        LPIPS("lite", tower_weights="random:0", channel_weights=halves)
+    uniform = LPIPS("lite", tower_weights=path, channel_weights="uniform")
+    assert [len(weights) for weights in uniform.tensors.values()] == [40, 80, 112, 96, 96]
+    with pytest.raises(ValueError, match=r"channel_weights.0 has shape \(40,\); expected \(48,\)"):
+        LPIPS("lite", tower_weights="random:0", channel_weights=path)
 
 
 def test_a_version_that_is_not_published_is_told_before_a_tower_is_looked_for():

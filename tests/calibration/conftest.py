@@ -37,10 +37,10 @@ def scores(tmp_path_factory):
         ref = scene[None, :, top : top + 72, left : left + 72]
         save(ref[0], folder / f"ref{number}.png")
         for kind, name in KINDS.items():
-            for level in (0.3, 0.6, 0.9):
+            for level in (0.05, 0.15, 0.3):
                 file = f"{number}_{kind}_{level}.png"
                 save(distort(ref, name, torch.tensor([level]), Generator().manual_seed(number))[0], folder / file)
-                rows.append((file, f"ref{number}.png", kind, 5 - 4 * level * HARM[kind]))
+                rows.append((file, f"ref{number}.png", kind, 5 - 12 * level * HARM[kind]))
     pd.DataFrame(rows, columns=["file", "ref", "type", "mos"]).to_csv(folder / "labels.csv", index=False)
     return folder
 

@@ -103,7 +103,7 @@ def test_the_same_photograph_under_two_names_is_not_split(scores, start, tmp_pat
     folder = shutil.copytree(scores, tmp_path / "set")
     table = pd.read_csv(folder / "labels.csv")
     shutil.copy(folder / "ref0.png", folder / "ref0_again.png")
-    rows = table["file"].isin(["0_1_0.3.png", "0_1_0.9.png", "0_2_0.9.png"])
+    rows = table["file"].isin(["0_1_0.05.png", "0_1_0.3.png", "0_2_0.3.png"])
     table.loc[rows, "ref"] = "ref0_again.png"
     table.to_csv(folder / "labels.csv", index=False)
     again = folder / "ref0_again.png"
@@ -127,7 +127,7 @@ def test_folds_by_kind_need_kinds(labels, scores, start, tmp_path):
     folder = shutil.copytree(scores, tmp_path / "set")
     table = pd.read_csv(folder / "labels.csv")
     if labels is None:
-        rows = [(f"ref{n}.png", f"{n}_1_0.3.png", f"{n}_1_0.9.png", 1, 0) for n in range(6)]
+        rows = [(f"ref{n}.png", f"{n}_1_0.05.png", f"{n}_1_0.3.png", 1, 0) for n in range(6)]
         (folder / "labels.csv").unlink()
         table, name = pd.DataFrame(rows, columns=["ref", "p0", "p1", "votes_p0", "votes_p1"]), "votes.csv"
     else:
