@@ -140,7 +140,7 @@ def read_share(ctx: click.Context, parameter: click.Parameter, value: str) -> sl
 
 
 @click.command(context_settings={"show_default": True})
-@data_options
+@data_options(required=True)
 @click.option("--by", type=click.Choice(["reference", "kind"]), default="reference", help="What folds are made of.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for one CSV a fold.")
 @click.option("--share", default="0/1", callback=read_share,

@@ -33,8 +33,8 @@ from lpips_lite import LPIPS
 from lpips_lite.tensor_files import content_hash, save_tensors, spell_digests
 
 EMA_DECAY = 0.998
-FAR_SHARE = 1 / 20  # of the far head in the file that is written, over the near one where neither saturates
-NEAR_LIMIT = 0.05  # C there
+FAR_SHARE = 1 / 30  # of the far head in the file that is written, over the near one where neither saturates
+NEAR_LIMIT = 0.1  # C there
 HELD_OUT_BATCHES = 20
 
 

@@ -18,8 +18,8 @@ Command = Callable[..., None]
 TEACHER_SCALE = 1 / 6  # brings distances under uniform weights to the size of those under the published ones
 
 
-def data_options(command: Command) -> Command:
-    """Add the judgments to learn from, and how paths in them name the methods that images were made by."""
+def data_options(required: bool) -> Callable[[Command], Command]:
+    """Return what adds the judgments to learn from, and how paths name the methods that images were made by."""
     pattern = click.option(
         "--method-pattern",
         "method_patterns",
@@ -28,8 +28,8 @@ def data_options(command: Command) -> Command:
         help="How the paths of images name the method that made them, like 'dist/{method}/*', in the data set NAME or "
         "in all. Votes of data that declares methods, so or in columns method_p0 and method_p1, are pooled by them.",
     )
-    data = click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
-    return data(pattern(command))
+    data = click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=required)
+    return lambda command: data(pattern(command))
 
 
 def load_data(data: Sequence[Path], method_patterns: Sequence[str]) -> list[Triplet]:

@@ -3,15 +3,17 @@
     python -m calibration.tune DATA... --start DISTILLED.safetensors --out tuned.safetensors
 
 Every step takes, from each data set, as many references with their judged images as make a batch, cuts the same random
-square from all copies of a reference, and raises the likelihood of the votes, P(p1) = σ(slope · (log d0 − log d1)),
-where d is the distance of both heads. Logarithms, because votes compare images of one reference whatever the distances
-are there. The far head stays as it is.
+square from all copies of a reference, and raises the likelihood of the votes, P(p1) = σ(slope · (log N0 − log N1)).
+Logarithms, because votes compare images of one reference whatever the distances are there. N is the near head's
+distance alone: where it has come close to its limit in the distance of both, a vote would hardly move it. The far head
+and the limit stay as they are.
 
 Where the data declares by which method each copy was made, votes on single pairs of methods are pooled first to what
 they say of all pairs (`calibration.pool_by_method`).
 
 Tuning gains on the kinds of distortion it is trained on and may lose on others (Zhang et al. 2018). With `--photos` and
-`--alex` the near head goes on learning what `calibration.auxiliary_losses` has.
+`--alex` the near head goes on learning what `calibration.auxiliary_losses` has; without DATA it learns that alone, at
+the scale of the teacher, so that the result can be tuned again.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from calibration.auxiliary_losses import DESCENDING, FLOOR, AuxiliaryLosses
-from calibration.halves import LITE, TwoHeads
+from calibration.halves import LITE, NearHead, TwoHeads
 from calibration.options import (
     data_options,
     load_data,
@@ -68,9 +70,9 @@ def read_copies(group: ReferenceVotes, side: int, generator: Generator) -> Tenso
     return squares.flip(-1) if torch.rand((), generator=generator) < 0.5 else squares
 
 
-def vote_loss(metric: TwoHeads, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
+def vote_loss(near: NearHead, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
     """Return the mean negative log-likelihood of a vote, from one square of one reference's copies."""
-    logs = (metric.from_first(read_copies(group, side, generator)) + FLOOR).log()
+    logs = (near.from_first(read_copies(group, side, generator)) + FLOOR).log()
     logits = log_slope.exp() * (logs[group.pairs[:, 0]] - logs[group.pairs[:, 1]])
     share = group.votes / group.votes.sum()
     return F.binary_cross_entropy_with_logits(logits, group.judgement, weight=share, reduction="sum")
@@ -117,7 +119,7 @@ def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses
                 chosen = own[int(torch.randint(len(own), (), generator=generator))]
                 drawn = chosen.draw(recipe.copies, generator)
                 if len(drawn.pairs):
-                    losses.append(vote_loss(metric, log_slopes[family], drawn, recipe.side, generator))
+                    losses.append(vote_loss(near, log_slopes[family], drawn, recipe.side, generator))
                 copies += len(chosen.files) - 1
             if losses:
                 loss = loss + weight_of[family] * torch.stack(losses).mean()
@@ -130,7 +132,7 @@ def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses
         optimizer.step()
         schedule.step()
         near.keep_weights_positive()
-    return metric.scaled(MEDIAN / median_distance(metric))
+    return metric.scaled(MEDIAN / median_distance(metric)) if data else metric
 
 
 @torch.no_grad()
@@ -168,7 +170,7 @@ def read_auxiliary_losses(photos: Path | None, alex: Path | None, batches: int) 
 
 
 @click.command(context_settings={"show_default": True})
-@data_options
+@data_options(required=False)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
 @start_option
 @click.option("--version", help="To record in the file.")
@@ -188,7 +190,9 @@ def main(
     alex: Path | None,
     **settings: object,
 ) -> None:
-    """Train the near head of lite on human judgments."""
+    """Train the near head of lite on human judgments; without DATA on photographs alone."""
+    if not data and photos is None:
+        raise click.UsageError("expected DATA..., or --photos and --alex, or both")
     metric, recipe = read_start(start), Recipe(**settings)  # type: ignore[arg-type]
     triplets = load_data(data, method_patterns)
     groups, digests = group_by_reference(triplets), reference_digests(triplets, progress)
