@@ -81,7 +81,7 @@ class TwoHeads:
 
     @classmethod
     def start(cls, half: PlainMetric, far_share: float, near_limit: float) -> TwoHeads:
-        """Return a metric both of whose halves are nearly `half`: the near head reads the second, the far one is faint."""
+        """Return a metric both of whose halves are nearly `half`: the near head reads its own, the far one is faint."""
         far = {key: tensor.detach() for key, tensor in half.tensors.items()}
         near, generator = {}, Generator().manual_seed(0)
         for key, tensor in half.tower.items():

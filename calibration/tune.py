@@ -143,15 +143,24 @@ def median_distance(metric: TwoHeads) -> float:
     return float(torch.stack(distances).median())
 
 
-def fit_slope(distances: Path) -> dict[str, str]:
+def fit_slope(distances: Path, family: str | None) -> dict[str, str]:
     """Return the slope of P(p1) = σ(slope · (d0 − d1)) that makes votes likeliest, as metadata.
 
     Args:
         distances: Of triplets when they were held out, as `calibration.cross_validate` writes them.
+        family: The data set among them whose votes count; `None`: all.
 
     Where votes do not determine one, there is the reason instead.
+
+    Raises:
+        ValueError: If there is no such data set.
     """
     table = read_distances(distances)
+    if family is not None:
+        names = sorted(set(table["family"]))
+        if family not in names:
+            raise ValueError(f"--slope-of {family}: {distances} has {', '.join(names)}")
+        table = table[table["family"] == family]
     votes = Votes(table["judgement"].to_numpy(), table["votes"].to_numpy(), table["ref"].to_numpy(dtype=str))
     margin = (table["d0"] - table["d1"]).to_numpy()
     if reason := undetermined(margin, votes):
@@ -176,6 +185,7 @@ def read_auxiliary_losses(photos: Path | None, alex: Path | None, batches: int) 
 @click.option("--version", help="To record in the file.")
 @click.option("--held-out", type=click.Path(exists=True, path_type=Path),
               help="Distances of calibration.cross_validate, to fit the slope of LPIPS.preference to.")  # fmt: skip
+@click.option("--slope-of", help="The data set among them whose votes are people's; without it, all count.")
 @photo_options(required=False)
 @recipe_options
 @plain_errors
@@ -186,6 +196,7 @@ def main(
     start: Path,
     version: str | None,
     held_out: Path | None,
+    slope_of: str | None,
     photos: Path | None,
     alex: Path | None,
     **settings: object,
@@ -201,7 +212,7 @@ def main(
     metadata = {
         "net": "lite",
         "tower": content_hash({key: tensor for key, tensor in tensors.items() if key in LITE.shapes()}),
-        **(fit_slope(held_out) if held_out else {}),
+        **(fit_slope(held_out, slope_of) if held_out else {}),
         "objective": "tune",
         "start": metric.signature,
         "recipe": str(recipe),

@@ -2,10 +2,12 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from scipy.special import expit
 from torch import Generator
 
 from calibration import tune
@@ -197,8 +199,32 @@ def test_the_command_writes_a_file_that_loads_and_says_what_it_has_seen(scores, 
 def test_votes_that_do_not_determine_a_slope_give_none(tmp_path, capsys):
     path = tmp_path / "held_out.csv"
     path.write_text("judgement,votes,d0,d1\n" + "0.5,2,0.1,0.2\n" * 4)
-    assert tune.fit_slope(path).keys() == {"uncertain"}
+    assert tune.fit_slope(path, None).keys() == {"uncertain"}
     assert "warning: no slope: " in capsys.readouterr().err
+
+
+def test_the_slope_is_that_of_the_data_set_named(tmp_path):
+    generator = np.random.default_rng(0)
+    for name, slope in (("votes", 5.0), ("scores", 50.0)):
+        d = generator.random((4000, 2))
+        votes = generator.random(4000) < expit(slope * (d[:, 0] - d[:, 1]))
+        rows = np.column_stack([votes, np.ones(4000), d])
+        np.savetxt(tmp_path / f"{name}.csv", rows, delimiter=",", header="judgement,votes,d0,d1", comments="")
+    assert float(tune.fit_slope(tmp_path, "votes")["slope"]) == pytest.approx(5, rel=0.1)
+    assert float(tune.fit_slope(tmp_path, "scores")["slope"]) == pytest.approx(50, rel=0.1)
+    with pytest.raises(ValueError, match="--slope-of other: .* has scores, votes"):
+        tune.fit_slope(tmp_path, "other")
+
+
+def test_without_judgments_it_learns_photographs_alone_at_the_same_scale(start, photo_options, tmp_path):
+    out = tmp_path / "prepared.safetensors"
+    result = run("--out", out, "--start", start, "--photo-batches", 2, "--steps", 12, *photo_options)
+    assert result.exception is None, result.output
+    before, after = (TwoHeads.of(open_file(path)) for path in (start, out))
+    assert after.near_limit == before.near_limit
+    assert all(torch.equal(t, after.far.tensors[key]) for key, t in before.far.tensors.items())
+    assert not torch.equal(before.near.tensors["features.6.weight"], after.near.tensors["features.6.weight"])
+    assert read_metadata(out)["trained_on"] == ""
 
 
 @pytest.mark.parametrize(
