@@ -86,6 +86,7 @@ def test_bytes_that_no_browser_sends(tmp_path):
     assert is_whole(running.store)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_and_has_room_again(tmp_path):
     """Files may not grow from some moment on: votes are refused and told of, and none that was acknowledged is lost."""
     resource = pytest.importorskip("resource")
@@ -117,6 +118,7 @@ def test_a_disk_that_fills_and_has_room_again(tmp_path):
     assert is_whole(running.store)
 
 
+@pytest.mark.slow
 def test_a_store_and_a_folder_that_may_only_be_read(tmp_path):
     before = ()
     if os.geteuid() == 0:  # whom permissions do not stop
