@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.browser import chromium
 from tests.conftest import ROOT
+from tests.votes.collect.person import SHOTS, WIDE, Person
 from tests.votes.collect.visitors import Visitor, pixels, sure
 
 PAGE = (ROOT / "docs/calibrating.md").read_text()
@@ -119,6 +121,22 @@ class People:
             list(pool.map(Visitor.vote, visitors, choices))
 
 
+def picture(vote, watch):
+    """Make the pictures on the page; who looks here is forgotten, and no vote of theirs counts."""
+    with chromium() as driver:
+        person = Person(driver, watch)
+        person.see({**WIDE, "height": 880}, "light")
+        driver.get(watch)
+        person.shot("watch")
+        person.see({**WIDE, "height": 400}, "light")
+        person.address = vote
+        person.begin()
+        for _ in range(4):
+            person.answer(person.css("[data-answer=left]").click)
+        person.shot("collect")
+        driver.execute_async_script("post('api/forget').then(arguments[0])")
+
+
 def collect(machine, command):
     """Run a command that serves until it is interrupted, and let people vote meanwhile; return what it said first."""
     with subprocess.Popen(
@@ -133,6 +151,8 @@ def collect(machine, command):
             lines = [process.stdout.readline() for _ in range(3)]
             address = lines[1].split()[-1]
             People(machine.study).vote(address)
+            if SHOTS:
+                picture(address, lines[2].split()[-1])
         finally:
             process.send_signal(signal.SIGINT)
     assert process.returncode == 130
@@ -140,7 +160,10 @@ def collect(machine, command):
 
 
 def test_the_walk_through_runs_as_it_is_written(machine):
-    """One test, since each block needs those before it."""
+    """One test, since each block needs those before it.
+
+    With LPIPS_LITE_SCREENSHOTS=docs/images it makes the pictures of the page, too.
+    """
     assert [kind for kind, _ in BLOCKS].count("console") == 7
     for number, (kind, block) in enumerate(BLOCKS):
         if kind == "python":

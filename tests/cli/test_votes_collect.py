@@ -1,5 +1,6 @@
 """`lpips-votes collect` and `export`, as people call them: what they say, what they refuse, and addresses."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -11,6 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from lpips_lite.cli.votes import main
+from lpips_lite.votes.collect.questions import gather
+from lpips_lite.votes.collect.store import Store
+from lpips_lite.votes.collect.study import Settings
 from tests.command import ENVIRONMENT
 from tests.conftest import free_port
 from tests.test_house import loaded_by
@@ -94,7 +98,7 @@ def test_addresses_a_second_server_and_the_end(study):
             assert second == (2, "", "error: votes.db: another server is collecting votes in it\n")
         finally:
             first.send_signal(signal.SIGINT)
-        assert first.wait(30) == 130
+        assert first.wait(120) == 130
 
 
 def test_export(study):
@@ -102,7 +106,7 @@ def test_export(study):
         answer(store, store.join()[0])
     status, out, error = run("export", "votes.db", "-o", "votes.csv", "--raw", "answers.csv")
     assert (status, out) == (0, "")
-    assert error == "1 people, 0 of whom break a rule of --screen\nwrote votes.csv\nwrote answers.csv\n"
+    assert error == "1 person, 0 of whom break a rule of --screen\nwrote votes.csv\nwrote answers.csv\n"
     assert (study / "votes.csv").read_text().startswith("ref,p0,p1,votes_p0,votes_p1,method_p0,method_p1\n")
     assert len((study / "answers.csv").read_text().splitlines()) == 9
     for arguments, message in (
@@ -115,6 +119,25 @@ def test_export(study):
     ):
         status, _, error = run("export", *arguments)
         assert (status, message in error) == (2, True), error
+
+
+def test_same_or_different_is_collected_exported_and_agreed_with(study):
+    settings = Settings(mode="same", trials=9, repeats=0, catches=2, practice=0)
+    questions = gather([study / "original", study / "weak", study / "strong"], settings)
+    with Store(study / "same.db", questions.items, settings, questions.digests) as store:
+
+        def choose(trial):
+            item = store.items[trial.number]
+            return item.right or ("same" if item.method0 == "weak" else "different")
+
+        for _ in range(3):
+            answer(store, store.join()[0], choose)
+    assert run("export", "same.db", "-o", "same.csv", "--raw", "answers.csv", "--screen")[0] == 0
+    for table in ("same.csv", "answers.csv"):
+        status, out, error = run("agree", table, "-m", "l2", "-f", "json")
+        assert status == 0, error
+        (found,) = json.loads(out)["results"]
+        assert found["average_precision"] == 100  # weak noise is nearer than strong noise, and they said so
 
 
 def test_the_commands_load_late():

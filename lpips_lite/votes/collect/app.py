@@ -97,6 +97,7 @@ class Server:
         if place not in PLACES[self.settings.mode]:
             raise HTTPException(404, "nothing here")
         rater = await self._rater(request)
+        self.rates.check("image", rater, self.limits.images, self.limits.images)
         try:
             trial = await run_in_threadpool(self.store.shown, rater, key)
         except KeyError:

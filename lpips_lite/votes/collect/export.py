@@ -93,8 +93,8 @@ def votes_csv(study: Study, folder: Path, *, screen: bool = False, ties: Ties = 
     if not counts:
         raise ValueError("votes: none to export; expected at least one judgment")
     parts = ("ref", "p0") if same else ("ref", "p0", "p1")
-    named = [("p0", "method0"), *([] if same else [("p1", "method1")])]
-    known = all(getattr(study.items[number], field) for number in counts for _, field in named) and not same
+    named = [("p1", "method0")] if same else [("p0", "method0"), ("p1", "method1")]  # column of the table, of the item
+    known = all(getattr(study.items[number], field) for number in counts for _, field in named)
     header = [*(("p0", "p1") if same else parts), *(f"votes_{choice}" for choice in choices)]
     rows: list[Sequence[object]] = [header + [f"method_{part}" for part, _ in named if known]]
     for number in sorted(counts):
@@ -136,4 +136,5 @@ def _csv(rows: Iterable[Sequence[object]]) -> str:
 def told(raters: Sequence[Rater]) -> str:
     """Say how many people voted, and how many of them break a rule."""
     doubtful = sum(bool(rater.left_out) for rater in raters)
-    return f"{len(raters)} people, {doubtful} of whom break a rule of --screen"
+    people = "1 person" if len(raters) == 1 else f"{len(raters)} people"
+    return f"{people}, {doubtful} of whom break a rule of --screen"

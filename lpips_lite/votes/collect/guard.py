@@ -38,6 +38,7 @@ class Limits:
         joins: People who may come from one address at once; another one may each `join_seconds`.
         join_seconds: See `joins`.
         votes: Requests of one person at once; so many more may come each second.
+        images: Likewise, of images.
     """
 
     body: int = 4096
@@ -45,6 +46,7 @@ class Limits:
     joins: int = 100
     join_seconds: float = 2.0
     votes: int = 20
+    images: int = 60
 
 
 class Rates:

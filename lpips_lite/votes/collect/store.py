@@ -80,7 +80,7 @@ class Store:
         self.path, self.settings, self.items = path, settings, dict(enumerate(items, start=1))
         self._lock, self._random = Lock(), Random(settings.seed)
         check_folder("store", path)
-        self._file_lock = FileLock(f"{path}.lock", timeout=0)
+        self._file_lock = FileLock(f"{path.resolve()}.lock", timeout=0)  # a link to it is the same store
         try:
             self._file_lock.acquire()
         except Timeout:

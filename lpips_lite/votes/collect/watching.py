@@ -32,6 +32,7 @@ def overview(items: Mapping[int, Item], votes: Iterable[Vote], joined: Mapping[s
         "least": min(counts.values()),
         "most": max(counts.values()),
         "answers": len(votes),
+        "condition": "method" if items[min(counts)].p1 is None else "p0 – p1",
         "conditions": _conditions(items, votes),
         "raters": [(name, time, _cells(raters.get(name))) for name, time in joined.items()],
         "rules": RULES,

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import sqlite3
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -260,11 +259,14 @@ def test_large_slow_and_many_requests(tmp_path):
         assert statuses[429] > 5
         statuses = Counter([(await client.post("/api/join", json={"consent": True})).status_code for _ in range(20)])
         assert statuses == {200: 9, 429: 11}
+        place = f"/image/{state['trials'][0]['key']}/left"
+        statuses = Counter([(await client.get(place)).status_code for _ in range(20)])
+        assert statuses[429] > 5
         await asyncio.sleep(0.3)
         assert (await client.post("/api/vote", json=ballot(state, trial="x"))).status_code in (404, 429)
         assert len(opened.store.raters()) == 10
 
-    with study(tmp_path, limits=Limits(seconds=0.05, joins=10, join_seconds=3600, votes=8)) as opened:
+    with study(tmp_path, limits=Limits(seconds=0.05, joins=10, join_seconds=3600, votes=8, images=2)) as opened:
         run_with(opened, work)
 
 
@@ -324,7 +326,7 @@ def test_the_experimenters_page(tmp_path):
             state = (await client.post("/api/vote", json=ballot(state))).json()
         page = (await client.get(f"{watch}/")).text
         for words in (
-            "6 judgments of 12 items by 1 people",
+            "6 judgments of 12 items by 1 person",
             "weak – strong",
             rater,
             "of 2",
@@ -342,37 +344,29 @@ def test_the_experimenters_page(tmp_path):
         run_with(opened, work)
 
 
-@pytest.mark.parametrize(("raters", "trials"), [(10, 20), pytest.param(50, 200, marks=pytest.mark.slow)])
-def test_many_people_at_once(tmp_path, raters, trials, record_property):
-    """None of the votes is lost or doubled, and each is saved in little time."""
-    times, told = [], []
+def test_many_people_at_once(tmp_path):
+    """None of their votes is lost or doubled."""
+    told = []
 
     async def person(number):
         async with opened.client() as client:
             state = await join(client)
             while state["state"] == "vote":
-                vote = ballot(state, ("left", "right")[(number + state["done"]) % 2])
-                before = time.perf_counter()
-                answer = await client.post("/api/vote", json=vote)
-                times.append(time.perf_counter() - before)
+                choice = ("left", "right")[(number + state["done"]) % 2]
+                answer = await client.post("/api/vote", json=ballot(state, choice))
                 assert answer.status_code == 200
-                told.append((state["rater"], state["done"], vote["choice"]))
+                told.append((state["rater"], state["done"], choice))
                 state = answer.json()
 
     async def everybody():
-        await asyncio.gather(*map(person, range(raters)))
+        await asyncio.gather(*map(person, range(10)))
 
-    limits, references = Limits(votes=10**6), 4 if trials < 50 else 70
     rest = {"repeats": 0, "catches": 0, "practice": 0}
-    with study(tmp_path, references=references, limits=limits, trials=trials, **rest) as opened:
+    with study(tmp_path, limits=Limits(votes=10**6), trials=12, **rest) as opened:
         asyncio.run(everybody())
         assert not opened.told
     kept = read_store(tmp_path / "votes.db").votes
-    shown = min(trials, 3 * references)
-    assert len(kept) == len(told) == raters * shown
+    assert len(kept) == len(told) == 10 * 12
     assert {(vote.rater, vote.position, ("left", "right")[(vote.choice == "p1") != vote.flipped]) for vote in kept} == {
         *told
     }
-    assert sqlite3.connect(tmp_path / "votes.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    for share in (50, 99):
-        record_property(f"milliseconds of a vote, {share} %", 1000 * np.percentile(times, share))

@@ -1,124 +1,18 @@
 """The page in a real browser, with the command behind it."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from lpips_lite.votes.collect.export import read_store
 from lpips_lite.votes.collect.quality import look
 from tests.browser import chromium
-from tests.command import ENVIRONMENT
-from tests.conftest import ROOT, free_port
-from tests.votes.collect.people import write_folders
+from tests.votes.collect.person import AXE, PHONE, Person
+from tests.votes.collect.served import served
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytestmark = pytest.mark.filterwarnings("ignore")
-SHOTS = os.environ.get("LPIPS_LITE_SCREENSHOTS")  # a folder for pictures of the page, to be looked at
-AXE = next(
-    (path for path in Path(os.environ.get("LPIPS_LITE_AXE", ROOT / "node_modules/axe-core")).glob("axe.min.js")), None
-)
-
-
-class Served:
-    """The command, running; it may be killed and started again."""
-
-    def __init__(self, folder, *options):
-        self.port = free_port()
-        code = "import sys; from lpips_lite.cli.votes import main; main(sys.argv[1:])"
-        references, results = write_folders(folder, 12, size=(96, 96))
-        self.store = folder / "votes.db"
-        self.command = [
-            *(sys.executable, "-c", code, "collect", str(references), *map(str, results)),
-            *("--store", str(self.store), "--port", str(self.port), *options),
-        ]
-        self.start()
-
-    def start(self):
-        self.process = subprocess.Popen(
-            self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=ROOT
-        )
-        lines = [self.process.stdout.readline() for _ in range(3)]
-        assert lines[2].startswith("you watch at"), self.process.stderr.read()
-        self.vote, self.watch = (line.split()[-1] for line in lines[1:])
-
-    def kill(self):
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.communicate()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        try:
-            return self.process.wait(20), self.process.stderr.read()
-        finally:
-            self.process.kill()
-            self.process.communicate()
-
-
-@contextmanager
-def served(folder, *options):
-    running = Served(folder, *options)
-    try:
-        yield running
-    finally:
-        if running.process.poll() is None:
-            running.stop()
-
-
-class Person:
-    """Somebody before a browser."""
-
-    def __init__(self, driver, address):
-        self.driver, self.address = driver, address
-
-    def css(self, selector):
-        return self.driver.find_element("css selector", selector)
-
-    def wait(self, script, seconds=60):
-        end = time.monotonic() + seconds
-        while not (value := self.driver.execute_script(f"return {script}")):
-            assert time.monotonic() < end, (script, self.css("body").text)
-            time.sleep(0.02)
-        return value
-
-    def begin(self):
-        self.driver.get(self.address)
-        self.wait("!document.getElementById('welcome').hidden")
-        self.css("#begin").click()
-        self.ready()
-
-    def ready(self):
-        """Wait until the images are there or all is done; return how many answers there were."""
-        self.wait("ready || !document.getElementById('thanks').hidden")
-        return self.driver.execute_script("return document.getElementById('count').textContent")
-
-    def done(self):
-        return self.css("#thanks").is_displayed()
-
-    def press(self, key):
-        self.css("body").send_keys(key)
-
-    def shot(self, name):
-        if SHOTS:
-            self.driver.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
-
-    def violations(self):
-        """Return what axe-core finds wrong, if it is there."""
-        if AXE is None:
-            return []
-        self.driver.execute_script(AXE.read_text())
-        found = self.driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
-        return [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found["violations"]]
-
-    def errors(self):
-        return [entry["message"] for entry in self.driver.get_log("browser") if "favicon" not in entry["message"]]
 
 
 CLOSER = """
@@ -135,13 +29,31 @@ return far(left) < far(right) ? "left" : "right";
 """
 
 
-@pytest.mark.parametrize(("trials", "catches"), [(6, 8), pytest.param(26, 12, marks=pytest.mark.slow)])
-def test_two_people_and_a_server_that_is_killed(tmp_path, trials, catches):
+def test_a_few_turns(tmp_path):
+    """By a key and by a click, from the welcome to the thanks."""
+    from selenium.webdriver.common.keys import Keys
+
+    options = ("--trials", "2", "--repeats", "0", "--catches", "1", "--practice", "1")
+    with served(tmp_path, *options, references=3) as running, chromium() as driver:
+        person = Person(driver, running.vote)
+        person.begin()
+        for turn in range(4):
+            person.answer([lambda: person.press(Keys.ARROW_LEFT), person.css("[data-answer=left]").click][turn % 2])
+        assert person.done()
+        assert "All 4 answers are saved" in person.css("#thanks").text
+        votes = read_store(running.store).votes
+        assert [vote.position for vote in votes] == [0, 1, 2, 3]
+        assert all(vote.choice == ("p1" if vote.flipped else "p0") for vote in votes)  # the left one, always
+        assert person.errors() == []
+
+
+@pytest.mark.slow
+def test_two_people_and_a_server_that_is_killed(tmp_path):
     """One looks and uses keys, the other clicks whatever is there; the server is killed in the middle of both."""
     from selenium.webdriver.common.keys import Keys
 
     keys = {"left": Keys.ARROW_LEFT, "right": Keys.ARROW_RIGHT}
-    repeats = 2 if trials > 10 else 0
+    trials, repeats, catches = 26, 2, 12
     total = trials + catches + repeats
     options = ("--trials", trials, "--repeats", repeats, "--catches", catches, "--practice", "0", "--seed", "3")
     with served(tmp_path, *map(str, options)) as running, chromium() as first, chromium() as second:
@@ -175,8 +87,6 @@ def test_two_people_and_a_server_that_is_killed(tmp_path, trials, catches):
         watching = Person(first, running.watch)
         first.get(running.watch)
         assert all(name in watching.css("main").text for name in names)
-        assert watching.violations() == []
-        watching.shot("watch")
         status, words = running.stop()
         assert (status, words.strip()) == (130, "interrupted")
     votes = read_store(running.store).votes
@@ -188,6 +98,7 @@ def test_two_people_and_a_server_that_is_killed(tmp_path, trials, catches):
     assert all(vote.screen["fits"] and not vote.screen["zoomed"] for vote in votes)
 
 
+@pytest.mark.slow
 def test_keys_touch_flipping_and_pixels(tmp_path):
     from selenium.webdriver.common.keys import Keys
 
@@ -199,8 +110,6 @@ def test_keys_touch_flipping_and_pixels(tmp_path):
         person.wait("!$('welcome').hidden")
         assert "Before you begin" in person.css("#welcome").text
         assert person.css("#begin").text == "I agree, begin"
-        assert person.violations() == []
-        person.shot("welcome")
         person.begin()
         assert "Practice first" in person.css("#status").text
         state = driver.execute_script
@@ -215,8 +124,6 @@ def test_keys_touch_flipping_and_pixels(tmp_path):
             hidden = state("return getComputedStyle(document.querySelector('#left .image')).visibility")
             assert (visible, hidden) == (("visible", "hidden") if on else ("hidden", "visible"))
             assert person.css("#flip").get_attribute("aria-pressed") == str(on).lower()
-        assert person.violations() == []
-        person.shot("trial")
         side = state(CLOSER)
         person.press(Keys.ARROW_LEFT if side == "left" else Keys.ARROW_RIGHT)
         person.wait("$('count').textContent.startsWith('2 ') && ready")
@@ -249,12 +156,7 @@ def test_keys_touch_flipping_and_pixels(tmp_path):
         assert "larger than this window" in person.css("#note").text
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         while not person.done():
-            count = person.ready()
-            if not person.done():
-                person.press(Keys.ARROW_LEFT)
-                person.wait(f"$('count').textContent !== '{count}' || !$('thanks').hidden")
-        assert person.violations() == []
-        person.shot("thanks")
+            person.answer(lambda: person.press(Keys.ARROW_LEFT))
         person.css("summary").click()
         person.css("#forget").click()
         person.wait("!$('welcome').hidden")
@@ -262,58 +164,78 @@ def test_keys_touch_flipping_and_pixels(tmp_path):
         assert read_store(running.store).votes == []
 
 
-def test_a_phone_and_the_dark(tmp_path):
-    with (
-        served(tmp_path, "--trials", "6", "--practice", "0", "--catches", "0") as running,
-        chromium("--force-dark-mode", "--blink-settings=preferredColorScheme=0") as driver,
-    ):
+@pytest.mark.slow
+def test_a_phone(tmp_path):
+    options = ("--trials", "6", "--practice", "0", "--catches", "0")
+    with served(tmp_path, *options) as running, chromium() as driver:
         person = Person(driver, running.vote)
-        metrics = {"width": 375, "height": 667, "deviceScaleFactor": 2, "mobile": True}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        person.see(PHONE, "light")
         driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
-        driver.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
-        )
-        driver.get(running.vote)
-        person.wait("!$('welcome').hidden")
-        person.shot("phone-dark-welcome")
-        assert person.violations() == []
         person.begin()
         state = driver.execute_script
         assert state("return document.querySelector('#left .image').getBoundingClientRect().width") == 48
-        assert state("return document.documentElement.scrollWidth <= 375")
         assert all(
             state("return document.querySelector(arguments[0]).getBoundingClientRect().height", selector) >= 44
             for selector in ("[data-answer=left]", "[data-answer=right]", "#flip")
         )
-        person.shot("phone-dark-trial")
-        assert person.violations() == []
-        place = state(
-            "const {x, y} = document.querySelector('[data-answer=left]').getBoundingClientRect(); return [x, y]"
-        )
-        point = {"x": place[0] + 20, "y": place[1] + 20}
-        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
-        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-        person.wait("$('count').textContent.startsWith('2 ') && ready")
+        box = "const {x, y} = document.querySelector('[data-answer=left]').getBoundingClientRect(); return [x, y]"
+        x, y = state(box)
+        point = {"x": x + 20, "y": y + 20}
+
+        def touch():
+            driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+            driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+        person.answer(touch)
         assert read_store(running.store).votes[0].screen["touch"] is True
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["closer", "same"])
+def test_every_screen_in_every_look(tmp_path, mode):
+    """Light and dark, wide and on a phone: axe-core finds nothing wrong; pictures, where they are asked for."""
+    from selenium.webdriver.common.keys import Keys
+
+    if not AXE.is_file():
+        pytest.skip("no axe-core here: its folder is node_modules/axe-core, or $LPIPS_LITE_AXE")
+    (tmp_path / "words.md").write_text("# Before you begin\n\nThere are **no** risks.\n\n- You may stop at any time.\n")
+    options = ("--mode", mode, "--trials", "3", "--repeats", "0", "--catches", "1", "--practice", "2")
+    options += ("--ties",) if mode == "closer" else ()
+    with served(tmp_path, *options, "--instructions", tmp_path / "words.md") as running, chromium() as driver:
+        person = Person(driver, running.vote)
+        driver.get(running.vote)
+        person.wait("!$('welcome').hidden")
+        person.looks(f"{mode}-consent")
+        person.css("#begin").click()
+        person.ready()
+        person.looks(f"{mode}-practice")
+        person.answer(lambda: person.press(Keys.ARROW_LEFT))
+        person.press(" ")
+        person.looks(f"{mode}-flipped")
+        while not person.done():
+            person.answer(lambda: person.press(Keys.ARROW_LEFT))
+            if "now it counts" in person.css("#status").text:
+                person.looks(f"{mode}-trial")
+        person.css("summary").click()
+        person.looks(f"{mode}-thanks")
+        driver.get(running.watch)
+        person.css("summary").click()
+        person.looks(f"{mode}-watch")
+        assert person.errors() == []
+
+
+@pytest.mark.slow
 def test_same_or_different(tmp_path):
     from selenium.webdriver.common.keys import Keys
 
     with served(tmp_path, "--mode", "same", "--trials", "6", "--practice", "1") as running, chromium() as driver:
         person = Person(driver, running.vote)
         person.begin()
-        person.shot("same")
         person.press(" ")
         assert (
             driver.execute_script("return getComputedStyle(document.querySelector('#left .other')).visibility")
             == "visible"
         )
-        assert person.violations() == []
         while not person.done():
-            count = person.ready()
-            if not person.done():
-                person.press(Keys.ARROW_RIGHT)
-                person.wait(f"$('count').textContent !== '{count}' || !$('thanks').hidden")
+            person.answer(lambda: person.press(Keys.ARROW_RIGHT))
         assert {vote.choice for vote in read_store(running.store).votes} == {"different"}

@@ -69,7 +69,7 @@ def test_methods_only_where_all_are_known_and_pairs(tmp_path):
     with open_store(tmp_path, mode="same") as store:
         answer(store, store.join()[0], lambda trial: "same")
     text, _ = votes_csv(read_store(tmp_path / "votes.db"), tmp_path)
-    assert text.startswith("p0,p1,votes_same,votes_different\nr0.png,a0.png,1,0\n")
+    assert text.startswith("p0,p1,votes_same,votes_different,method_p1\nr0.png,a0.png,1,0,a\n")
     with open_store(tmp_path, name="none.db"):
         pass
     with pytest.raises(ValueError, match="none to export"):

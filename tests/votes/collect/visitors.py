@@ -25,17 +25,26 @@ class Visitor:
         self.state = self.ask("api/join", {"consent": True})
 
     def ask(self, path, body):
-        """Send something until it is taken, as the page does."""
+        """Send something until it is taken."""
+        return self.send("POST", path, json=body).json()
+
+    def send(self, method, path, **body):
+        """Ask until there is an answer, as the page does: a connection that was idle for long may be gone."""
+        import httpx
+
         while True:
-            answer = self.client.post(path, json=body)
+            try:
+                answer = self.client.request(method, path, **body)
+            except httpx.TransportError:
+                time.sleep(0.1)
+                continue
             if answer.status_code != 429:
-                answer.raise_for_status()
-                return answer.json()
+                return answer.raise_for_status()
             time.sleep(0.1)
 
     def image(self, place):
         key = self.state["trials"][0]["key"]
-        return pixels(io.BytesIO(self.client.get(f"image/{key}/{place}").raise_for_status().content))
+        return pixels(io.BytesIO(self.send("GET", f"image/{key}/{place}").content))
 
     def vote(self, choose):
         """Answer all trials.
