@@ -2,8 +2,9 @@
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 # Make weights for lite: make lite PHOTOS=photos.tar ALEX=alexnet.pth JUDGMENTS="mucped23 tid2013"
-DISTILLED = build/distilled.safetensors
 TAUGHT_ON = --photos $(PHOTOS) --alex $(ALEX)
+JUDGED = $(JUDGMENTS) --method-pattern "mucped23=dist/{method}/*" --data-weights mucped23=10,tid2013=5
+PREPARED = build/prepared.safetensors
 
 .PHONY: format lint types test check lite
 
@@ -24,6 +25,10 @@ test:
 check: lint types test
 
 lite:
-	$(PYTHON) -m calibration.distill $(TAUGHT_ON) --out $(DISTILLED)
-	$(PYTHON) -m calibration.tune $(JUDGMENTS) --method-pattern "mucped23=dist/{method}/*" $(TAUGHT_ON) \
-		--start $(DISTILLED) --data-weights mucped23=10,tid2013=5 --out build/lite.safetensors
+	$(PYTHON) -m calibration.distill $(TAUGHT_ON) --lite calibration/results/lite-0.2-distilled.safetensors \
+		--out build/distilled.safetensors
+	$(PYTHON) -m calibration.tune $(TAUGHT_ON) --start build/distilled.safetensors --steps 3000 --teacher-loss 1 \
+		--order-loss 2 --mdsi-loss 1 --descent-loss 0.1 --out $(PREPARED)
+	$(PYTHON) -m calibration.cross_validate $(JUDGED) $(TAUGHT_ON) --start $(PREPARED) --out build/folds
+	$(PYTHON) -m calibration.tune $(JUDGED) $(TAUGHT_ON) --start $(PREPARED) --held-out build/folds \
+		--slope-of mucped23 --out build/lite.safetensors

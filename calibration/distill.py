@@ -193,12 +193,12 @@ def correlations(
               help="An older lite, with which the teacher's distances are averaged.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
 @click.option("--start", type=click.Path(exists=True, path_type=Path), help="What an earlier run wrote, to go on from.")
-@click.option("--steps", default=11000)
+@click.option("--steps", default=9000)
 @click.option(
-    "--photographs", default=6, help=f"In a batch; each gives {COPIES} images, of which all pairs are learnt."
+    "--photographs", default=5, help=f"In a batch; each gives {COPIES} images, of which all pairs are learnt."
 )
 @click.option("--side", "sides", default=(64, 96, 96), multiple=True, help="Of the squares; several by turns.")
-@click.option("--objects", default=0.0, help="Share of photographs that a drawn object stands for.")
+@click.option("--objects", default=0.1, help="Share of photographs that a drawn object stands for.")
 @click.option("--lr", default=1.5e-3)
 @click.option("--seed", default=0)
 @plain_errors

@@ -29,14 +29,14 @@ class Recipe:
         seed: Of everything random.
     """
 
-    steps: int = 2000
+    steps: int = 1500
     lr: float = 4e-3
     side: int = SIDE
     copies: int = 32
     data_weights: str = ""
     photo_batches: int = 400
-    teacher_loss: float = 0.15
-    order_loss: float = 2.0
+    teacher_loss: float = 0.3
+    order_loss: float = 2.2
     mdsi_loss: float = 2.0
     shift_loss: float = 1.0
     descent_loss: float = 0.2

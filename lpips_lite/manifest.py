@@ -50,11 +50,11 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "28645f2a59b03817ae85e83f9ad2ba3ae4a5baa6b84930498e6e5ace8a885d7e",
-    1.1,
+    "8891c0d9c4ac5d6ca97771f26318b8954087ea5a04f41e60af3b054851863088",
+    1.4,
     "embedded",
     "BSD-2-Clause",
-    content="250a64d295824b32664e55cbab99b807367e7bd0d0e587925fd42ab66b2274de",
+    content="620dcaec41d7bc035c36083bcb536ceb4aba7d77143202c10e31518fb1838cfd",
 )
 
 _IMAGENET = (

@@ -16,7 +16,7 @@ from lpips_lite.baselines import content, pixel, structural, style
 from lpips_lite.catalog import METRICS, entry_of, may_be_infinite, parse_metric, parse_metrics
 
 SIGNATURES = {  # for ever: stored results tell by them what made their numbers
-    "lite": "lpips-lite/1.0 net=lite tower=250a64d2 weights=lite-0.3-de25d546",
+    "lite": "lpips-lite/1.0 net=lite tower=620dcaec weights=lite-0.4-0f1dab5d heads=2",
     "l1": "lpips-lite/1.0 l1 range=[0,1]",
     "l2": "lpips-lite/1.0 l2 range=[0,1]",
     "l2-lab": "lpips-lite/1.0 l2 space=lab",
@@ -26,7 +26,7 @@ SIGNATURES = {  # for ever: stored results tell by them what made their numbers
     "fsim": "lpips-lite/1.0 fsim",
     "fsimc": "lpips-lite/1.0 fsim chromatic",
     "zncc": "lpips-lite/1.0 zncc",
-    "gram-lite": "lpips-lite/1.0 gram normalization=johnson net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=250a64d2",
+    "gram-lite": "lpips-lite/1.0 gram normalization=johnson net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=620dcaec",
 }
 TEXTS = {  # what follows the definition in the signature
     "ncc": "ncc",
@@ -47,7 +47,7 @@ TEXTS = {  # what follows the definition in the signature
     "dists:tower=random:0": "dists net=vgg pooling=l2 weights=uniform tower=custom-ab775ecf",
     "squeeze:weights=uniform:tower=random:3": "net=squeeze tower=custom-c2884e71 weights=uniform-20ff8eeb",
     "gram-lite:centered:normalization=gatys": (
-        "gram normalization=gatys net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=250a64d2 centered"
+        "gram normalization=gatys net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=620dcaec centered"
     ),
 }
 

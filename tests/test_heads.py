@@ -91,7 +91,7 @@ def test_rows_of_shares_sum_to_the_distance(metric, pair):
 def test_the_distance_equals_plain_numpy(metric, pair):
     images = [2 * image[0].double().numpy() - 1 for image in pair]
     tower = {key: tensor.numpy() for key, tensor in random_tower("lite").items()}
-    geometry = (4, 1, 1, 1, 1), (2, 1, 1, 1, 1), 1
+    geometry = (4, 1, 1, 1, 1), (2, 1, 1, 1, 1), 1, 2
     far, near = (
         reference.lpips(*images, tower, [w.numpy() for w in random_channels("lite", seed)], *geometry)
         for seed in (1, 2)

@@ -54,7 +54,8 @@ class Served:
     def stop(self):
         self.process.send_signal(signal.SIGINT)
         try:
-            return self.process.wait(120), self.process.stderr.read()
+            _, error = self.process.communicate(timeout=60)
+            return self.process.returncode, error
         finally:
             self.process.kill()
             self.process.communicate()
