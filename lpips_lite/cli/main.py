@@ -10,18 +10,24 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from lpips_lite import __version__
-from lpips_lite.catalog import METRICS, MetricSpec, parse_metrics
+from lpips_lite.catalog import MEASURES, MetricSpec, parse_metrics
 from lpips_lite.cli.program import Command, Program
-from lpips_lite.cli.terminal import spell_option
+from lpips_lite.cli.terminal import show, spell_option
 from lpips_lite.cli.weights import weights
+from lpips_lite.conventions import CONVENTIONS, find_convention
+from lpips_lite.files.layouts import LAYOUTS, find_layout
 from lpips_lite.files.names import STANDARD_INPUT, file_path
 from lpips_lite.files.settings import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from lpips_lite.files.group_table import TableSettings
 
 EXAMPLES = """\b
 Examples:
@@ -30,6 +36,7 @@ Examples:
   compare-images originals/ results/ --output results.csv   # --resume goes on if interrupted
   compare-images --ref-pattern "gt/{{name}}.png" --image-pattern "out/{{method}}/{{name}}x4.*" -o results.csv
   compare-images --pairs list.csv --report page.html
+  compare-images --layout 3dgs output/ --convention 3dgs --by method,scene --against ours --table table.tex
   compare-images original.png a.jpg --heatmap heat.png --overlay
   compare-images golden/ rendered/ --fail "lite>0.05" --fail "p95(lite)>0.02"
   compare-images weights fetch alex                         # for machines without a network
@@ -46,7 +53,7 @@ device, a closed output; 2 beats 1), 130 interrupted. Under torchrun the pairs a
 \b
 Shell completion (bash; zsh and fish likewise):
   eval "$(_COMPARE_IMAGES_COMPLETE=bash_source compare-images)"
-""".format(metrics="  ".join(f"{name}{'↓' if m.direction == 'lower' else '↑'}" for name, m in METRICS.items()))
+""".format(metrics="  ".join(f"{name}{'↓' if m.direction == 'lower' else '↑'}" for name, m in MEASURES.items()))
 
 
 class Images(Program):
@@ -73,6 +80,7 @@ class Compare(Command):
         formatter.write_usage("compare-images", "[OPTIONS] REF IMAGE [IMAGE]...")
         formatter.write_usage("compare-images", "[OPTIONS] FOLDER FOLDER", "   or: ")
         formatter.write_usage("compare-images", "[OPTIONS] --pairs LIST.csv | --all-pairs FOLDER", "   or: ")
+        formatter.write_usage("compare-images", "[OPTIONS] --layout NAME [FOLDER] [FOLDER]", "   or: ")
         formatter.write_usage("compare-images", "weights list|fetch|verify|convert", "   or: ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -85,9 +93,12 @@ class Compare(Command):
 
 
 GROUPS = {
-    "What to compare": ("pairs", "all_pairs", "ref_pattern", "image_pattern", "allow_unmatched", "strict"),
-    "Metrics and pictures": ("metrics", "resize", "background", "max_pixels"),
+    "What to compare": (
+        *("pairs", "all_pairs", "ref_pattern", "image_pattern", "layout", "explain", "allow_unmatched", "strict"),
+    ),
+    "Metrics and pictures": ("metrics", "convention", "resize", "background", "max_pixels"),
     "Output": ("format", "output", "resume", "heatmap", "overlay", "report", "report_pairs", "worst"),
+    "Tables of groups": ("by", "table", "statistic", "interval", "against", "psnr_of_mean_mse"),
     "Rules": ("rules",),
     "Machine": ("device", "precision", "batch_size", "workers", "debug", "version", "help"),
 }
@@ -150,10 +161,17 @@ WORKERS = min(8, os.cpu_count() or 1)
 @click.option("--image-pattern", metavar="PATTERN",
               help='Which images belong to them, like "out/{method}/{name}x4.*"; common fields pair, all are columns. '
               "With two folders, both patterns are relative to them.")  # fmt: skip
+@click.option("--layout", metavar="NAME",
+              help=f"Patterns by name: {', '.join(LAYOUTS)}. Relative to one folder, or to one for references and one "
+              "for images.")  # fmt: skip
+@click.option("--explain", is_flag=True, help="Print what --layout or --convention stands for, and stop.")
 @click.option("--allow-unmatched", is_flag=True, help="Ignore images that only one folder has.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be compared.")
 @click.option("-m", "--metric", "metrics", multiple=True, default=["lite"], callback=parse_metric_names,
               help="Metrics, separated by commas.  [default: lite]")  # fmt: skip
+@click.option("--convention", metavar="NAME",
+              help=f"The metrics of a program, in place of lite or before those of --metric: {', '.join(CONVENTIONS)}.",
+              )  # fmt: skip
 @click.option("--resize", default="no", show_default=True, metavar="no|ref|WxH", callback=parse_size,
               help="Resize images to the reference's size, or both to a fixed one.")  # fmt: skip
 @click.option("--background", default="white", show_default=True, metavar="COLOR",
@@ -171,6 +189,17 @@ WORKERS = min(8, os.cpu_count() or 1)
 @click.option("--report-pairs", type=click.IntRange(1, 2000), default=200, show_default=True,
               help="Pairs on that page at most.")  # fmt: skip
 @click.option("--worst", type=click.IntRange(1), default=10, show_default=True, help="Pairs to name in a summary.")
+@click.option("--by", metavar="COLUMN,…",
+              help="Print statistics of groups: pairs with the same value of a pattern's field or a list's column.",
+              )  # fmt: skip
+@click.option("--table", type=_PATH, metavar="FILE", help="Write that table, too: .md, .tex (booktabs), .csv or .json.")
+@click.option("--statistic", type=click.Choice(["mean", "median", "p5", "p95", "min", "max"]), default="mean",
+              show_default=True, help="Of each group.")  # fmt: skip
+@click.option("--interval", is_flag=True, help="With 95 % intervals, by bootstrap over images.")
+@click.option("--against", metavar="VALUE",
+              help="With the difference from the group that has this value, over the same images, its interval, and "
+              "the share of images that are better.")  # fmt: skip
+@click.option("--psnr-of-mean-mse", is_flag=True, help="With the PSNR of the mean squared error, beside that of PSNRs.")
 @click.option("--fail", "rules", multiple=True, metavar="RULE",
               help='Exit with status 1 if a pair crosses it, like "lite>0.2", or all do together, like '
               '"p95(lite)>0.1" (mean, median, p5, p95, min, max). Repeatable.')  # fmt: skip
@@ -184,7 +213,17 @@ WORKERS = min(8, os.cpu_count() or 1)
 @click.pass_context
 def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **options: Any) -> None:
     """Say how far each IMAGE is from REF as people see it, or compare two folders by file name."""
+    layout, convention = options.pop("layout"), options.pop("convention")
+    if options.pop("explain"):
+        _explain(layout, convention)
+        return
+    if layout is not None:
+        _use_layout(layout, options)
     _check_what_to_compare(options)
+    if convention is not None:
+        given = ctx.get_parameter_source("metrics") != ParameterSource.DEFAULT
+        own = parse_metrics(find_convention(convention, spell_option("convention", convention)).metrics)
+        options["metrics"] = list(dict.fromkeys([*own, *(options["metrics"] if given else [])]))
     from lpips_lite.cli.job import run
     from lpips_lite.cli.request import Request
     from lpips_lite.files.rules import parse_rule
@@ -198,7 +237,45 @@ def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **option
         parsed = [parse_rule(text) for text in rules]
     except ValueError as error:
         raise ValueError(f"--fail {error}") from error
-    ctx.exit(run(Request(**options, rules=parsed, settings=settings)))
+    groups = _table_settings(options)
+    ctx.exit(run(Request(**options, convention=convention, groups=groups, rules=parsed, settings=settings)))
+
+
+def _explain(layout: str | None, convention: str | None) -> None:
+    """Print what names stand for."""
+    if layout is None and convention is None:
+        raise click.UsageError("--explain: expected --layout or --convention with it")
+    if layout is not None:
+        found = find_layout(layout, spell_option("layout", layout))
+        show(f'# {found.program}\n--ref-pattern "{found.ref_pattern}" --image-pattern "{found.image_pattern}"')
+    if convention is not None:
+        whose, metrics = find_convention(convention, spell_option("convention", convention))
+        show(f"# {whose}\n--metric {','.join(metrics)}")
+
+
+def _use_layout(layout: str, options: dict[str, Any]) -> None:
+    """Put the patterns of a layout into the options; one folder is that of both sides."""
+    others = ("ref_pattern", "image_pattern", "pairs", "all_pairs")
+    if any(options[name] is not None for name in others) or len(options["images"]) > 1:
+        raise click.UsageError("expected with --layout one or two folders or nothing else to compare")
+    _, options["ref_pattern"], options["image_pattern"] = find_layout(layout, spell_option("layout", layout))
+    if options["ref"] is not None and not options["images"]:
+        options["images"] = (options["ref"],)
+
+
+def _table_settings(options: dict[str, Any]) -> TableSettings | None:
+    """Take the options of the grouped table out of all options, and return them; `None` without --by."""
+    from lpips_lite.files.group_table import TableSettings
+
+    by = options.pop("by")
+    own = {name: options.pop(name) for name in ("statistic", "interval", "against", "psnr_of_mean_mse")}
+    if by is not None:
+        return TableSettings(tuple(name.strip() for name in by.split(",")), **own, spell=spell_option)
+    lonely = {"table": options["table"], **own, "statistic": own["statistic"] != "mean"}
+    for name, value in lonely.items():
+        if value not in (None, False):
+            raise click.UsageError(f"--{name.replace('_', '-')}: expected --by with it")
+    return None
 
 
 def _check_what_to_compare(options: dict[str, Any]) -> None:

@@ -1,0 +1,89 @@
+"""The sink that makes the grouped table when all rows have come: printed, written to a file, put into the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lpips_lite.files import table_formats, table_records
+from lpips_lite.files.group_table import GroupTable, TableSettings, group_table
+from lpips_lite.files.names import printable
+from lpips_lite.files.results import Row, write_text
+from lpips_lite.files.table_cells import Grid, to_grids
+
+if TYPE_CHECKING:
+    from lpips_lite.files.decoding import Decoded
+
+SUFFIXES = (".md", ".tex", ".csv", ".json")
+
+
+def check_table_file(path: Path, said: str) -> None:
+    """Raise a ValueError if no table can have this name."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{said} {printable(path)}: expected a name that ends with {', '.join(SUFFIXES)}")
+
+
+class GroupTables:
+    """The sink of `--by`.
+
+    Args:
+        settings: What is asked for.
+        signatures: What made the numbers of each metric.
+        pairs: How many rows there will be, if nothing interrupts.
+        path: Where the table is written; `None`: nowhere.
+        show: Is given the table as plain text; `None`: it is not shown.
+
+    Attributes:
+        grids: What is shown, when finished.
+    """
+
+    def __init__(
+        self,
+        settings: TableSettings,
+        signatures: Mapping[str, str],
+        *,
+        pairs: int,
+        path: Path | None,
+        show: Callable[[str], object] | None,
+    ) -> None:
+        self.settings, self.signatures, self.pairs, self.path, self.show = settings, signatures, pairs, path, show
+        self.grids: list[Grid] = []
+        self._rows: list[Row] = []
+
+    def take(self, row: Row, decoded: Decoded | None) -> None:
+        """Keep a row."""
+        self._rows.append(row)
+
+    def finish(self) -> None:
+        """Compute the table, show it and write it; nothing if there is no row.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if not self._rows:
+            return
+        cut = [f"of {len(self._rows)} of {self.pairs} pairs"] if len(self._rows) < self.pairs else []
+        table = group_table(self._rows, self.settings, self.signatures, cut)
+        self.grids = to_grids(table)
+        if self.show is not None:
+            self.show("\n".join(map(table_formats.to_text, self.grids)))
+        if self.path is not None:
+            write_text(self.path, as_text(self.path.suffix.lower(), table, self.grids, {}))
+
+
+def as_text(suffix: str, table: GroupTable, grids: Sequence[Grid], more: Mapping[str, Any]) -> str:
+    """Return the table as a file with this suffix holds it.
+
+    Args:
+        suffix: One of `SUFFIXES`.
+        table: For programs.
+        grids: For people.
+        more: Further keys of the JSON document.
+    """
+    if suffix == ".csv":
+        return table_records.to_csv([*table.settings.by, *table_records.AFTER], table_records.records(table))
+    if suffix == ".json":
+        return table_records.to_json(table, more)
+    write = table_formats.to_markdown if suffix == ".md" else table_formats.to_latex
+    return "\n".join(map(write, grids))
