@@ -19,6 +19,7 @@ from lpips_lite.cli.tables import JsonOutput, TableOutput
 from lpips_lite.cli.terminal import CROSSED, FAILED, INTERRUPTED, interrupts_raise
 from lpips_lite.conventions import CONVENTIONS
 from lpips_lite.files.contents import is_stream
+from lpips_lite.files.curve_output import curve_files
 from lpips_lite.files.decoding import decode
 from lpips_lite.files.heatmap import Heatmaps
 from lpips_lite.files.measuring import Metrics, load_metrics, map_of, measure_pairs
@@ -122,9 +123,10 @@ class Job:
         request = self.request
         sinks: list[Sink] = [self.summary, self.rules]
         if request.shows_pairs:
-            sinks.append(Announced(self._output(kept), request.output))
+            sinks.append(Announced(self._output(kept), *filter(None, [request.output])))
         if self.groups is not None:
-            sinks.append(Announced(self.groups, request.table))
+            curves = curve_files(request.curves[1]) if request.curves else []
+            sinks.append(Announced(self.groups, *filter(None, [request.table, *curves])))
         if request.report is not None:
             sinks.append(Announced(self._report(request.report), request.report))
         return [*sinks, self.problems]
@@ -144,7 +146,12 @@ class Job:
             return None
         show = sys.stdout.write if request.shows_groups else None
         return GroupTables(
-            request.groups, self.signatures, pairs=len(self.pairing.pairs), path=request.table, show=show
+            request.groups,
+            self.signatures,
+            pairs=len(self.pairing.pairs),
+            path=request.table,
+            curves=request.curves,
+            show=show,
         )
 
     def _heatmaps(self) -> Heatmaps | None:
@@ -165,6 +172,7 @@ class Job:
             progress=progress,
             notes=[f"device {self.settings.device}"],
             tell=self.problems.add,
+            groups=self.groups,
         )
 
     def _row_format(self) -> RowFormat:

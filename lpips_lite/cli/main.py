@@ -10,14 +10,14 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from lpips_lite import __version__
-from lpips_lite.catalog import MEASURES, MetricSpec, parse_metrics
+from lpips_lite.catalog import MEASURES, MetricSpec, parse_metric, parse_metrics
 from lpips_lite.cli.program import Command, Program
 from lpips_lite.cli.terminal import show, spell_option
 from lpips_lite.cli.weights import weights
@@ -25,9 +25,6 @@ from lpips_lite.conventions import CONVENTIONS, find_convention
 from lpips_lite.files.layouts import LAYOUTS, find_layout
 from lpips_lite.files.names import STANDARD_INPUT, file_path
 from lpips_lite.files.settings import MAX_PIXELS
-
-if TYPE_CHECKING:
-    from lpips_lite.files.group_table import TableSettings
 
 EXAMPLES = """\b
 Examples:
@@ -99,6 +96,7 @@ GROUPS = {
     "Metrics and pictures": ("metrics", "convention", "resize", "background", "max_pixels"),
     "Output": ("format", "output", "resume", "heatmap", "overlay", "report", "report_pairs", "worst"),
     "Tables of groups": ("by", "table", "statistic", "interval", "against", "psnr_of_mean_mse"),
+    "Rate-distance curves": ("curve", "curve_files", "interpolation"),
     "Rules": ("rules",),
     "Machine": ("device", "precision", "batch_size", "workers", "debug", "version", "help"),
 }
@@ -200,6 +198,13 @@ WORKERS = min(8, os.cpu_count() or 1)
               help="With the difference from the group that has this value, over the same images, its interval, and "
               "the share of images that are better.")  # fmt: skip
 @click.option("--psnr-of-mean-mse", is_flag=True, help="With the PSNR of the mean squared error, beside that of PSNRs.")
+@click.option("--curve", nargs=2, metavar="RATE METRIC",
+              help="Draw curves of METRIC over RATE (bpp, bytes, a column) of what the first column of --by names, and "
+              "print BD-rate and BD-distance against the first one or that of --against.")  # fmt: skip
+@click.option("--curve-files", type=_PATH, metavar="STEM",
+              help="Write them to STEM.svg, .png and .csv.  [default: RATE-METRIC]")  # fmt: skip
+@click.option("--interpolation", type=click.Choice(["akima", "pchip"]), default="akima", show_default=True,
+              help="Of the curves, over the logarithm of the rate.")  # fmt: skip
 @click.option("--fail", "rules", multiple=True, metavar="RULE",
               help='Exit with status 1 if a pair crosses it, like "lite>0.2", or all do together, like '
               '"p95(lite)>0.1" (mean, median, p5, p95, min, max). Repeatable.')  # fmt: skip
@@ -220,10 +225,8 @@ def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **option
     if layout is not None:
         _use_layout(layout, options)
     _check_what_to_compare(options)
-    if convention is not None:
-        given = ctx.get_parameter_source("metrics") != ParameterSource.DEFAULT
-        own = parse_metrics(find_convention(convention, spell_option("convention", convention)).metrics)
-        options["metrics"] = list(dict.fromkeys([*own, *(options["metrics"] if given else [])]))
+    chosen = ctx.get_parameter_source("metrics") != ParameterSource.DEFAULT
+    options["metrics"] = _metrics(options["metrics"] if chosen else [], convention, options["curve"])
     from lpips_lite.cli.job import run
     from lpips_lite.cli.request import Request
     from lpips_lite.files.rules import parse_rule
@@ -237,8 +240,17 @@ def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **option
         parsed = [parse_rule(text) for text in rules]
     except ValueError as error:
         raise ValueError(f"--fail {error}") from error
-    groups = _table_settings(options)
-    ctx.exit(run(Request(**options, convention=convention, groups=groups, rules=parsed, settings=settings)))
+    tables = _table_settings(options)
+    ctx.exit(run(Request(**options, **tables, convention=convention, rules=parsed, settings=settings)))
+
+
+def _metrics(given: list[MetricSpec], convention: str | None, curve: tuple[str, str] | None) -> list[MetricSpec]:
+    """Return what is measured: a convention's metrics, those given, those of a curve; lite if nothing else is named."""
+    from lpips_lite.files.rate_distance import metrics_of
+
+    own = find_convention(convention, spell_option("convention", convention)).metrics if convention else ()
+    drawn = metrics_of(*curve) if curve else []
+    return list(dict.fromkeys([*map(parse_metric, own), *given, *map(parse_metric, drawn)])) or [parse_metric("lite")]
 
 
 def _explain(layout: str | None, convention: str | None) -> None:
@@ -263,19 +275,31 @@ def _use_layout(layout: str, options: dict[str, Any]) -> None:
         options["images"] = (options["ref"],)
 
 
-def _table_settings(options: dict[str, Any]) -> TableSettings | None:
-    """Take the options of the grouped table out of all options, and return them; `None` without --by."""
+def _table_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of tables and curves out of all options, and return what `Request` has of them."""
+    from lpips_lite.files.curve_output import usual_stem
     from lpips_lite.files.group_table import TableSettings
+    from lpips_lite.files.rate_distance import CurveSettings, metrics_of
 
-    by = options.pop("by")
+    by, curve, stem = options.pop("by"), options.pop("curve"), options.pop("curve_files")
+    interpolation = options.pop("interpolation")
     own = {name: options.pop(name) for name in ("statistic", "interval", "against", "psnr_of_mean_mse")}
-    if by is not None:
-        return TableSettings(tuple(name.strip() for name in by.split(",")), **own, spell=spell_option)
-    lonely = {"table": options["table"], **own, "statistic": own["statistic"] != "mean"}
-    for name, value in lonely.items():
-        if value not in (None, False):
-            raise click.UsageError(f"--{name.replace('_', '-')}: expected --by with it")
-    return None
+    if curve is None and (stem is not None or interpolation != "akima"):
+        raise click.UsageError(
+            f"{'--curve-files' if stem is not None else '--interpolation'}: expected --curve with it"
+        )
+    if by is None:
+        lonely = {"table": options["table"], **own, "statistic": own["statistic"] != "mean", "curve": curve}
+        for name, value in lonely.items():
+            if value not in (None, False):
+                raise click.UsageError(f"--{name.replace('_', '-')}: expected --by with it")
+        return {"groups": None, "curves": None}
+    groups = TableSettings(tuple(name.strip() for name in by.split(",")), **own, spell=spell_option)
+    if curve is None:
+        return {"groups": groups, "curves": None}
+    rate, *_, distance = [*([curve[0]] if len(metrics_of(*curve)) < 2 else []), *metrics_of(*curve)]
+    drawn = CurveSettings(rate, distance, interpolation, spell_option)
+    return {"groups": groups, "curves": (drawn, stem or usual_stem(rate, distance))}
 
 
 def _check_what_to_compare(options: dict[str, Any]) -> None:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lpips_lite.catalog import MetricSpec, entry_of
+from lpips_lite.files.curve_output import curve_files
+from lpips_lite.files.curve_picture import check_extra
 from lpips_lite.files.group_table import TableSettings
 from lpips_lite.files.grouping import Item
 from lpips_lite.files.heatmap import HeatmapFiles
 from lpips_lite.files.names import STANDARD_INPUT, path_text, printable
 from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
 from lpips_lite.files.pairs import Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs, require_pairs
+from lpips_lite.files.rate_distance import CurveSettings
 from lpips_lite.files.report import is_page_file
 from lpips_lite.files.results import check_columns
 from lpips_lite.files.rules import Rule
@@ -43,6 +46,7 @@ class Request:
     report: Path | None
     report_pairs: int
     groups: TableSettings | None
+    curves: tuple[CurveSettings, Path] | None
     table: Path | None
     rules: list[Rule]
     worst: int
@@ -125,6 +129,7 @@ def check(request: Request, pairing: Pairing) -> None:
         _check_groups(request, request.groups, pairing, texts)
     named = (("--output", request.output), ("--table", request.table), ("--report", request.report))
     outputs = [(option, path) for option, path in named if path]
+    outputs += [("--curve-files", path) for path in (curve_files(request.curves[1]) if request.curves else ())]
     for option, path in outputs:
         check_folder(option, path)
     heatmaps = request.heatmap_files
@@ -145,7 +150,11 @@ def _check_groups(request: Request, groups: TableSettings, pairing: Pairing, met
     if request.table is not None:
         check_table_file(request.table, "--table")
     groups.measures(metrics)
-    groups.groups([Item(path_text(pair.reference), pair.columns) for pair in pairing.pairs])
+    items = [Item(path_text(pair.reference), pair.columns) for pair in pairing.pairs]
+    groups.groups(items)
+    if request.curves is not None:
+        check_extra("--curve")
+        request.curves[0].check(items, metrics)
 
 
 def _image_folders(pairing: Pairing) -> set[Path]:

@@ -14,7 +14,7 @@ import numpy as np
 from lpips_lite.catalog import entry_of, parse_metric
 from lpips_lite.entries import did_you_mean
 from lpips_lite.files.grouping import Groups, Item, Key, group
-from lpips_lite.files.names import printable
+from lpips_lite.files.names import RESULT_COLUMNS, printable
 from lpips_lite.files.resampling import STATISTICS, by_image, difference_interval, interval, psnr_of_mean_mse
 from lpips_lite.files.results import Row
 from lpips_lite.files.settings import Spelling, python_spelling
@@ -166,10 +166,6 @@ class GroupTable:
     signatures: Mapping[str, str]
     notes: Sequence[str] = field(default=())
 
-    def rows(self, key: Key) -> int:
-        """Return how many rows a group has, with numbers or not."""
-        return len(self.groups.members[key])
-
 
 def group_table(
     rows: Sequence[Row], settings: TableSettings, signatures: Mapping[str, str], notes: Sequence[str] = ()
@@ -185,9 +181,7 @@ def group_table(
     Raises:
         ValueError: If there is no such column, or as `TableSettings` says.
     """
-    made = {*signatures, "reference", "image", "identical", "content", "error", "signature"}
-    columns = [name for name in rows[0] if name not in made] if rows else []
-    items = [Item(row["reference"], {name: row[name] for name in columns}) for row in rows]
+    items = [Item(row["reference"], carried(row, signatures)) for row in rows]
     groups, opposite = settings.groups(items)
     measures = settings.measures(list(signatures))
     taken = {key: [rows[position] for position in positions] for key, positions in groups.members.items()}
@@ -197,6 +191,11 @@ def group_table(
     }
     said = [*notes, *groups.notes, *_missing(groups, measures, numbers), *_infinite(groups, measures, numbers)]
     return GroupTable(settings, groups, measures, numbers, differences, dict(signatures), said)
+
+
+def carried(row: Row, signatures: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of a row that come from a pattern or a list."""
+    return {name: value for name, value in row.items() if name not in signatures and name not in RESULT_COLUMNS}
 
 
 def _number(rows: Sequence[Row], measure: Measure, with_interval: bool) -> Number:
@@ -236,7 +235,7 @@ def _both(rows: Sequence[Row], others: Sequence[Row], metric: str) -> np.ndarray
 
 def _missing(groups: Groups, measures: Sequence[Measure], numbers: Mapping[Key, Sequence[Number]]) -> list[str]:
     return [
-        f"{groups.said(key)}: {printable(measure.name)} of {number.n} of {len(groups.members[key])} images, others failed"
+        f"{groups.said(key)}: {printable(measure.name)} of {number.n} of {len(groups.members[key])} images only"
         for key, own in numbers.items()
         for measure, number in zip(measures, own, strict=True)
         if number.n < len(groups.members[key]) and measure.statistic != MEAN_MSE
@@ -245,7 +244,7 @@ def _missing(groups: Groups, measures: Sequence[Measure], numbers: Mapping[Key, 
 
 def _infinite(groups: Groups, measures: Sequence[Measure], numbers: Mapping[Key, Sequence[Number]]) -> list[str]:
     return [
-        f"{groups.said(key)}: {number.infinite} infinite {printable(measure.name)}, of identical images, not in the mean"
+        f"{groups.said(key)}: {number.infinite} infinite {printable(measure.name)} (identical images), not in the mean"
         for key, own in numbers.items()
         for measure, number in zip(measures, own, strict=True)
         if number.infinite and measure.statistic == "mean"

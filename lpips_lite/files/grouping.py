@@ -77,34 +77,36 @@ def group(items: Sequence[Item], by: Sequence[str], *, spell: Spelling = python_
     members: dict[Key, list[int]] = defaultdict(list)
     for position, item in enumerate(items):
         members[tuple(item.columns[name] for name in by)].append(position)
-    ranks = [_ranks(item.columns[name] for item in items) for name in by]
+    ranks = [
+        {value: place for place, value in enumerate(distinct_in_order(item.columns[name] for item in items))}
+        for name in by
+    ]
     order = sorted(members, key=lambda key: [rank[value] for rank, value in zip(ranks, key, strict=True)])
     ordered = {key: members[key] for key in order}
-    varying = _varying(items, by)
-    compared = tuple(name for name in by if name in varying)
+    compared = tuple(varying(items, by))
     found = Groups(tuple(by), ordered, [item.reference for item in items], compared, ())
     notes = [*_absent(found), *_uneven(found), *_alike(items)]
     return Groups(found.by, ordered, found.references, compared, tuple(notes))
 
 
-def _ranks(values: Iterable[str]) -> dict[str, int]:
-    """Return the place of each value: numbers by size if all are, else in the order in which they come."""
+def distinct_in_order(values: Iterable[str]) -> list[str]:
+    """Return each value once: numbers by size if all are, else in the order in which they come."""
     distinct = list(dict.fromkeys(values))
     with suppress(ValueError):
         distinct = sorted(distinct, key=float)
-    return {value: place for place, value in enumerate(distinct)}
+    return distinct
 
 
-def _varying(items: Iterable[Item], names: Iterable[str]) -> set[str]:
+def varying(items: Iterable[Item], names: Sequence[str]) -> list[str]:
     """Return the columns that have several values for one reference."""
     first: dict[tuple[str, str], str] = {}
-    names = list(names)
-    return {
+    found = {
         name
         for item in items
         for name in names
         if first.setdefault((name, item.reference), item.columns[name]) != item.columns[name]
     }
+    return [name for name in names if name in found]
 
 
 def _absent(groups: Groups) -> list[str]:

@@ -69,29 +69,31 @@ def to_grids(table: GroupTable) -> list[Grid]:
     Both have one row for each group and one column for each measure.
     """
     columns = [_number_cells(table, place) for place in range(len(table.measures))]
-    keys = list(table.groups.members)
-    grids = [_grid("", table, keys, columns, _legend(table), _about_numbers(table))]
+    counts = {key: len(positions) for key, positions in table.groups.members.items()}
+    grids = [_grid("", table, counts, columns, _legend(table), _about_numbers(table))]
     if table.settings.against is not None:
         columns = [_difference_cells(table, place) for place in range(len(table.measures))]
         title = f"difference from {printable(table.settings.against)}, over the images that both have"
-        grids.append(_grid(title, table, list(table.differences), columns, "", _about_differences(table)))
+        both = {key: max(found.n + found.left_out for found in own) for key, own in table.differences.items()}
+        grids.append(_grid(title, table, both, columns, "", _about_differences(table)))
     return grids
 
 
 def _grid(
     title: str,
     table: GroupTable,
-    keys: Sequence[Key],
+    counts: dict[Key, int],
     columns: Sequence[dict[Key, Cell]],
     legend: str,
     about: list[str],
 ) -> Grid:
+    keys = list(counts)
     headings = [Heading(printable(name), is_number=False) for name in table.settings.by] + [Heading("n")]
     headings += [Heading(printable(measure.name), measure.is_lower_closer) for measure in table.measures]
     rows = []
     for key in keys:
         names = [Cell(printable(value) or NO_VALUE) for value in key]
-        rows.append([*names, Cell(str(table.rows(key))), *(column[key] for column in columns)])
+        rows.append([*names, Cell(str(counts[key])), *(column[key] for column in columns)])
     signatures = [f"{printable(name)}: {printable(signature)}" for name, signature in table.signatures.items()]
     return Grid(title, headings, rows, _breaks(keys), legend, [*about, *signatures])
 
