@@ -297,7 +297,7 @@ def _table_settings(options: dict[str, Any]) -> dict[str, Any]:
     groups = TableSettings(tuple(name.strip() for name in by.split(",")), **own, spell=spell_option)
     if curve is None:
         return {"groups": groups, "curves": None}
-    rate, *_, distance = [*([curve[0]] if len(metrics_of(*curve)) < 2 else []), *metrics_of(*curve)]
+    distance, rate = [*metrics_of(*curve), curve[0]][:2]
     drawn = CurveSettings(rate, distance, interpolation, spell_option)
     return {"groups": groups, "curves": (drawn, stem or usual_stem(rate, distance))}
 

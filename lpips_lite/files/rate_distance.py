@@ -245,14 +245,14 @@ def _as_number(value: object) -> float:
 
 
 def metrics_of(rate: str, distance: str) -> list[str]:
-    """Return what has to be measured for a curve: the distance, and the rate unless it is no metric but a column.
+    """Return what has to be measured for a curve: the distance, then the rate, unless it is no metric but a column.
 
     Raises:
         ValueError: If the distance is no metric.
     """
     found = [parse_metric(distance).text]
     try:
-        return [parse_metric(rate).text, *found]
+        return [*found, parse_metric(rate).text]
     except ValueError:
         return found
 
