@@ -29,7 +29,10 @@ def _basicsr(scale: int) -> Convention:
 
 CONVENTIONS: Mapping[str, Convention] = {
     "3dgs": Convention("metrics.py of 3D Gaussian Splatting", ("psnr", "ssim:3dgs", "vgg:unscaled")),
-    "nerfstudio": Convention("ns-eval of nerfstudio for nerfacto", ("psnr", "ssim:torchmetrics", "alex")),
+    "nerfstudio": Convention(
+        "ns-eval of nerfstudio for nerfacto, but its SSIM takes the images' range for 1",
+        ("psnr", "ssim:torchmetrics", "alex"),
+    ),
     **{f"basicsr-y{scale}": _basicsr(scale) for scale in (2, 3, 4)},
 }
 

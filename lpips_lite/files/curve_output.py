@@ -21,8 +21,10 @@ from lpips_lite.files.table_records import Record, json_record, to_csv
 FEW_IMAGES = 12  # that have lines of their own in the table for people; a CSV has them all
 RATE_DECIMALS = 1  # of a percentage
 MEAN = "mean"
-COLUMNS = ("against", "image", "bd_rate_percent", "bd_rate_low", "bd_rate_high", "rate_overlap")
-COLUMNS += ("bd_distance", "bd_distance_low", "bd_distance_high", "distance_overlap", "n", "reason")
+COLUMNS = (
+    *("against", "image", "bd_rate_percent", "bd_rate_low", "bd_rate_high", "rate_overlap"),
+    *("bd_distance", "bd_distance_low", "bd_distance_high", "distance_overlap", "n", "reason"),
+)
 
 
 def curve_files(stem: Path) -> list[Path]:

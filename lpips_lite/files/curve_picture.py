@@ -46,7 +46,7 @@ def draw_curves(curves: Curves, signatures: Mapping[str, str]) -> dict[str, byte
 
     described = "; ".join(f"{name}: {signature}" for name, signature in signatures.items())
     title = f"{curves.settings.distance} over {curves.settings.rate}"
-    pictures = {}
+    pictures: dict[str, bytes] = {}
     with rc_context({"svg.hashsalt": "lpips_lite", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(5.2, 3.6), layout="constrained")
         FigureCanvasAgg(figure)
@@ -66,8 +66,8 @@ def _draw(axes: Axes, curves: Curves) -> None:
         means = curves.means.get(codec, ())
         for points in by_image.values():
             if points:
-                faint = {"linewidth": 0.6, "alpha": 0.35} if means else {"linewidth": 1.0, "alpha": 0.8}
-                axes.plot(*_columns(points), color=color, **faint)
+                width, alpha = (0.6, 0.35) if means else (1.0, 0.8)
+                axes.plot(*_columns(points), color=color, linewidth=width, alpha=alpha)
         axes.plot(*_columns(means), color=color, linewidth=1.8, marker=marker, markersize=4.5, label=printable(codec))
     axes.set_xscale("log")
     _label_rates(axes, [rate for own in curves.by_image.values() for points in own.values() for rate, _ in points])

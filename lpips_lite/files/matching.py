@@ -72,17 +72,16 @@ def without_copies(references: Fitting, shared: Sequence[str]) -> tuple[Fitting,
         other = first.setdefault(tuple(fields[name] for name in shared), reference)
         if other == reference:
             continue
-        both = [references.root / name for name in (other, reference)]
-        if not filecmp.cmp(*both, shallow=False):
+        if not filecmp.cmp(references.root / other, references.root / reference, shallow=False):
             values = ", ".join(f"{name}={printable(fields[name])}" for name in shared)
-            files = " and ".join(map(printable, both))
-            raise ValueError(f"{files} are both the reference of {values}, and differ; expected one")
+            both = " and ".join(printable(references.root / name) for name in (other, reference))
+            raise ValueError(f"{both} are both the reference of {values}, and differ; expected one")
         copies.append(reference)
     if not copies:
         return references, []
-    files = {name: readings for name, readings in references.files.items() if name not in set(copies)}
+    left = {name: readings for name, readings in references.files.items() if name not in set(copies)}
     paths = [references.root / name for name in copies]
-    return replace(references, files=files), [f"copies of other references, byte for byte, left out: {some(paths)}"]
+    return replace(references, files=left), [f"copies of other references, byte for byte, left out: {some(paths)}"]
 
 
 def several_alike(images: Fitting, matches: Iterable[Match]) -> list[str]:

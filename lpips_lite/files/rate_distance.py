@@ -182,24 +182,24 @@ def _mean_curves(
 
 def _comparisons(by_image: Mapping[str, Mapping[str, Points]], settings: CurveSettings) -> list[Comparison]:
     first, *others = by_image
-    found = []
-    for codec in others:
-        for image in {**by_image[first], **by_image[codec]}:
-            both = [by_image[name].get(image, ()) for name in (first, codec)]
-            found.append(_compare(codec, image, *both, settings.interpolation))
-    return found
+    return [
+        _compare(codec, image, by_image[first].get(image, ()), by_image[codec].get(image, ()), settings.interpolation)
+        for codec in others
+        for image in {**by_image[first], **by_image[codec]}
+    ]
 
 
 def _compare(codec: str, image: str, first: Points, second: Points, interpolation: Interpolation) -> Comparison:
-    x, y = (np.array(points, dtype=np.float64).reshape(-1, 2).T for points in (first, second))
-    deltas, reasons = [], []
+    (x, x_values), (y, y_values) = (np.array(points, dtype=np.float64).reshape(-1, 2).T for points in (first, second))
+    deltas: list[Delta | None] = []
+    reasons: list[str] = []
     for delta in (bd_rate, bd_distance):
         try:
-            deltas.append(delta(*x, *y, interpolation=interpolation))
+            deltas.append(delta(x, x_values, y, y_values, interpolation=interpolation))
         except ValueError as error:
             deltas.append(None)
             reasons.append(str(error))
-    return Comparison(codec, image, *deltas, reason="; ".join(dict.fromkeys(reasons)))
+    return Comparison(codec, image, deltas[0], deltas[1], "; ".join(dict.fromkeys(reasons)))
 
 
 def _means(comparisons: Sequence[Comparison], part: Callable[[Comparison], Delta | None]) -> dict[str, MeanDelta]:

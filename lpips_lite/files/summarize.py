@@ -82,8 +82,8 @@ def _rows(rows: pd.DataFrame, signatures: Mapping[str, str]) -> list[Row]:
     if absent:
         raise ValueError(f"rows: no column {absent[0]!r}, which has a signature")
     columns: dict[str, list[Any]] = {}
-    for name in rows:
-        values = rows[name].tolist()
+    for label in rows:
+        name, values = str(label), rows[label].tolist()
         if name in signatures:
             columns[name] = [None if _is_absent(value) else float(value) for value in values]
             if may_be_infinite(name) and "error" in rows:  # JSON has no infinity: it is null, and there is no error
@@ -91,7 +91,7 @@ def _rows(rows: pd.DataFrame, signatures: Mapping[str, str]) -> list[Row]:
                 both = zip(columns[name], errors, strict=True)
                 columns[name] = [math.inf if value is None and fine else value for value, fine in both]
         elif name in PATHS or name not in RESULT_COLUMNS:
-            columns[str(name)] = ["" if _is_absent(value) else str(value) for value in values]
+            columns[name] = ["" if _is_absent(value) else str(value) for value in values]
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
@@ -107,7 +107,7 @@ def _signatures(rows: pd.DataFrame) -> dict[str, str]:
         several = " and ".join(sorted(found)[:2])
         raise ValueError(f"rows: numbers that do not compare, made by {several}; expected one signature")
     ((text, value),) = found.items()
-    signatures = value if isinstance(value, Mapping) else _parse(text, rows.columns)
+    signatures = value if isinstance(value, Mapping) else _parse(text, list(rows.columns))
     return {name: str(signature) for name, signature in signatures.items()}
 
 

@@ -160,7 +160,7 @@ def _ranks(table: GroupTable, measure: Measure, values: dict[Key, float], digits
     for key, value in values.items():
         if not math.isnan(value):
             rivals[table.groups.rivals(key)][key] = round(value, digits) if math.isfinite(value) else value
-    ranks = {}
+    ranks: dict[Key, int] = {}
     for own in rivals.values():
         if len(own) > 1:
             order = sorted(set(own.values()), reverse=not measure.is_lower_closer)
