@@ -9,21 +9,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import CompletionItem
 
 from lpips_lite import __version__
-from lpips_lite.catalog import MEASURES, MetricSpec, parse_metric, parse_metrics
+from lpips_lite.catalog import MEASURES, MetricSpec, parse_metrics
+from lpips_lite.cli.paths import FILE_PATH
+from lpips_lite.cli.presets import chosen_metrics, explain, use_layout
 from lpips_lite.cli.program import Command, Program
-from lpips_lite.cli.terminal import show, spell_option
+from lpips_lite.cli.table_options import TABLE_GROUPS, table_options, take_table_settings
+from lpips_lite.cli.terminal import spell_option
 from lpips_lite.cli.weights import weights
-from lpips_lite.conventions import CONVENTIONS, find_convention
-from lpips_lite.files.layouts import LAYOUTS, find_layout
-from lpips_lite.files.names import STANDARD_INPUT, file_path
+from lpips_lite.conventions import CONVENTIONS
+from lpips_lite.files.layouts import LAYOUTS
+from lpips_lite.files.names import STANDARD_INPUT
 from lpips_lite.files.settings import MAX_PIXELS
 
 EXAMPLES = """\b
@@ -95,8 +96,7 @@ GROUPS = {
     ),
     "Metrics and pictures": ("metrics", "convention", "resize", "background", "max_pixels"),
     "Output": ("format", "output", "resume", "heatmap", "overlay", "report", "report_pairs", "worst"),
-    "Tables of groups": ("by", "table", "statistic", "interval", "against", "psnr_of_mean_mse"),
-    "Rate-distance curves": ("curve", "curve_files", "interpolation"),
+    **TABLE_GROUPS,
     "Rules": ("rules",),
     "Machine": ("device", "precision", "batch_size", "workers", "debug", "version", "help"),
 }
@@ -128,33 +128,17 @@ def main() -> None:
 main.add_command(weights)
 
 
-class FilePath(click.ParamType):  # type: ignore[type-arg]  # which click 8.1 does not know as generic
-    """A path as it was typed."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        try:
-            return file_path(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return click.Path().shell_complete(ctx, param, incomplete)
-
-
-_PATH = FilePath()
 HELP = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 CONTEXT = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 WORKERS = min(8, os.cpu_count() or 1)
 
 
 @main.command(cls=Compare, epilog=EXAMPLES, context_settings=CONTEXT)
-@click.argument("ref", type=_PATH, required=False)
-@click.argument("images", metavar="IMAGE", type=_PATH, nargs=-1)
-@click.option("--pairs", type=_PATH, metavar="LIST.csv",
+@click.argument("ref", type=FILE_PATH, required=False)
+@click.argument("images", metavar="IMAGE", type=FILE_PATH, nargs=-1)
+@click.option("--pairs", type=FILE_PATH, metavar="LIST.csv",
               help="Compare the pairs in its columns reference and image; others are carried through.")  # fmt: skip
-@click.option("--all-pairs", type=_PATH, metavar="FOLDER", help="Compare all images in a folder with each other.")
+@click.option("--all-pairs", type=FILE_PATH, metavar="FOLDER", help="Compare all images in a folder with each other.")
 @click.option("--ref-pattern", metavar="PATTERN", help='Which files are references, like "gt/{name}.png".')
 @click.option("--image-pattern", metavar="PATTERN",
               help='Which images belong to them, like "out/{method}/{name}x4.*"; common fields pair, all are columns. '
@@ -178,33 +162,18 @@ WORKERS = min(8, os.cpu_count() or 1)
               help="Of one image, at most; a larger one is an error.")  # fmt: skip
 @click.option("-f", "--format", type=click.Choice(["table", "json", "csv", "jsonl"]),
               help="Output format.  [default: by --output's suffix, else table]")  # fmt: skip
-@click.option("-o", "--output", type=_PATH,
+@click.option("-o", "--output", type=FILE_PATH,
               help="Write results to this file (.txt, .json, .csv, .jsonl); csv and jsonl row by row.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with --output where an interrupted run stopped.")
 @click.option("--heatmap", metavar="PATH", help="Draw where the images differ: a file like heat.png, or a folder.")
 @click.option("--overlay", is_flag=True, help="Draw the heatmap over the image.")
-@click.option("--report", type=_PATH, metavar="PAGE.html", help="Write a page with the worst pairs and their heatmaps.")
+@click.option(
+    "--report", type=FILE_PATH, metavar="PAGE.html", help="Write a page with the worst pairs and their heatmaps."
+)
 @click.option("--report-pairs", type=click.IntRange(1, 2000), default=200, show_default=True,
               help="Pairs on that page at most.")  # fmt: skip
 @click.option("--worst", type=click.IntRange(1), default=10, show_default=True, help="Pairs to name in a summary.")
-@click.option("--by", metavar="COLUMN,…",
-              help="Print statistics of groups: pairs with the same value of a pattern's field or a list's column.",
-              )  # fmt: skip
-@click.option("--table", type=_PATH, metavar="FILE", help="Write that table, too: .md, .tex (booktabs), .csv or .json.")
-@click.option("--statistic", type=click.Choice(["mean", "median", "p5", "p95", "min", "max"]), default="mean",
-              show_default=True, help="Of each group.")  # fmt: skip
-@click.option("--interval", is_flag=True, help="With 95 % intervals, by bootstrap over images.")
-@click.option("--against", metavar="VALUE",
-              help="With the difference from the group that has this value, over the same images, its interval, and "
-              "the share of images that are better.")  # fmt: skip
-@click.option("--psnr-of-mean-mse", is_flag=True, help="With the PSNR of the mean squared error, beside that of PSNRs.")
-@click.option("--curve", nargs=2, metavar="RATE METRIC",
-              help="Draw curves of METRIC over RATE (bpp, bytes, a column) of what the first column of --by names, and "
-              "print BD-rate and BD-distance against the first one or that of --against.")  # fmt: skip
-@click.option("--curve-files", type=_PATH, metavar="STEM",
-              help="Write them to STEM.svg, .png and .csv.  [default: RATE-METRIC]")  # fmt: skip
-@click.option("--interpolation", type=click.Choice(["akima", "pchip"]), default="akima", show_default=True,
-              help="Of the curves, over the logarithm of the rate.")  # fmt: skip
+@table_options
 @click.option("--fail", "rules", multiple=True, metavar="RULE",
               help='Exit with status 1 if a pair crosses it, like "lite>0.2", or all do together, like '
               '"p95(lite)>0.1" (mean, median, p5, p95, min, max). Repeatable.')  # fmt: skip
@@ -220,13 +189,13 @@ def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **option
     """Say how far each IMAGE is from REF as people see it, or compare two folders by file name."""
     layout, convention = options.pop("layout"), options.pop("convention")
     if options.pop("explain"):
-        _explain(layout, convention)
+        explain(layout, convention)
         return
     if layout is not None:
-        _use_layout(layout, options)
+        use_layout(layout, options)
     _check_what_to_compare(options)
     chosen = ctx.get_parameter_source("metrics") != ParameterSource.DEFAULT
-    options["metrics"] = _metrics(options["metrics"] if chosen else [], convention, options["curve"])
+    options["metrics"] = chosen_metrics(options["metrics"] if chosen else [], convention, options["curve"])
     from lpips_lite.cli.job import run
     from lpips_lite.cli.request import Request
     from lpips_lite.files.rules import parse_rule
@@ -240,66 +209,8 @@ def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **option
         parsed = [parse_rule(text) for text in rules]
     except ValueError as error:
         raise ValueError(f"--fail {error}") from error
-    tables = _table_settings(options)
+    tables = take_table_settings(options)
     ctx.exit(run(Request(**options, **tables, convention=convention, rules=parsed, settings=settings)))
-
-
-def _metrics(given: list[MetricSpec], convention: str | None, curve: tuple[str, str] | None) -> list[MetricSpec]:
-    """Return what is measured: a convention's metrics, those given, those of a curve; lite if nothing else is named."""
-    from lpips_lite.files.rate_distance import metrics_of
-
-    own = find_convention(convention, spell_option("convention", convention)).metrics if convention else ()
-    drawn = metrics_of(*curve) if curve else []
-    return list(dict.fromkeys([*map(parse_metric, own), *given, *map(parse_metric, drawn)])) or [parse_metric("lite")]
-
-
-def _explain(layout: str | None, convention: str | None) -> None:
-    """Print what names stand for."""
-    if layout is None and convention is None:
-        raise click.UsageError("--explain: expected --layout or --convention with it")
-    if layout is not None:
-        found = find_layout(layout, spell_option("layout", layout))
-        show(f'# {found.program}\n--ref-pattern "{found.ref_pattern}" --image-pattern "{found.image_pattern}"')
-    if convention is not None:
-        whose, metrics = find_convention(convention, spell_option("convention", convention))
-        show(f"# {whose}\n--metric {','.join(metrics)}")
-
-
-def _use_layout(layout: str, options: dict[str, Any]) -> None:
-    """Put the patterns of a layout into the options; one folder is that of both sides."""
-    others = ("ref_pattern", "image_pattern", "pairs", "all_pairs")
-    if any(options[name] is not None for name in others) or len(options["images"]) > 1:
-        raise click.UsageError("expected with --layout one or two folders or nothing else to compare")
-    _, options["ref_pattern"], options["image_pattern"] = find_layout(layout, spell_option("layout", layout))
-    if options["ref"] is not None and not options["images"]:
-        options["images"] = (options["ref"],)
-
-
-def _table_settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of tables and curves out of all options, and return what `Request` has of them."""
-    from lpips_lite.files.curve_output import usual_stem
-    from lpips_lite.files.group_table import TableSettings
-    from lpips_lite.files.rate_distance import CurveSettings, metrics_of
-
-    by, curve, stem = options.pop("by"), options.pop("curve"), options.pop("curve_files")
-    interpolation = options.pop("interpolation")
-    own = {name: options.pop(name) for name in ("statistic", "interval", "against", "psnr_of_mean_mse")}
-    if curve is None and (stem is not None or interpolation != "akima"):
-        raise click.UsageError(
-            f"{'--curve-files' if stem is not None else '--interpolation'}: expected --curve with it"
-        )
-    if by is None:
-        lonely = {"table": options["table"], **own, "statistic": own["statistic"] != "mean", "curve": curve}
-        for name, value in lonely.items():
-            if value not in (None, False):
-                raise click.UsageError(f"--{name.replace('_', '-')}: expected --by with it")
-        return {"groups": None, "curves": None}
-    groups = TableSettings(tuple(name.strip() for name in by.split(",")), **own, spell=spell_option)
-    if curve is None:
-        return {"groups": groups, "curves": None}
-    distance, rate = [*metrics_of(*curve), curve[0]][:2]
-    drawn = CurveSettings(rate, distance, interpolation, spell_option)
-    return {"groups": groups, "curves": (drawn, stem or usual_stem(rate, distance))}
 
 
 def _check_what_to_compare(options: dict[str, Any]) -> None:
