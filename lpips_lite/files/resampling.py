@@ -26,6 +26,8 @@ _PIECE = 2**21  # values resampled at once
 def mean(values: Floats) -> Floats:
     """Return the means of what is finite along the last axis; infinity where nothing else is, NaN where nothing is."""
     finite = np.isfinite(values)
+    if values.shape[-1] and finite.all():  # the usual case, three times as fast
+        return np.asarray(values.mean(axis=-1))
     count = finite.sum(axis=-1)
     means = np.where(finite, values, 0).sum(axis=-1) / np.maximum(count, 1)
     present = np.where(np.isnan(values), -np.inf, values)
