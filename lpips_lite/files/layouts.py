@@ -30,7 +30,7 @@ LAYOUTS: Mapping[str, Layout] = {
     ),
     "nerfstudio": Layout(
         "ns-render dataset of nerfstudio, with --output-path SCENE/METHOD",
-        "{scene}/{method}/test/gt-rgb/{name}.*",
+        "{scene}/*/test/gt-rgb/{name}.*",
         "{scene}/{method}/test/rgb/{name}.*",
     ),
     "basicsr": Layout(
