@@ -6,7 +6,7 @@ from functools import cache, partial
 import numpy as np
 import pytest
 import torch
-import torchmetrics.functional as peer
+import torchmetrics.functional.image as peer
 from pytorch_msssim import SSIM
 from scipy.ndimage import correlate1d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -134,7 +134,7 @@ def test_measured_differences_are_those_of_the_page(key):
 def test_conventions_are_metrics_of_the_grammar_and_on_the_page():
     for name, convention in CONVENTIONS.items():
         assert [parse_metric(text).text for text in convention.metrics] == list(convention.metrics)
-        assert f"`{name}`" in PAGE or name.startswith("basicsr-y")
+        assert f"--convention {name}`" in PAGE or f"`{name}`" in PAGE or f"`{name.removeprefix('basicsr')}`" in PAGE
     with pytest.raises(
         ValueError, match="--convention 3dg: unknown convention; expected one of 3dgs, .*; did you mean 3dgs"
     ):
