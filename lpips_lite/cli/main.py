@@ -16,7 +16,7 @@ from click.core import ParameterSource
 
 from lpips_lite import __version__
 from lpips_lite.catalog import MEASURES, MetricSpec, parse_metrics
-from lpips_lite.cli.paths import FILE_PATH
+from lpips_lite.cli.paths import FILE_PATH, FilePath as FilePath
 from lpips_lite.cli.presets import chosen_metrics, explain, use_layout
 from lpips_lite.cli.program import Command, Program
 from lpips_lite.cli.table_options import TABLE_GROUPS, table_options, take_table_settings
@@ -35,6 +35,7 @@ Examples:
   compare-images --ref-pattern "gt/{{name}}.png" --image-pattern "out/{{method}}/{{name}}x4.*" -o results.csv
   compare-images --pairs list.csv --report page.html
   compare-images --layout 3dgs output/ --convention 3dgs --by method,scene --against ours --table table.tex
+  compare-images --layout codec originals/ coded/ --by codec --curve bpp lite
   compare-images original.png a.jpg --heatmap heat.png --overlay
   compare-images golden/ rendered/ --fail "lite>0.05" --fail "p95(lite)>0.02"
   compare-images weights fetch alex                         # for machines without a network

@@ -23,7 +23,7 @@ RATE_DECIMALS = 1  # of a percentage
 MEAN = "mean"
 COLUMNS = (
     *("against", "image", "bd_rate_percent", "bd_rate_low", "bd_rate_high", "rate_overlap"),
-    *("bd_distance", "bd_distance_low", "bd_distance_high", "distance_overlap", "n", "reason"),
+    *("bd_distance", "bd_distance_low", "bd_distance_high", "distance_overlap", "n", "reason", "signature"),
 )
 
 
@@ -47,23 +47,23 @@ def write_curves(stem: Path, curves: Curves, signatures: Mapping[str, str]) -> b
     for suffix, data in pictures.items():
         replace_file(stem.with_name(f"{stem.name}.{suffix}"), data)
     columns = [curves.column, "rate", "distance", *COLUMNS]
-    write_text(stem.with_name(f"{stem.name}.csv"), to_csv(columns, records(curves)))
+    write_text(stem.with_name(f"{stem.name}.csv"), to_csv(columns, records(curves, signatures)))
     return pictures["svg"]
 
 
-def records(curves: Curves) -> list[Record]:
+def records(curves: Curves, signatures: Mapping[str, str]) -> list[Record]:
     """Return one record for each codec but the first and each image, and one for the mean over images."""
     found = []
     for codec in list(curves.by_image)[1:]:
         start = {curves.column: codec, "rate": curves.settings.rate, "distance": curves.settings.distance}
-        start |= {"against": curves.first}
+        start |= {"against": curves.first, "signature": "; ".join(_signed_by(curves, signatures))}
         own = [comparison for comparison in curves.comparisons if comparison.codec == codec]
         found += [{**start, **_of_image(comparison)} for comparison in own]
         found.append({**start, **_of_mean(curves.rates[codec], curves.distances[codec])})
     return found
 
 
-def to_json(curves: Curves) -> dict[str, Any]:
+def to_json(curves: Curves, signatures: Mapping[str, str]) -> dict[str, Any]:
     """Return the curves as a JSON document can hold them."""
     return {
         "rate": curves.settings.rate,
@@ -73,7 +73,7 @@ def to_json(curves: Curves) -> dict[str, Any]:
             codec: {image: list(points) for image, points in own.items()} for codec, own in curves.by_image.items()
         },
         "mean_points": {codec: list(points) for codec, points in curves.means.items()},
-        "deltas": [json_record(record) for record in records(curves)],
+        "deltas": [json_record(record) for record in records(curves, signatures)],
         "notes": list(curves.notes),
     }
 
@@ -123,9 +123,14 @@ def _under(curves: Curves, signatures: Mapping[str, str]) -> list[str]:
     kind = {"akima": "Akima", "pchip": "PCHIP"}[curves.settings.interpolation]
     about = f"{kind} interpolation over the logarithm of the rate; means over n images with 95 % interval by bootstrap"
     lines = [f"{about} over images ({RESAMPLES} resamples); BD-rate below 0: less rate at the same distance"]
-    used = {name: signatures[name] for name in (curves.settings.rate, curves.settings.distance) if name in signatures}
-    lines += [f"{printable(name)}: {printable(signature)}" for name, signature in used.items()]
+    lines += map(printable, _signed_by(curves, signatures))
     return [*lines, *(f"note: {note}" for note in curves.notes)]
+
+
+def _signed_by(curves: Curves, signatures: Mapping[str, str]) -> list[str]:
+    """Return what made the numbers; a rate from a column has no signature."""
+    used = (curves.settings.rate, curves.settings.distance)
+    return [f"{name}: {signatures[name]}" for name in used if name in signatures]
 
 
 def _of_image(found: Comparison) -> Record:
@@ -133,9 +138,9 @@ def _of_image(found: Comparison) -> Record:
     distance = (math.nan, math.nan) if found.distance is None else found.distance
     nothing = math.nan, math.nan
     values = found.image, rate[0], *nothing, rate[1], distance[0], *nothing, distance[1], 1, found.reason
-    return dict(zip(COLUMNS[1:], values, strict=True))
+    return dict(zip(COLUMNS[1:-1], values, strict=True))
 
 
 def _of_mean(rate: MeanDelta, distance: MeanDelta) -> Record:
     numbers = rate.value, rate.low, rate.high, math.nan, distance.value, distance.low, distance.high, math.nan
-    return dict(zip(COLUMNS[1:], (MEAN, *numbers, rate.n, ""), strict=True))
+    return dict(zip(COLUMNS[1:-1], (MEAN, *numbers, rate.n, ""), strict=True))

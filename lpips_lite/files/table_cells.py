@@ -73,7 +73,8 @@ def to_grids(table: GroupTable) -> list[Grid]:
     grids = [_grid("", table, counts, columns, _legend(table), _about_numbers(table))]
     if table.settings.against is not None:
         columns = [_difference_cells(table, place) for place in range(len(table.measures))]
-        title = f"difference from {printable(table.settings.against)}, over the images that both have"
+        what = f"difference of the {table.settings.statistic} from {printable(table.settings.against)}"
+        title = f"{what}, over the images that both have"
         both = {key: max(found.n + found.left_out for found in own) for key, own in table.differences.items()}
         grids.append(_grid(title, table, both, columns, "", _about_differences(table)))
     return grids

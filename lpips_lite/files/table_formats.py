@@ -55,6 +55,9 @@ def to_latex(grid: Grid) -> str:
         [_marked(cell, latex_text, r"\textbf{{{}}}", r"\underline{{{}}}") + _latex_behind(cell.small) for cell in row]
         for row in grid.rows
     ]
+    for row in rows:
+        if row[0][:1] in ("[", "*"):  # which after the end of a line would be an argument of it
+            row[0] = f"{{}}{row[0]}"
     return (
         _environment(latex=True)
         .from_string(_template("table.tex.j2"))

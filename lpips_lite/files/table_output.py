@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,13 @@ class GroupTables:
         if not self._rows:
             return
         cut = [f"of {len(self._rows)} of {self.pairs} pairs"] if len(self._rows) < self.pairs else []
-        table = group_table(self._rows, self.settings, self.signatures, cut)
+        try:
+            table = group_table(self._rows, self.settings, self.signatures, cut)
+        except ValueError as error:  # of pairs that an interrupt has left out
+            if not cut:
+                raise
+            alone = replace(self.settings, against=None)
+            table = group_table(self._rows, alone, self.signatures, [*cut, f"no differences: {error}"])
         self.grids = to_grids(table)
         more = self._draw_curves(table)
         if self.show is not None:
@@ -89,7 +96,7 @@ class GroupTables:
         found = curves_of(self._rows, items, table.settings.by[0], settings, table.settings.against)
         self.grids.append(curve_output.to_grid(found, self.signatures))
         self.picture = curve_output.write_curves(stem, found, self.signatures)
-        return {"curves": curve_output.to_json(found)}
+        return {"curves": curve_output.to_json(found, self.signatures)}
 
 
 def as_text(suffix: str, table: GroupTable, grids: Sequence[Grid], more: Mapping[str, Any]) -> str:

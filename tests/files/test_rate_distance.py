@@ -94,7 +94,7 @@ def test_what_cannot_be_compared_is_said_and_left_out():
     few = curves_of(*points(qualities=(10, 30, 50)), "codec", SETTINGS)
     assert math.isnan(few.rates["webp"].value)
     assert "webp: a curve of 3 points; expected at least 4: 3 images, like a" in few.notes
-    json.dumps(to_json(few), allow_nan=False)
+    json.dumps(to_json(few, SIGNATURES), allow_nan=False)
     assert to_grid(few, SIGNATURES).rows[-1][3].text == "–"
 
 
@@ -145,7 +145,8 @@ def test_files_of_curves(tmp_path):
     assert [line["image"] for line in lines] == ["a", "b", "c", "mean"]
     assert float(lines[3]["bd_rate_low"]) == pytest.approx(-40)
     assert lines[0]["against"] == "jpeg"
-    assert len(records(found)) == 4
+    assert lines[3]["signature"] == "bpp: lpips-lite/1.0 bpp; lite: lpips-lite/1.0 net=lite"
+    assert len(records(found, SIGNATURES)) == 4
 
 
 def test_the_picture_names_codecs_axes_and_what_made_it():
@@ -163,7 +164,7 @@ def test_many_images_have_no_lines_of_their_own_for_people():
     grid = to_grid(found, SIGNATURES)
     assert [row[1].text for row in grid.rows] == ["mean"]
     assert "lite: lpips-lite/1.0 net=lite" in grid.under
-    assert len(records(found)) == 17
+    assert len(records(found, SIGNATURES)) == 17
 
 
 def test_names_of_files():

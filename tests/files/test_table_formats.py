@@ -90,6 +90,13 @@ def test_latex_escapes_what_it_would_read_as_commands():
     assert all(line.count("&") - line.count(r"\&") == 2 for line in body.splitlines() if line.endswith(r"\\"))
 
 
+@pytest.mark.parametrize("name", ["[ours]", "*", "**"])
+def test_a_name_is_no_argument_of_the_line_before(name):
+    lines = to_latex(grid(name)).splitlines()
+    place = next(place for place, line in enumerate(lines) if line.startswith(f"{{}}{name} &"))
+    assert lines[place - 1] == r"\midrule"
+
+
 def test_latex_compiles_where_there_is_a_compiler(tmp_path):
     compiler = next((name for name in ("pdflatex", "tectonic", "lualatex") if shutil.which(name)), None)
     if compiler is None:
