@@ -68,13 +68,15 @@ class Problems:
 
 
 class Announced:
-    """A sink that says which files it has written, if nothing went wrong."""
+    """A sink that says which files it has written, if nothing went wrong and there was something to write."""
 
     def __init__(self, sink: Sink, *paths: Path) -> None:
         self.sink, self.paths = sink, paths
+        self.has_rows = False
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
         """Pass a row on."""
+        self.has_rows = True
         try:
             self.sink.take(row, decoded)
         except Exception:
@@ -84,5 +86,5 @@ class Announced:
     def finish(self) -> None:
         """Finish, and say so."""
         self.sink.finish()
-        if self.paths:
+        if self.paths and self.has_rows:
             say(f"wrote {', '.join(map(printable, self.paths))}")
