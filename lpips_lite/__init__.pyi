@@ -30,6 +30,7 @@ from .catalog import METRICS as METRICS
 from .encoding import Encoding as Encoding
 from .files.compare import compare as compare
 from .files.reading import read_image as read_image
+from .files.summarize import summarize as summarize
 from .metric import LPIPS as LPIPS, lpips as lpips
 from .robust import Jittered as Jittered, MultiScale as MultiScale
 from .towers import TOWERS as TOWERS, FeatureTower as FeatureTower

@@ -32,6 +32,7 @@ from lpips_lite.entries import (
     one_of,
     whole_number,
 )
+from lpips_lite.file_measures import FILE_MEASURES
 
 
 def _ssim(channels: str) -> Load:
@@ -50,7 +51,8 @@ _LEWIS = "Lewis, Vision Interface 1995"
 # What may follow a name; an option more is a line more.
 _TOWER = {"tower": Option("tower_weights", words=r"random:\d+")}
 _LPIPS = {"weights": Option("channel_weights", words=r"uniform|calibrated|v\d+\.\d+"), **_TOWER}
-_PUBLISHED = {**_LPIPS, "unscaled": Option("unscaled", True)}
+_UNSCALED = "feeds images in [0, 1] to a network that expects [-1, 1]; only to compare with numbers made the same way"
+_PUBLISHED = {**_LPIPS, "unscaled": Option("unscaled", True, mistake=_UNSCALED)}
 _LUMA = {"y": Option("space", "y"), "crop": Option("crop", read=whole_number)}
 _LAB = {"lab": Option("space", "lab", changes={"range": "[0, ∞)", "decimals": 4}), **_LUMA}
 _PSNR = {"lab": Option("space", "lab", changes={"range": "(-∞, ∞]"}), **_LUMA}
@@ -112,6 +114,7 @@ METRICS: Mapping[str, MetricEntry] = {
                          "[0, 2]", "lower", 2020, _DING, 4, _DISTS),
 }
 # fmt: on
+MEASURES: Mapping[str, MetricEntry] = {**METRICS, **FILE_MEASURES}  # all that the grammar names
 
 # -- the grammar -----------------------------------------------------------------------------------------------------
 
@@ -122,7 +125,7 @@ class MetricSpec:
 
     Attributes:
         text: In the catalog's spelling. It is the metric's name everywhere: in columns, JSON and rules.
-        name: In `METRICS`.
+        name: In `MEASURES`.
         options: Name and value of each, in the order typed; the value of a flag is `None`.
     """
 
@@ -142,14 +145,19 @@ class MetricSpec:
 
     def arguments(self) -> dict[str, Any]:
         """Return what the options set, by the name of the argument."""
-        options = [(METRICS[self.name].options[name], value) for name, value in self.options]
+        options = [(MEASURES[self.name].options[name], value) for name, value in self.options]
         return {option.argument: option.flag if value is None else option.read(value) for option, value in options}
 
     def files(self) -> list[Path]:
         """Return the weight files that options name."""
-        options = METRICS[self.name].options
+        options = MEASURES[self.name].options
         valued = [(options[name].words, value) for name, value in self.options if value is not None]
         return [Path(value) for words, value in valued if words is not None and not re.fullmatch(words, value)]
+
+    def mistakes(self) -> list[str]:
+        """Return what to warn of: options that stand for a known mistake."""
+        known = MEASURES[self.name].options
+        return [f"{self.text}: {name} {known[name].mistake}" for name, _ in self.options if known[name].mistake]
 
 
 def parse_metrics(texts: Iterable[str]) -> list[MetricSpec]:
@@ -163,7 +171,7 @@ def parse_metrics(texts: Iterable[str]) -> list[MetricSpec]:
     """
     specs = dict.fromkeys(parse_metric(piece) for text in texts for piece in _split(text))
     if not specs:
-        raise ValueError(f"no metric is named; expected one or more of {', '.join(METRICS)}")
+        raise ValueError(f"no metric is named; expected one or more of {', '.join(MEASURES)}")
     return list(specs)
 
 
@@ -177,10 +185,10 @@ def parse_metric(text: str) -> MetricSpec:
     if re.search("[\ud800-\udfff]", text):  # with which Python stands for bytes that are no text
         raise ValueError(f"{text!r}: expected a name of text, since it goes into results; rename the file")
     first, *rest = text.strip().split(":")
-    name = _same(first, METRICS)
+    name = _same(first, MEASURES)
     if name is None:
-        raise ValueError(f"unknown metric {first.strip()!r}; expected one of {', '.join(METRICS)}{_similar(first)}")
-    known, found = METRICS[name].options, list[tuple[str, str | None]]()
+        raise ValueError(f"unknown metric {first.strip()!r}; expected one of {', '.join(MEASURES)}{_similar(first)}")
+    known, found = MEASURES[name].options, list[tuple[str, str | None]]()
     for token in rest:
         word, equals, value = token.partition("=")
         option = _same(word, known)
@@ -204,7 +212,7 @@ def entry_of(text: str) -> MetricEntry:
         ValueError: As `parse_metric`.
     """
     spec = parse_metric(text)
-    entry = METRICS[spec.name]
+    entry = MEASURES[spec.name]
     for option, value in spec.options:
         title = f"{entry.title}, {option}" + ("" if value is None else f"={value}")
         entry = replace(entry, title=title, **entry.options[option].changes)
@@ -246,7 +254,7 @@ def _split(text: str) -> list[str]:
         raise TypeError(f"metrics: expected texts like 'lite' or 'ssim:matlab', got {text!r}")
     pieces: list[str] = []
     for piece in text.split(","):
-        if pieces and "=" in pieces[-1] and _same(piece.partition(":")[0], METRICS) is None:
+        if pieces and "=" in pieces[-1] and _same(piece.partition(":")[0], MEASURES) is None:
             pieces[-1] += f",{piece}"
         else:
             pieces.append(piece)
@@ -267,7 +275,7 @@ def _similar(word: str) -> str:
     """Say which metrics are called nearly so, or have such a word, or such initials, in their titles."""
     word = plain_spelling(word)
     names: dict[str, list[str]] = {}
-    for name, entry in METRICS.items():
+    for name, entry in MEASURES.items():
         title = re.findall(r"\w+", entry.title.lower())
         for key in {plain_spelling(name), *title, "".join(part[0] for part in title)}:
             names.setdefault(key, []).append(name)

@@ -34,6 +34,8 @@ class LoadedMetric(NamedTuple):
         distance: Two encodings -> (N,).
         slope: Of `LPIPS.preference`, for weights fitted to votes; else `None`.
         trained_on: Digests of the references whose judgments its weights have learnt.
+        of_file: Bytes of the compared file and pixels of its reference -> the number, for what is measured of files and
+            not of pixels; else `None`.
     """
 
     compute: Callable[[Tensor, Tensor], Tensor]
@@ -43,6 +45,7 @@ class LoadedMetric(NamedTuple):
     distance: Callable[[Encoding, Encoding], Tensor] | None = None
     slope: float | None = None
     trained_on: frozenset[str] = frozenset()
+    of_file: Callable[[int, int], float] | None = None
 
 
 Load = Callable[[str, Arguments], LoadedMetric]  # onto a device, with the arguments that options set
@@ -57,6 +60,7 @@ class Option(NamedTuple):
         read: The value from its text; raises a ValueError that says what was expected.
         words: Pattern of the values that are no paths, where others are; `None`: none is a path.
         changes: Fields of the metric's entry that it changes.
+        mistake: What is wrong with it, where it is there to reproduce numbers that were made by mistake.
     """
 
     argument: str
@@ -64,6 +68,7 @@ class Option(NamedTuple):
     read: Callable[[str], object] = str
     words: str | None = None
     changes: Arguments = MappingProxyType({})
+    mistake: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def lpips(net: str) -> Load:
 
         return LoadedMetric(
             lambda x, y: metric(as_declared(x), as_declared(y)),
-            f"{metric.signature} unscaled",
+            f"{metric.signature} unscaled=mistake",
             lambda x, y: metric.distance_map(as_declared(x), as_declared(y)),
         )
 

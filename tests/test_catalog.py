@@ -26,6 +26,8 @@ SIGNATURES = {  # for ever: stored results tell by them what made their numbers
     "fsim": "lpips-lite/1.0 fsim",
     "fsimc": "lpips-lite/1.0 fsim chromatic",
     "zncc": "lpips-lite/1.0 zncc",
+    "bytes": "lpips-lite/1.0 bytes of=image",
+    "bpp": "lpips-lite/1.0 bpp of=image pixels=reference",
     "gram-lite": "lpips-lite/1.0 gram normalization=johnson net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=620dcaec",
 }
 TEXTS = {  # what follows the definition in the signature
@@ -106,6 +108,21 @@ def vgg(**arguments):
 )
 def test_options_reach_the_functions(text, expected, pair):
     torch.testing.assert_close(parse_metric(text).load().compute(*pair), expected(*pair))
+
+
+@pytest.mark.parametrize(("text", "expected"), [("Bytes", 500.0), ("BPP", 2.0)])
+def test_measures_of_files_are_in_the_grammar_and_refuse_pixels(text, expected, pair):
+    loaded = parse_metric(text).load()
+    assert loaded.of_file(500, 2000) == expected
+    assert entry_of(text).direction == "lower"
+    with pytest.raises(ValueError, match=f"{text.lower()} is measured of files, not of pixels; expected image files"):
+        loaded.compute(*pair)
+
+
+def test_known_mistakes_are_told():
+    (mistake,) = parse_metric("vgg:unscaled").mistakes()
+    assert mistake.startswith("vgg:unscaled: unscaled feeds images in [0, 1] to a network that expects [-1, 1]")
+    assert parse_metric("vgg").mistakes() == parse_metric("ssim:3dgs").mistakes() == []
 
 
 def test_negative_reaches_ms_ssim():
@@ -295,7 +312,7 @@ def test_the_catalogs_spelling_is_stable(values):
         "pnsr": "did you mean psnr?",
         "msim": "did you mean .*ms-ssim",
         "structural": "did you mean ssim, ms-ssim",
-        "zzzz": "unknown metric 'zzzz'; expected one of lite, .*, dists$",
+        "zzzz": "unknown metric 'zzzz'; expected one of lite, .*, dists, bytes, bpp$",
         "ssim=0.2": "unknown metric 'ssim=0.2'",
         "ssim:matlb": "unknown option 'matlb'; expected wang2004, .*, 3dgs, y, crop; did you mean matlab?",
         "ssim:": "unknown option ''; expected wang2004",

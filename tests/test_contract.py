@@ -16,7 +16,18 @@ from lpips_lite import METRICS, FeatureTower, crn_tower, dists_tower
 from lpips_lite.catalog import entry_of, may_be_infinite, parse_metric
 
 NO_METRICS = {  # public, but no function of a pair of images
-    *("LPIPS", "Encoding", "FeatureTower", "TOWERS", "METRICS", "read_image", "compare", "__version__", "lpips"),
+    *(
+        "LPIPS",
+        "Encoding",
+        "FeatureTower",
+        "TOWERS",
+        "METRICS",
+        "read_image",
+        "compare",
+        "summarize",
+        "__version__",
+        "lpips",
+    ),
     *("gram_matrix", "crn_tower", "dists_tower", "read_dists_weights", "Jittered", "MultiScale"),
 }
 TOWERS = {"crn": lambda: crn_tower("random:0"), "dists": lambda: dists_tower("random:0")}

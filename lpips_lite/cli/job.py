@@ -17,7 +17,9 @@ from lpips_lite.cli.messages import Announced, Notes, Problems, Sink
 from lpips_lite.cli.request import Request, check
 from lpips_lite.cli.tables import JsonOutput, TableOutput
 from lpips_lite.cli.terminal import CROSSED, FAILED, INTERRUPTED, interrupts_raise
+from lpips_lite.conventions import CONVENTIONS
 from lpips_lite.files.contents import is_stream
+from lpips_lite.files.curve_output import curve_files
 from lpips_lite.files.decoding import decode
 from lpips_lite.files.heatmap import Heatmaps
 from lpips_lite.files.measuring import Metrics, load_metrics, map_of, measure_pairs
@@ -31,6 +33,7 @@ from lpips_lite.files.resume import kept_rows
 from lpips_lite.files.rules import Rules
 from lpips_lite.files.settings import Settings
 from lpips_lite.files.summary import Summary
+from lpips_lite.files.table_output import GroupTables
 from lpips_lite.terminal import progress, say
 
 Result = tuple[Row, tuple[str, ...]]  # with what was handled while the pair was read
@@ -43,6 +46,14 @@ def run(request: Request) -> int:
         pairing = processes.once(lambda: _find(request, processes.count))  # others might see a folder that has changed
         notes = Notes()
         if processes.first:
+            for mistake in dict.fromkeys(text for spec in request.metrics for text in spec.mistakes()):
+                say(f"warning: {mistake}")
+            if request.convention is not None:
+                expanded, program = (
+                    ",".join(CONVENTIONS[request.convention].metrics),
+                    CONVENTIONS[request.convention].program,
+                )
+                notes.add([f"--convention {request.convention} is {expanded}: {program}"])
             notes.add([*filter(None, [processes.note]), *remarks(pairing, request.allow_unmatched)])
         settings = replace(request.settings, device=processes.device(request.settings.device))
         metrics = load_metrics(request.metrics, settings)
@@ -84,6 +95,7 @@ class Job:
         mapped = any(metric.distance_map for metric in metrics.values())
         self.draw = partial(map_of, metrics=metrics, settings=settings) if mapped else None
         self.heatmaps = self._heatmaps()
+        self.groups = self._group_tables()
 
     def run(self) -> int:
         """Measure the pairs, write what was asked for, and return the exit status: the one place that decides it."""
@@ -109,17 +121,38 @@ class Job:
     def _sinks(self, kept: Sequence[Row]) -> list[Sink]:
         """Return where rows go, in the order in which each is finished."""
         request = self.request
-        output: Sink
-        if request.rows_format:
-            output = ResultsFile(request.output or sys.stdout, self._row_format(), kept)
-        elif request.output_format == "json":
-            output = JsonOutput(request.output, self.signatures, self.summary)
-        else:
-            output = TableOutput(request.output, self.signatures, self.summary, request.worst)
-        sinks: list[Sink] = [self.summary, self.rules, Announced(output, request.output)]
+        sinks: list[Sink] = [self.summary, self.rules]
+        if request.shows_pairs:
+            sinks.append(Announced(self._output(kept), *filter(None, [request.output])))
+        if self.groups is not None:
+            curves = curve_files(request.curves[1]) if request.curves else []
+            sinks.append(Announced(self.groups, *filter(None, [request.table, *curves])))
         if request.report is not None:
             sinks.append(Announced(self._report(request.report), request.report))
         return [*sinks, self.problems]
+
+    def _output(self, kept: Sequence[Row]) -> Sink:
+        """Return what writes the rows of pairs."""
+        request = self.request
+        if request.rows_format:
+            return ResultsFile(request.output or sys.stdout, self._row_format(), kept)
+        if request.output_format == "json":
+            return JsonOutput(request.output, self.signatures, self.summary)
+        return TableOutput(request.output, self.signatures, self.summary, request.worst)
+
+    def _group_tables(self) -> GroupTables | None:
+        request = self.request
+        if request.groups is None:
+            return None
+        show = sys.stdout.write if request.shows_groups else None
+        return GroupTables(
+            request.groups,
+            self.signatures,
+            pairs=len(self.pairing.pairs),
+            path=request.table,
+            curves=request.curves,
+            show=show,
+        )
 
     def _heatmaps(self) -> Heatmaps | None:
         files = self.request.heatmap_files
@@ -139,6 +172,7 @@ class Job:
             progress=progress,
             notes=[f"device {self.settings.device}"],
             tell=self.problems.add,
+            groups=self.groups,
         )
 
     def _row_format(self) -> RowFormat:

@@ -9,18 +9,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
+from click.core import ParameterSource
 
 from lpips_lite import __version__
-from lpips_lite.catalog import METRICS, MetricSpec, parse_metrics
+from lpips_lite.catalog import MEASURES, MetricSpec, parse_metrics
+from lpips_lite.cli.paths import FILE_PATH, FilePath as FilePath
+from lpips_lite.cli.presets import chosen_metrics, explain, use_layout
 from lpips_lite.cli.program import Command, Program
+from lpips_lite.cli.table_options import TABLE_GROUPS, table_options, take_table_settings
 from lpips_lite.cli.terminal import spell_option
 from lpips_lite.cli.weights import weights
-from lpips_lite.files.names import STANDARD_INPUT, file_path
+from lpips_lite.conventions import CONVENTIONS
+from lpips_lite.files.layouts import LAYOUTS
+from lpips_lite.files.names import STANDARD_INPUT
 from lpips_lite.files.settings import MAX_PIXELS
 
 EXAMPLES = """\b
@@ -30,6 +34,8 @@ Examples:
   compare-images originals/ results/ --output results.csv   # --resume goes on if interrupted
   compare-images --ref-pattern "gt/{{name}}.png" --image-pattern "out/{{method}}/{{name}}x4.*" -o results.csv
   compare-images --pairs list.csv --report page.html
+  compare-images --layout 3dgs output/ --convention 3dgs --by method,scene --against ours --table table.tex
+  compare-images --layout codec originals/ coded/ --by codec --curve bpp lite
   compare-images original.png a.jpg --heatmap heat.png --overlay
   compare-images golden/ rendered/ --fail "lite>0.05" --fail "p95(lite)>0.02"
   compare-images weights fetch alex                         # for machines without a network
@@ -46,7 +52,7 @@ device, a closed output; 2 beats 1), 130 interrupted. Under torchrun the pairs a
 \b
 Shell completion (bash; zsh and fish likewise):
   eval "$(_COMPARE_IMAGES_COMPLETE=bash_source compare-images)"
-""".format(metrics="  ".join(f"{name}{'↓' if m.direction == 'lower' else '↑'}" for name, m in METRICS.items()))
+""".format(metrics="  ".join(f"{name}{'↓' if m.direction == 'lower' else '↑'}" for name, m in MEASURES.items()))
 
 
 class Images(Program):
@@ -73,6 +79,7 @@ class Compare(Command):
         formatter.write_usage("compare-images", "[OPTIONS] REF IMAGE [IMAGE]...")
         formatter.write_usage("compare-images", "[OPTIONS] FOLDER FOLDER", "   or: ")
         formatter.write_usage("compare-images", "[OPTIONS] --pairs LIST.csv | --all-pairs FOLDER", "   or: ")
+        formatter.write_usage("compare-images", "[OPTIONS] --layout NAME [FOLDER] [FOLDER]", "   or: ")
         formatter.write_usage("compare-images", "weights list|fetch|verify|convert", "   or: ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -85,9 +92,12 @@ class Compare(Command):
 
 
 GROUPS = {
-    "What to compare": ("pairs", "all_pairs", "ref_pattern", "image_pattern", "allow_unmatched", "strict"),
-    "Metrics and pictures": ("metrics", "resize", "background", "max_pixels"),
+    "What to compare": (
+        *("pairs", "all_pairs", "ref_pattern", "image_pattern", "layout", "explain", "allow_unmatched", "strict"),
+    ),
+    "Metrics and pictures": ("metrics", "convention", "resize", "background", "max_pixels"),
     "Output": ("format", "output", "resume", "heatmap", "overlay", "report", "report_pairs", "worst"),
+    **TABLE_GROUPS,
     "Rules": ("rules",),
     "Machine": ("device", "precision", "batch_size", "workers", "debug", "version", "help"),
 }
@@ -119,41 +129,32 @@ def main() -> None:
 main.add_command(weights)
 
 
-class FilePath(click.ParamType):  # type: ignore[type-arg]  # which click 8.1 does not know as generic
-    """A path as it was typed."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        try:
-            return file_path(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return click.Path().shell_complete(ctx, param, incomplete)
-
-
-_PATH = FilePath()
 HELP = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 CONTEXT = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 WORKERS = min(8, os.cpu_count() or 1)
 
 
 @main.command(cls=Compare, epilog=EXAMPLES, context_settings=CONTEXT)
-@click.argument("ref", type=_PATH, required=False)
-@click.argument("images", metavar="IMAGE", type=_PATH, nargs=-1)
-@click.option("--pairs", type=_PATH, metavar="LIST.csv",
+@click.argument("ref", type=FILE_PATH, required=False)
+@click.argument("images", metavar="IMAGE", type=FILE_PATH, nargs=-1)
+@click.option("--pairs", type=FILE_PATH, metavar="LIST.csv",
               help="Compare the pairs in its columns reference and image; others are carried through.")  # fmt: skip
-@click.option("--all-pairs", type=_PATH, metavar="FOLDER", help="Compare all images in a folder with each other.")
+@click.option("--all-pairs", type=FILE_PATH, metavar="FOLDER", help="Compare all images in a folder with each other.")
 @click.option("--ref-pattern", metavar="PATTERN", help='Which files are references, like "gt/{name}.png".')
 @click.option("--image-pattern", metavar="PATTERN",
               help='Which images belong to them, like "out/{method}/{name}x4.*"; common fields pair, all are columns. '
               "With two folders, both patterns are relative to them.")  # fmt: skip
+@click.option("--layout", metavar="NAME",
+              help=f"Patterns by name: {', '.join(LAYOUTS)}. Relative to one folder, or to one for references and one "
+              "for images.")  # fmt: skip
+@click.option("--explain", is_flag=True, help="Print what --layout or --convention stands for, and stop.")
 @click.option("--allow-unmatched", is_flag=True, help="Ignore images that only one folder has.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be compared.")
 @click.option("-m", "--metric", "metrics", multiple=True, default=["lite"], callback=parse_metric_names,
               help="Metrics, separated by commas.  [default: lite]")  # fmt: skip
+@click.option("--convention", metavar="NAME",
+              help=f"The metrics of a program, in place of lite or before those of --metric: {', '.join(CONVENTIONS)}.",
+              )  # fmt: skip
 @click.option("--resize", default="no", show_default=True, metavar="no|ref|WxH", callback=parse_size,
               help="Resize images to the reference's size, or both to a fixed one.")  # fmt: skip
 @click.option("--background", default="white", show_default=True, metavar="COLOR",
@@ -162,15 +163,18 @@ WORKERS = min(8, os.cpu_count() or 1)
               help="Of one image, at most; a larger one is an error.")  # fmt: skip
 @click.option("-f", "--format", type=click.Choice(["table", "json", "csv", "jsonl"]),
               help="Output format.  [default: by --output's suffix, else table]")  # fmt: skip
-@click.option("-o", "--output", type=_PATH,
+@click.option("-o", "--output", type=FILE_PATH,
               help="Write results to this file (.txt, .json, .csv, .jsonl); csv and jsonl row by row.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with --output where an interrupted run stopped.")
 @click.option("--heatmap", metavar="PATH", help="Draw where the images differ: a file like heat.png, or a folder.")
 @click.option("--overlay", is_flag=True, help="Draw the heatmap over the image.")
-@click.option("--report", type=_PATH, metavar="PAGE.html", help="Write a page with the worst pairs and their heatmaps.")
+@click.option(
+    "--report", type=FILE_PATH, metavar="PAGE.html", help="Write a page with the worst pairs and their heatmaps."
+)
 @click.option("--report-pairs", type=click.IntRange(1, 2000), default=200, show_default=True,
               help="Pairs on that page at most.")  # fmt: skip
 @click.option("--worst", type=click.IntRange(1), default=10, show_default=True, help="Pairs to name in a summary.")
+@table_options
 @click.option("--fail", "rules", multiple=True, metavar="RULE",
               help='Exit with status 1 if a pair crosses it, like "lite>0.2", or all do together, like '
               '"p95(lite)>0.1" (mean, median, p5, p95, min, max). Repeatable.')  # fmt: skip
@@ -184,7 +188,15 @@ WORKERS = min(8, os.cpu_count() or 1)
 @click.pass_context
 def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **options: Any) -> None:
     """Say how far each IMAGE is from REF as people see it, or compare two folders by file name."""
+    layout, convention = options.pop("layout"), options.pop("convention")
+    if options.pop("explain"):
+        explain(layout, convention)
+        return
+    if layout is not None:
+        use_layout(layout, options)
     _check_what_to_compare(options)
+    chosen = ctx.get_parameter_source("metrics") != ParameterSource.DEFAULT
+    options["metrics"] = chosen_metrics(options["metrics"] if chosen else [], convention, options["curve"])
     from lpips_lite.cli.job import run
     from lpips_lite.cli.request import Request
     from lpips_lite.files.rules import parse_rule
@@ -198,7 +210,8 @@ def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **option
         parsed = [parse_rule(text) for text in rules]
     except ValueError as error:
         raise ValueError(f"--fail {error}") from error
-    ctx.exit(run(Request(**options, rules=parsed, settings=settings)))
+    tables = take_table_settings(options)
+    ctx.exit(run(Request(**options, **tables, convention=convention, rules=parsed, settings=settings)))
 
 
 def _check_what_to_compare(options: dict[str, Any]) -> None:

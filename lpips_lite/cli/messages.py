@@ -68,21 +68,23 @@ class Problems:
 
 
 class Announced:
-    """A sink that says which file it has written, if nothing went wrong."""
+    """A sink that says which files it has written, if nothing went wrong and there was something to write."""
 
-    def __init__(self, sink: Sink, path: Path | None) -> None:
-        self.sink, self.path = sink, path
+    def __init__(self, sink: Sink, *paths: Path) -> None:
+        self.sink, self.paths = sink, paths
+        self.has_rows = False
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
         """Pass a row on."""
+        self.has_rows = True
         try:
             self.sink.take(row, decoded)
         except Exception:
-            self.path = None
+            self.paths = ()
             raise
 
     def finish(self) -> None:
         """Finish, and say so."""
         self.sink.finish()
-        if self.path is not None:
-            say(f"wrote {printable(self.path)}")
+        if self.paths and self.has_rows:
+            say(f"wrote {', '.join(map(printable, self.paths))}")

@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lpips_lite.catalog import MetricSpec, entry_of
+from lpips_lite.files.curve_output import curve_files
+from lpips_lite.files.curve_picture import check_extra
+from lpips_lite.files.group_table import TableSettings
+from lpips_lite.files.grouping import Item
 from lpips_lite.files.heatmap import HeatmapFiles
-from lpips_lite.files.names import STANDARD_INPUT, printable
+from lpips_lite.files.names import STANDARD_INPUT, path_text, printable
 from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
 from lpips_lite.files.pairs import Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs, require_pairs
+from lpips_lite.files.rate_distance import CurveSettings
 from lpips_lite.files.report import is_page_file
 from lpips_lite.files.results import check_columns
 from lpips_lite.files.rules import Rule
 from lpips_lite.files.settings import Settings
+from lpips_lite.files.table_output import check_table_file
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".txt": "table", "": "table"}
 
@@ -31,6 +37,7 @@ class Request:
     ref_pattern: str | None
     image_pattern: str | None
     metrics: list[MetricSpec]
+    convention: str | None
     format: str | None
     output: Path | None
     resume: bool
@@ -38,6 +45,9 @@ class Request:
     overlay: bool
     report: Path | None
     report_pairs: int
+    groups: TableSettings | None
+    curves: tuple[CurveSettings, Path] | None
+    table: Path | None
     rules: list[Rule]
     worst: int
     settings: Settings
@@ -80,6 +90,17 @@ class Request:
     def rows_format(self) -> str | None:
         return self.output_format if self.output_format in ("csv", "jsonl") else None
 
+    @property
+    def shows_pairs(self) -> bool:
+        """Whether rows of pairs are written; without --output and --format a table of groups takes their place."""
+        return self.groups is None or self.output is not None or self.format is not None
+
+    @property
+    def shows_groups(self) -> bool:
+        """Whether the table of groups goes to stdout, which rows for programs keep for themselves."""
+        taken = self.shows_pairs and self.output is None and self.output_format != "table"
+        return self.groups is not None and not taken
+
 
 def check(request: Request, pairing: Pairing) -> None:
     """Check options against each other, and what will be written against what will be read.
@@ -104,7 +125,11 @@ def check(request: Request, pairing: Pairing) -> None:
     if request.report is not None and (not is_page_file(request.report) or request.report == Path("-")):
         raise ValueError(f"--report {printable(request.report)}: expected a file like page.html")
     check_columns(pairing.pairs[0].columns, texts)
-    outputs = [(option, path) for option, path in (("--output", request.output), ("--report", request.report)) if path]
+    if request.groups is not None:
+        _check_groups(request, request.groups, pairing, texts)
+    named = (("--output", request.output), ("--table", request.table), ("--report", request.report))
+    outputs = [(option, path) for option, path in named if path]
+    outputs += [("--curve-files", path) for path in (curve_files(request.curves[1]) if request.curves else ())]
     for option, path in outputs:
         check_folder(option, path)
     heatmaps = request.heatmap_files
@@ -115,6 +140,21 @@ def check(request: Request, pairing: Pairing) -> None:
             outputs.append(("--heatmap", heatmaps.target))
         outputs += [("--heatmap", heatmaps.path(pair)) for pair in pairing.pairs]
     check_outputs(outputs, _inputs(request, pairing))
+
+
+def _check_groups(request: Request, groups: TableSettings, pairing: Pairing, metrics: list[str]) -> None:
+    """Check what can be known of the table of groups before anything is measured."""
+    if request.table is None and not request.shows_groups:
+        expected = "expected --output FILE or --table FILE with it"
+        raise ValueError(f"--by: standard output is taken by --format {request.output_format}; {expected}")
+    if request.table is not None:
+        check_table_file(request.table, "--table")
+    groups.measures(metrics)
+    items = [Item(path_text(pair.reference), pair.columns) for pair in pairing.pairs]
+    groups.groups(items)
+    if request.curves is not None:
+        check_extra("--curve")
+        request.curves[0].check(items, metrics)
 
 
 def _image_folders(pairing: Pairing) -> set[Path]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpips_lite.catalog import parse_metrics
+from lpips_lite.catalog import MetricSpec, parse_metrics
+from lpips_lite.conventions import find_convention
+from lpips_lite.files.layouts import find_layout
 from lpips_lite.files.measuring import load_metrics, measure_pairs
 from lpips_lite.files.names import PATHS, file_path
 from lpips_lite.files.pairs import Pairing, find_pairs, match_patterns, read_pairs, remarks, require_pairs
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.results import MADE, check_columns
-from lpips_lite.files.settings import MAX_PIXELS, Precision, Resize, Settings
+from lpips_lite.files.settings import MAX_PIXELS, Precision, Resize, Settings, python_spelling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +28,11 @@ def compare(
     reference: File | None = None,
     images: File | Sequence[File] | None = None,
     *,
-    metrics: Sequence[str] = ("lite",),
+    metrics: Sequence[str] | None = None,
+    convention: str | None = None,
     ref_pattern: str | None = None,
     image_pattern: str | None = None,
+    layout: str | None = None,
     resize: Resize = "no",
     background: str = "white",
     max_pixels: int = MAX_PIXELS,
@@ -43,10 +48,14 @@ def compare(
         reference: An image · a folder · a CSV with the columns `reference` and `image`.
         images: The image or images to compare with it, patterns like "out/*.png" too · for a folder, the other folder,
             paired by relative name · for a CSV, `None`.
-        metrics: Names in `METRICS`, with options like "ssim:matlab" or "alex:weights=mine.safetensors".
+        metrics: Names in `METRICS`, with options like "ssim:matlab" or "alex:weights=mine.safetensors"; "bytes" and
+            "bpp" of the image's file, too. `None`: those of `convention`, or else "lite".
+        convention: The metrics of a program, before other ones: "3dgs" · "nerfstudio" · "basicsr-y4" and the like.
         ref_pattern: Which files are references, like "gt/{name}.png"; in the folder `reference` if that is given.
         image_pattern: Which images belong to them, like "out/{method}/{name}x4.*"; in the folder `images` if given.
             Fields that both patterns have make pairs; all are columns.
+        layout: Both patterns by name: "3dgs" · "nerfstudio" · "basicsr" · "codec"; in the folders `reference` and
+            `images`, which may be one.
         resize: "no" · "ref": images to their reference's size · (height, width): both.
         background: What transparent pixels are put on, like "white" or "#808080".
         max_pixels: Of one image, at most.
@@ -60,7 +69,10 @@ def compare(
         One row per pair, in order: `reference`, `image`, other columns of the list or pattern, one number per metric
         (see `METRICS` for range and direction), `identical`, `content` (16 digits that stand for both files' bytes) and
         `error`, the reason why there is no number. `attrs["signatures"]` says what made them, `attrs["notes"]` what
-        was handled on the way.
+        was handled on the way. `summarize` makes groups of them.
+
+    Warns:
+        UserWarning: If a metric stands for a known mistake, like "vgg:unscaled".
 
     Raises:
         FileNotFoundError: If a path does not exist.
@@ -79,15 +91,20 @@ def compare(
     except ImportError as error:
         raise ImportError('compare() needs pandas: pip install "lpips_lite[compare]"') from error
 
-    if isinstance(metrics, str):
-        raise TypeError(f"metrics={metrics!r}: expected a list, like [{metrics!r}]")
-    specs = parse_metrics(metrics)
+    specs = _specs(metrics, convention)
     settings = Settings(resize, background, max_pixels, device, precision, batch_size, workers)
+    if layout is not None:
+        if ref_pattern is not None or image_pattern is not None:
+            raise ValueError(f"layout={layout!r} stands for ref_pattern and image_pattern; expected it without them")
+        _, ref_pattern, image_pattern = find_layout(layout, python_spelling("layout", layout))
+        images = reference if images is None else images
     pairing = _find(reference, images, ref_pattern, image_pattern)
     require_pairs(pairing, allow_unmatched)
     carried = list(pairing.pairs[0].columns)
     check_columns(carried, [spec.text for spec in specs])
     loaded = load_metrics(specs, settings)
+    for mistake in [text for spec in specs for text in spec.mistakes()]:
+        warnings.warn(mistake, stacklevel=2)
     rows, notes = [], dict.fromkeys(remarks(pairing, allow_unmatched))
     for decoded, row in measure_pairs(pairing.pairs, loaded, settings, Reader(background, max_pixels)):
         rows.append(row)
@@ -96,6 +113,16 @@ def compare(
     table.attrs["signatures"] = {name: metric.signature for name, metric in loaded.items()}
     table.attrs["notes"] = list(notes)
     return table
+
+
+def _specs(metrics: Sequence[str] | None, convention: str | None) -> list[MetricSpec]:
+    """Return the metrics that the arguments name: those of a convention first, each once."""
+    if isinstance(metrics, str):
+        raise TypeError(f"metrics={metrics!r}: expected a list, like [{metrics!r}]")
+    if convention is None:
+        return parse_metrics(("lite",) if metrics is None else metrics)
+    own = find_convention(convention, python_spelling("convention", convention)).metrics
+    return parse_metrics([*own, *(metrics or ())])
 
 
 def _find(

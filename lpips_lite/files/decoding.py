@@ -8,6 +8,7 @@ by bytes, not by the number of pairs.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -45,6 +46,8 @@ class Decoded:
         content: 16 hexadecimal digits that stand for the bytes of both files.
         error: Why there are no pictures.
         notes: On what was handled while reading.
+        bytes: Of the image's file.
+        pixels: Of the reference, before it is resized.
     """
 
     pair: Pair
@@ -54,6 +57,8 @@ class Decoded:
     content: str | None = None
     error: str | None = None
     notes: tuple[str, ...] = ()
+    bytes: int = 0
+    pixels: int = 0
 
 
 def decode(pairs: Iterable[Pair], settings: Settings, reader: Reader) -> Iterator[Decoded]:
@@ -136,7 +141,7 @@ def _decode_pair(
         reason = f"{printable(pair.image)}: needs more memory than there is ({first_line(error)})"
         return Decoded(pair, content=content, error=reason)
     budget.settle(turn, sum(side.nbytes for side in (decoded.image, decoded.reference) if side is not None))
-    return replace(decoded, content=content)
+    return replace(decoded, content=content, bytes=len(image_file.data), pixels=math.prod(reference_file.size))
 
 
 def _to_pair(pair: Pair, image: Picture, reference: Picture, settings: Settings) -> Decoded:

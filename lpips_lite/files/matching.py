@@ -1,12 +1,15 @@
-"""Files that fit two patterns: which of them belong together, and which have no partner."""
+"""Files that fit two patterns: which of them belong together, which are copies, and which have no partner."""
 
 from __future__ import annotations
 
+import filecmp
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from lpips_lite.files.folders import some
 from lpips_lite.files.names import printable
 from lpips_lite.files.patterns import Fields, Fitting
 
@@ -22,10 +25,14 @@ class Match(NamedTuple):
 def match(references: Fitting, images: Fitting, shared: Sequence[str]) -> list[Match]:
     """Match files whose shared fields are equal, in order of references; never a file with itself.
 
+    Args:
+        references: No two with the same shared fields, as `without_copies` leaves them.
+        images: What may belong to them.
+        shared: Names of fields.
+
     Raises:
-        ValueError: If two references have the same shared fields, or an image belongs to several references.
+        ValueError: If an image belongs to several references.
     """
-    _check_one_each(references, shared)
     by_key: dict[tuple[str, ...], dict[str, Fields]] = defaultdict(dict)
     for reference, readings in references.files.items():
         for fields in readings:
@@ -47,14 +54,43 @@ def match(references: Fitting, images: Fitting, shared: Sequence[str]) -> list[M
     return sorted(matches, key=lambda match: match[:2])
 
 
-def _check_one_each(references: Fitting, shared: Sequence[str]) -> None:
+def without_copies(references: Fitting, shared: Sequence[str]) -> tuple[Fitting, list[str]]:
+    """Keep the first of several references with the same shared fields, if all of them hold the same bytes.
+
+    Programs that render a scene by several methods often put the same references beside each method's images.
+
+    Returns:
+        The references that are left, and notes on the others.
+
+    Raises:
+        ValueError: If two references with the same shared fields differ.
+        OSError: If one of them cannot be read.
+    """
     first: dict[tuple[str, ...], str] = {}
+    copies = []
     for reference, (fields, *_) in references.files.items():
         other = first.setdefault(tuple(fields[name] for name in shared), reference)
-        if other != reference:
+        if other == reference:
+            continue
+        if not filecmp.cmp(references.root / other, references.root / reference, shallow=False):
             values = ", ".join(f"{name}={printable(fields[name])}" for name in shared)
             both = " and ".join(printable(references.root / name) for name in (other, reference))
-            raise ValueError(f"{both} are both the reference of {values}; expected one")
+            raise ValueError(f"{both} are both the reference of {values}, and differ; expected one")
+        copies.append(reference)
+    if not copies:
+        return references, []
+    left = {name: readings for name, readings in references.files.items() if name not in set(copies)}
+    paths = [references.root / name for name in copies]
+    return replace(references, files=left), [f"copies of other references, byte for byte, left out: {some(paths)}"]
+
+
+def several_alike(images: Fitting, matches: Iterable[Match]) -> list[str]:
+    """Return a note on images that no field tells apart, which would count several times where fields make groups."""
+    alike: dict[tuple[object, ...], list[Path]] = defaultdict(list)
+    for found in matches:
+        alike[found.reference, *found.fields.items()].append(images.root / found.image)
+    paths = [path for group in alike.values() if len(group) > 1 for path in group]
+    return [f"images that no field tells apart, all compared: {some(paths)}"] if paths else []
 
 
 def without_partner(references: Fitting, images: Fitting, matches: Iterable[Match]) -> list[Path]:

@@ -135,6 +135,8 @@ class Measurer:
 
     def _values(self, name: str, metric: LoadedMetric, batch: Sequence[Decoded], repeats: bool) -> list[float | str]:
         """Return a number for each pair, or the reason why there is none."""
+        if metric.of_file is not None:
+            return [metric.of_file(decoded.bytes, decoded.pixels) for decoded in batch]
         if len(batch) > 1 and metric.encode is None and _is_cpu(self.settings):  # there only towers gain by a batch
             return self._one_by_one(name, metric, batch)
         try:

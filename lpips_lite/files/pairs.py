@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from lpips_lite.files.folders import find_images, some, split_suffix
 from lpips_lite.files.lists import NO_COLUMNS, read_list
-from lpips_lite.files.matching import match, without_partner
+from lpips_lite.files.matching import match, several_alike, without_copies, without_partner
 from lpips_lite.files.names import STANDARD_INPUT, path_text, printable, unique_names
 from lpips_lite.files.patterns import read_pattern
 from lpips_lite.files.proposals import propose_patterns
@@ -157,19 +157,21 @@ def match_patterns(
         spell: Argument and value -> how messages name them.
 
     Returns:
-        The pairs, in order of references; all fields are columns.
+        The pairs, in order of references; all fields are columns. Notes name copies of references, which are left out.
 
     Raises:
         FileNotFoundError: If there is no such folder.
         OSError: If a folder cannot be read.
-        ValueError: If a text is no pattern, fits nothing, shares no field with the other, or leaves a choice.
+        ValueError: If a text is no pattern, fits nothing, shares no field with the other, or leaves a choice; if two
+            unlike references have the same shared fields.
     """
     left = read_pattern(ref_pattern, reference_folder, spell("ref_pattern", ref_pattern))
     right = read_pattern(image_pattern, image_folder, spell("image_pattern", image_pattern))
     shared = [name for name in left.fields if name in right.fields]
     if not shared:
         raise ValueError(f"{left.said} and {right.said} share no field; expected one in both, like {{name}}")
-    references, images = left.find(), right.find()
+    references, copies = without_copies(left.find(), shared)
+    images = right.find()
     matches = match(references, images, shared)
     files = [(references.root / found.reference, images.root / found.image) for found in matches]
     names = [split_suffix(found.image)[0] for found in matches]
@@ -178,7 +180,7 @@ def match_patterns(
         _named(files, names, columns),
         without_partner(references, images, matches),
         sorted({*references.ignored, *images.ignored}),
-        list(dict.fromkeys([*references.notes, *images.notes])),
+        list(dict.fromkeys([*references.notes, *images.notes, *copies, *several_alike(images, matches)])),
         [pattern.root for pattern in (left, right) if pattern.depth is None or pattern.root != Path()],
     )
 

@@ -28,6 +28,8 @@ from lpips_lite.files.names import first_line, path_text, printable
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.results import Row, write_text
 from lpips_lite.files.summary import Summary
+from lpips_lite.files.table_formats import to_html
+from lpips_lite.files.table_output import GroupTables
 
 BUDGET = 34_000_000  # bytes of pictures on a page, a third more in the page
 SIDES = (640, 448, 320, 224, 160, 112, 80)  # of a picture; the largest that the budget allows
@@ -56,6 +58,7 @@ class Report:
         progress: Goes through pairs and shows how far it is.
         notes: Lines about how the numbers were made.
         tell: Is told of each pair that cannot be shown.
+        groups: Another sink, whose tables and curves are put on the page; it finishes before this one.
     """
 
     def __init__(
@@ -71,9 +74,11 @@ class Report:
         progress: Progress,
         notes: Sequence[str],
         tell: Callable[[str], None],
+        groups: GroupTables | None = None,
     ) -> None:
         self.path, self.count, self.draw, self.decode, self.pairs = path, count, draw, decode, pairs
         self.signatures, self.summary, self.progress, self.notes, self.tell = signatures, summary, progress, notes, tell
+        self.groups = groups
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
         """Nothing is done yet: which pairs are the worst is known at the end."""
@@ -130,6 +135,8 @@ class Report:
             summary=summary,
             folders=folders,
             notes=self.notes,
+            tables=[to_html(grid) for grid in self.groups.grids] if self.groups else [],
+            curves=base64.b64encode(self.groups.picture).decode() if self.groups else "",
             version=__version__,
             shown=len(gallery.entries),
         )

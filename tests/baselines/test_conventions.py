@@ -148,7 +148,7 @@ def test_unscaled_is_what_lpips_gives_for_images_that_are_not_scaled(net):
     assert loaded.encode is None  # its features would pass for those of images that were scaled
     assert loaded.distance_map(x, y).shape == (2, 1, 64, 72)
     right = LPIPS(net, tower_weights="random:0", reduction="none")
-    assert loaded.signature == f"{right.signature} unscaled"
+    assert loaded.signature == f"{right.signature} unscaled=mistake"
     assert not torch.allclose(loaded.compute(x, y), right(x, y), rtol=1e-2)
     with pytest.raises(ValueError, match="lite.*unknown option 'unscaled'"):
         parse_metric("lite:unscaled")

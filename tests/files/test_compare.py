@@ -14,7 +14,9 @@ from tests.command import noises, run
 def folder(tmp_path, monkeypatch):
     """A working folder with pairs, and what is wrong with pairs."""
     monkeypatch.chdir(tmp_path)
-    noises(tmp_path, "r.png", "s.png", "a/1.png", "b/1.png", "c/2.png", "x4/1x4.png")
+    noises(
+        tmp_path, "r.png", "s.png", "a/1.png", "b/1.png", "c/2.png", "x4/1x4.png", "tree/1.png", "tree/jpeg/q5/1.jpg"
+    )
     (tmp_path / "list.csv").write_text("reference,image,method\nr.png,s.png,JPEG\n")
     (tmp_path / "psnr.csv").write_text("reference,image,psnr\nr.png,s.png,1\n")
     (tmp_path / "empty.csv").write_text("reference,image\n")
@@ -44,6 +46,8 @@ BOTH = {  # what both refuse: Python's arguments, the command's
     "no metric": ({"metrics": ["lipps"]}, ["-m", "lipps"]),
     "an option of no metric": ({"metrics": ["psnr:matlab"]}, ["-m", "psnr:matlab"]),
     "metrics of none": ({"metrics": []}, ["-m", ","]),
+    "no layout": ({"layout": "3dg"}, None),
+    "no convention": ({"convention": "3dg"}, ["--convention", "3dg"]),
 }
 
 
@@ -103,6 +107,12 @@ SAME = {
     "settings": (("r.png", "s.png"), ["r.png", "s.png", "--resize", "32x24", "--background", "black"],
                  {"resize": (24, 32), "background": "black"}),
     "metrics": (("r.png", "s.png"), ["r.png", "s.png", "-m", "PSNR,ssim:matlab"], {"metrics": ["PSNR", "ssim:matlab"]}),
+    "sizes of files": (("r.png", "s.png"), ["r.png", "s.png", "-m", "bytes,bpp"], {"metrics": ["bytes", "bpp"]}),
+    "a convention": (("r.png", "s.png"), ["r.png", "s.png", "--convention", "basicsr-y2", "-m", "l1"],
+                     {"convention": "basicsr-y2", "metrics": ["l1"]}),
+    "a layout": (("tree",), ["--layout", "codec", "tree", "-m", "l1"], {"layout": "codec", "metrics": ["l1"]}),
+    "a layout of two folders": (("a", "tree"), ["--layout", "codec", "a", "tree", "-m", "l1"],
+                                {"layout": "codec", "metrics": ["l1"]}),
 }  # fmt: skip
 
 
@@ -116,6 +126,21 @@ def test_both_doors_give_the_same_rows_and_signatures(arguments, options, settin
     assert list(table) == list(lines[0])
     row = table.iloc[0].to_dict()
     assert {key: None if value != value else value for key, value in row.items()} == lines[0]
+
+
+def test_a_known_mistake_is_warned_of():
+    metric = "squeeze:unscaled:tower=random:0:weights=uniform"
+    with pytest.warns(UserWarning, match="unscaled feeds images in .* that expects") as caught:
+        table = compare("r.png", "s.png", metrics=[metric])
+    assert len(caught) == 1
+    assert table.attrs["signatures"][metric].endswith(" unscaled=mistake")
+
+
+def test_a_layout_takes_no_patterns():
+    with pytest.raises(
+        ValueError, match="layout='codec' stands for ref_pattern and image_pattern; expected it without"
+    ):
+        compare("tree", layout="codec", ref_pattern="{n}.png")
 
 
 def test_notes_are_data():

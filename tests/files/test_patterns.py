@@ -287,9 +287,25 @@ def test_absolute_patterns_do_not_go_with_a_folder(tmp_path):
 )
 def test_two_references_with_the_same_fields_are_an_error(pattern, names):
     touch("sr/a.png", *(f"gt/{name}" for name in names))
-    with pytest.raises(ValueError, match="are both the reference of name=") as caught:
+    Path("gt", names[1]).write_text("other bytes")
+    with pytest.raises(ValueError, match="are both the reference of name=.*, and differ; expected one") as caught:
         match_patterns(pattern, "{name}.png", Path("gt"), Path("sr"))
     assert all(f"gt/{name}" in str(caught.value) for name in names)
+
+
+def test_copies_of_a_reference_count_once_and_a_note_names_them():
+    touch(*(f"s/{method}/{side}/{n}.png" for method in "AB" for side in ("gt", "out") for n in "12"))
+    pairing = match_patterns("{scene}/*/gt/{name}.png", "{scene}/{method}/out/{name}.png")
+    assert shown(pairing) == [(f"s/A/gt/{n}.png", f"s/{method}/out/{n}.png") for n in "12" for method in "AB"]
+    assert pairing.unmatched == []
+    assert pairing.notes == ["copies of other references, byte for byte, left out: s/B/gt/1.png, s/B/gt/2.png"]
+
+
+def test_images_that_no_field_tells_apart_are_named():
+    touch("gt/a.png", "sr/a.png", "sr/a.jpg")
+    pairing = match_patterns("gt/{name}.png", "sr/{name}.*")
+    assert len(pairing.pairs) == 2
+    assert pairing.notes == ["images that no field tells apart, all compared: sr/a.jpg, sr/a.png"]
 
 
 @pytest.mark.parametrize(

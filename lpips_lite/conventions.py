@@ -1,0 +1,53 @@
+"""Conventions of programs and papers, by name: which metrics of the catalog give their numbers. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lpips_lite.entries import did_you_mean
+
+
+class Convention(NamedTuple):
+    """What a program measures.
+
+    Attributes:
+        program: Whose numbers these are.
+        metrics: Texts in the grammar of the catalog, in the program's order.
+    """
+
+    program: str
+    metrics: tuple[str, ...]
+
+
+def _basicsr(scale: int) -> Convention:
+    return Convention(
+        f"BasicSR and papers on super-resolution by {scale}: luma, {scale} pixels cropped at each border",
+        (f"psnr:y:crop={scale}", f"ssim:y:crop={scale}"),
+    )
+
+
+CONVENTIONS: Mapping[str, Convention] = {
+    "3dgs": Convention("metrics.py of 3D Gaussian Splatting", ("psnr", "ssim:3dgs", "vgg:unscaled")),
+    "nerfstudio": Convention(
+        "ns-eval of nerfstudio for nerfacto, but its SSIM takes the images' range for 1",
+        ("psnr", "ssim:torchmetrics", "alex"),
+    ),
+    **{f"basicsr-y{scale}": _basicsr(scale) for scale in (2, 3, 4)},
+}
+
+
+def find_convention(name: str, said: str) -> Convention:
+    """Return the convention of this name.
+
+    Args:
+        name: In `CONVENTIONS`.
+        said: How messages name the argument.
+
+    Raises:
+        ValueError: If there is none; it lists those that there are.
+    """
+    if name not in CONVENTIONS:
+        near = did_you_mean(name, CONVENTIONS)
+        raise ValueError(f"{said}: unknown convention; expected one of {', '.join(CONVENTIONS)}{near}")
+    return CONVENTIONS[name]

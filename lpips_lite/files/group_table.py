@@ -1,0 +1,255 @@
+"""The grouped table: rows in; for each group and measure a statistic, its interval, and the difference from one group.
+
+After `grouping.py` and `resampling.py`; `table_cells.py` lays it out for people, `table_records.py` for programs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lpips_lite.catalog import entry_of, parse_metric
+from lpips_lite.entries import did_you_mean
+from lpips_lite.files.grouping import Groups, Item, Key, group
+from lpips_lite.files.names import RESULT_COLUMNS, printable
+from lpips_lite.files.resampling import STATISTICS, by_image, difference_interval, interval, psnr_of_mean_mse
+from lpips_lite.files.results import Row
+from lpips_lite.files.settings import Spelling, python_spelling
+from lpips_lite.files.summary import has_number
+
+MEAN_MSE = "psnr of mean mse"  # a statistic of its own, of metrics called psnr alone
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """What the table shows.
+
+    Attributes:
+        by: Columns whose values make groups.
+        statistic: Of each group's numbers: "mean" · "median" · "p5" · "p95" · "min" · "max".
+        interval: Whether 95 % intervals are computed.
+        against: The value of a column, whose group the others are compared with, image by image; `None`: none is.
+        psnr_of_mean_mse: Whether PSNRs are told a second time, of the mean of the squared errors.
+        spell: Argument and value -> how messages name them.
+
+    Raises:
+        ValueError: If there is no such statistic, or no column.
+    """
+
+    by: tuple[str, ...]
+    statistic: str = "mean"
+    interval: bool = False
+    against: str | None = None
+    psnr_of_mean_mse: bool = False
+    spell: Spelling = python_spelling
+
+    def __post_init__(self) -> None:
+        if self.statistic not in STATISTICS:
+            said, near = self.spell("statistic", self.statistic), did_you_mean(str(self.statistic), STATISTICS)
+            raise ValueError(f"{said}: expected one of {', '.join(STATISTICS)}{near}")
+
+    def measures(self, metrics: Sequence[str]) -> list[Measure]:
+        """Return what is told of each metric.
+
+        Raises:
+            ValueError: If the PSNR of the mean squared error is asked for, and there is no PSNR.
+        """
+        found = [Measure(name, name, self.statistic) for name in metrics]
+        if not self.psnr_of_mean_mse:
+            return found
+        again = [
+            Measure(f"{name} of mean MSE", name, MEAN_MSE) for name in metrics if parse_metric(name).name == "psnr"
+        ]
+        if not again:
+            raise ValueError(f"{self.spell('psnr_of_mean_mse', True)}: expected psnr among {', '.join(metrics)}")
+        return [*found, *again]
+
+    def groups(self, items: Sequence[Item]) -> tuple[Groups, dict[Key, Key]]:
+        """Group rows, and find which group each is compared with: it differs in one column, which is `against` there.
+
+        Raises:
+            ValueError: If there is no such column or value, or one image stands in a group several times.
+        """
+        groups = group(items, self.by, spell=self.spell)
+        if self.against is None:
+            return groups, {}
+        said = self.spell("against", self.against)
+        places = [place for place in range(len(groups.by)) if self.against in {key[place] for key in groups.members}]
+        if len(places) != 1:
+            values = (f"{name}: {', '.join(_values(groups, place))}" for place, name in enumerate(groups.by))
+            expected = "expected a value of just one of the columns"
+            raise ValueError(f"{said}: {expected} ({printable('; '.join(values))})")
+        (place,) = places
+        for key, positions in groups.members.items():
+            references = [groups.references[position] for position in positions]
+            if len(set(references)) < len(references):
+                problem = f"{groups.said(key)} has several images of one reference"
+                raise ValueError(f"{said}: {problem}; expected one, so name the column that tells them apart in by")
+        others = {key: (*key[:place], self.against, *key[place + 1 :]) for key in groups.members}
+        return groups, {key: other for key, other in others.items() if other != key and other in groups.members}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of numbers: a statistic of a metric."""
+
+    name: str
+    metric: str
+    statistic: str
+
+    @property
+    def is_lower_closer(self) -> bool:
+        return entry_of(self.metric).direction == "lower"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A statistic of a group.
+
+    Attributes:
+        value: NaN if no row has a number.
+        n: How many rows have one.
+        infinite: How many of these are infinite, which means leave out.
+        low, high: Its 95 % interval; NaN if there is none.
+    """
+
+    value: float
+    n: int
+    infinite: int
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A group's statistic minus that of another, over the images of which both have a finite number.
+
+    Attributes:
+        value, low, high: The difference and its 95 % interval.
+        n: Of how many images.
+        wins: Of which share of the images both have, infinite numbers among them, this group is strictly closer.
+        ties: Of which share both are equal.
+        left_out: How many images are left out of the difference, since a number is infinite.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    wins: float
+    ties: float
+    left_out: int
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """What is known of groups.
+
+    Attributes:
+        settings: What was asked for.
+        groups: Which rows belong to which.
+        measures: The columns of numbers.
+        numbers: Group -> one for each measure.
+        differences: Group -> one for each measure, of groups that are compared with another.
+        signatures: What made the numbers of each metric.
+        notes: On what is missing.
+    """
+
+    settings: TableSettings
+    groups: Groups
+    measures: Sequence[Measure]
+    numbers: Mapping[Key, Sequence[Number]]
+    differences: Mapping[Key, Sequence[Difference]]
+    signatures: Mapping[str, str]
+    notes: Sequence[str] = field(default=())
+
+
+def group_table(
+    rows: Sequence[Row], settings: TableSettings, signatures: Mapping[str, str], notes: Sequence[str] = ()
+) -> GroupTable:
+    """Compute the table.
+
+    Args:
+        rows: As `results.py` describes them, with the same columns.
+        settings: What is asked for.
+        signatures: What made the numbers of each metric.
+        notes: To stand under the table before those on groups.
+
+    Raises:
+        ValueError: If there is no such column, or as `TableSettings` says.
+    """
+    items = [Item(row["reference"], carried(row, signatures)) for row in rows]
+    groups, opposite = settings.groups(items)
+    measures = settings.measures(list(signatures))
+    taken = {key: [rows[position] for position in positions] for key, positions in groups.members.items()}
+    numbers = {key: [_number(own, measure, settings.interval) for measure in measures] for key, own in taken.items()}
+    differences = {
+        key: [_difference(taken[key], taken[other], measure) for measure in measures] for key, other in opposite.items()
+    }
+    said = [*notes, *groups.notes, *_missing(groups, measures, numbers), *_infinite(groups, measures, numbers)]
+    return GroupTable(settings, groups, measures, numbers, differences, dict(signatures), said)
+
+
+def carried(row: Row, signatures: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of a row that come from a pattern or a list."""
+    return {name: value for name, value in row.items() if name not in signatures and name not in RESULT_COLUMNS}
+
+
+def _number(rows: Sequence[Row], measure: Measure, with_interval: bool) -> Number:
+    own = [row for row in rows if has_number(row, measure.metric)]
+    values = by_image([row[measure.metric] for row in own], [row["reference"] for row in own])
+    if not values.size:
+        return Number(math.nan, 0, 0)
+    statistic = psnr_of_mean_mse if measure.statistic == MEAN_MSE else STATISTICS[measure.statistic]
+    low, high = interval(values, statistic) if with_interval else (math.nan, math.nan)
+    return Number(float(statistic(values.ravel())), len(own), int(np.isinf(values).sum()), low, high)
+
+
+def _difference(rows: Sequence[Row], others: Sequence[Row], measure: Measure) -> Difference:
+    pairs = _both(rows, others, measure.metric)
+    if not len(pairs):
+        return Difference(math.nan, math.nan, math.nan, 0, math.nan, math.nan, 0)
+    own, other = pairs.T
+    closer = own < other if measure.is_lower_closer else own > other
+    finite = np.isfinite(pairs).all(axis=1)
+    statistic = psnr_of_mean_mse if measure.statistic == MEAN_MSE else STATISTICS[measure.statistic]
+    value, low, high = math.nan, math.nan, math.nan
+    if finite.any():
+        value = float(statistic(own[finite]) - statistic(other[finite]))
+        low, high = difference_interval(own[finite], other[finite], statistic)
+    left_out = int((~finite).sum())
+    return Difference(value, low, high, int(finite.sum()), float(closer.mean()), float((own == other).mean()), left_out)
+
+
+def _both(rows: Sequence[Row], others: Sequence[Row], metric: str) -> np.ndarray:
+    """Return the numbers of images of which both groups have one, (images, 2)."""
+    known = {row["reference"]: row[metric] for row in others if has_number(row, metric)}
+    both = [
+        (row[metric], known[row["reference"]]) for row in rows if row["reference"] in known and has_number(row, metric)
+    ]
+    return np.array(both, dtype=np.float64).reshape(-1, 2)
+
+
+def _missing(groups: Groups, measures: Sequence[Measure], numbers: Mapping[Key, Sequence[Number]]) -> list[str]:
+    return [
+        f"{groups.said(key)}: {printable(measure.name)} of {number.n} of {len(groups.members[key])} images only"
+        for key, own in numbers.items()
+        for measure, number in zip(measures, own, strict=True)
+        if number.n < len(groups.members[key]) and measure.statistic != MEAN_MSE
+    ]
+
+
+def _infinite(groups: Groups, measures: Sequence[Measure], numbers: Mapping[Key, Sequence[Number]]) -> list[str]:
+    return [
+        f"{groups.said(key)}: {number.infinite} infinite {printable(measure.name)} (identical images), not in the mean"
+        for key, own in numbers.items()
+        for measure, number in zip(measures, own, strict=True)
+        if number.infinite and measure.statistic == "mean"
+    ]
+
+
+def _values(groups: Groups, place: int) -> list[str]:
+    return list(dict.fromkeys(key[place] for key in groups.members))

@@ -1,0 +1,61 @@
+"""Ready-made patterns: how programs lay out their files, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lpips_lite.entries import did_you_mean
+
+
+class Layout(NamedTuple):
+    """Where a program puts references and images, relative to the compared folders.
+
+    Attributes:
+        program: Whose files these are.
+        ref_pattern: Which are references.
+        image_pattern: Which images belong to them.
+    """
+
+    program: str
+    ref_pattern: str
+    image_pattern: str
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "3dgs": Layout(
+        "render.py of 3D Gaussian Splatting, a folder for each scene",
+        "{scene}/test/*/gt/{name}.png",
+        "{scene}/test/{method}/renders/{name}.*",
+    ),
+    "nerfstudio": Layout(
+        "ns-render dataset of nerfstudio, with --output-path SCENE/METHOD",
+        "{scene}/*/test/gt-rgb/{name}.*",
+        "{scene}/{method}/test/rgb/{name}.*",
+    ),
+    "basicsr": Layout(
+        "test.py of BasicSR, in its own folder",
+        "datasets/{dataset}/GTmod*/{name}.png",
+        "results/{method}/visualization/{dataset}/{name}_{method}.png",
+    ),
+    "codec": Layout(
+        "originals, and what codecs made of them at several qualities",
+        "{name}.*",
+        "{codec}/q{quality}/{name}.{ext}",
+    ),
+}
+
+
+def find_layout(name: str, said: str) -> Layout:
+    """Return the layout of this name.
+
+    Args:
+        name: In `LAYOUTS`.
+        said: How messages name the argument.
+
+    Raises:
+        ValueError: If there is none; it lists those that there are.
+    """
+    if name not in LAYOUTS:
+        raise ValueError(f"{said}: unknown layout; expected one of {', '.join(LAYOUTS)}{did_you_mean(name, LAYOUTS)}")
+    return LAYOUTS[name]
