@@ -55,7 +55,7 @@ def check_unseen(metric: LPIPS, digests: Mapping[Path, str]) -> None:
             f"{metric.signature!r} has learnt people's judgments of {len(seen)} of these {len(digests)} references, "
             f"the first {seen[0]}: what it scores on them says nothing about others. Name weights that have not seen "
             f"them: instead of lite's own, distilled ones without judgments (in a clone calibration/results/"
-            f"lite-0.2-distilled.safetensors, as tower and as weights), instead of fitted ones, those they started from"
+            f"lite-0.4-distilled.safetensors, as tower and as weights), instead of fitted ones, those they started from"
         )
 
 

@@ -87,7 +87,7 @@ def test_lite_lists_its_fifty_references(own):
 
 
 def test_distilled_weights_and_other_nets_list_none():
-    distilled = ROOT / "calibration/results/lite-0.2-distilled.safetensors"
+    distilled = ROOT / "calibration/results/lite-0.4-distilled.safetensors"
     assert not LPIPS("lite", channel_weights=distilled, tower_weights=distilled).trained_on
     assert not LPIPS("alex", channel_weights="uniform", tower_weights="random:0").trained_on
 
