@@ -50,7 +50,7 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "8891c0d9c4ac5d6ca97771f26318b8954087ea5a04f41e60af3b054851863088",
+    "d482f24580c5ec484f230f9d82637a9ff4927db3d0e5a38e5aa9178c2cfb46de",
     1.4,
     "embedded",
     "BSD-2-Clause",
