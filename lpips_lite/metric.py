@@ -163,9 +163,9 @@ class LPIPS(Frozen):
     def preference(self, ref: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
         """Return the probability that people choose `p1` as closer to `ref`: σ(slope · (d0 − d1)).
 
-        It holds for images like those that the slope of the weights was fitted to. Lite's is 129.97, fitted to the 9,425
-        votes of people on 6,537 triplets of JPEG of high quality (mucped23), with distances from folds that had not
-        learnt from their photographs. Among stronger distortions, or unlike images, it is too sure.
+        It holds for images like those that the slope of the weights was fitted to. Lite's is 129.97, fitted to the
+        9,425 votes of people on 6,537 triplets of JPEG of high quality (mucped23), with distances from folds that had
+        not learnt from their photographs. Among stronger distortions, or unlike images, it is too sure.
 
         Args:
             ref: Images, (N, 3, H, W), float in [0, 1] or uint8.
