@@ -5,7 +5,6 @@ import hashlib
 import http.server
 import multiprocessing
 import pwd
-import re
 import shutil
 import threading
 from dataclasses import replace
