@@ -22,6 +22,11 @@ from lpips_lite.files.summary import has_number
 
 MEAN_MSE = "psnr of mean mse"  # a statistic of its own, of metrics called psnr alone
 
+# Columns of the table for programs, after those of groups.
+NUMBERS = ("value", "n", "infinite", "low", "high")
+DIFFERENCES = ("against", "difference", "difference_low", "difference_high", "difference_n", "wins", "ties")
+AFTER = ("measure", "statistic", *NUMBERS, *DIFFERENCES, "signature")
+
 
 @dataclass(frozen=True)
 class TableSettings:
@@ -36,7 +41,7 @@ class TableSettings:
         spell: Argument and value -> how messages name them.
 
     Raises:
-        ValueError: If there is no such statistic, or no column.
+        ValueError: If there is no such statistic, or a column of `by` is also one of the table.
     """
 
     by: tuple[str, ...]
@@ -50,6 +55,10 @@ class TableSettings:
         if self.statistic not in STATISTICS:
             said, near = self.spell("statistic", self.statistic), did_you_mean(str(self.statistic), STATISTICS)
             raise ValueError(f"{said}: expected one of {', '.join(STATISTICS)}{near}")
+        taken = next((name for name in self.by if name in AFTER), None)
+        if taken is not None:
+            problem = f"{taken!r} is also the name of a column of the table"
+            raise ValueError(f"{self.spell('by', ','.join(self.by))}: {problem}; expected another name")
 
     def measures(self, metrics: Sequence[str]) -> list[Measure]:
         """Return what is told of each metric.

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lpips_lite.catalog import may_be_infinite, parse_metric
-from lpips_lite.files.group_table import TableSettings, group_table
+from lpips_lite.files.group_table import AFTER, TableSettings, group_table
 from lpips_lite.files.names import PATHS, RESULT_COLUMNS
 from lpips_lite.files.results import Row
-from lpips_lite.files.table_records import AFTER, records
+from lpips_lite.files.table_records import records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +46,8 @@ def summarize(
 
     Raises:
         TypeError: If `rows` is no DataFrame.
-        ValueError: If there is no such column, statistic or value, if nothing says what made the numbers, or if they
-            were made by unlike metrics.
+        ValueError: If there is no such column, statistic or value, if a column of `by` is also one of the result, if
+            nothing says what made the numbers, or if they were made by unlike metrics.
         ImportError: If pandas is not installed.
 
     Example:

@@ -177,6 +177,7 @@ def test_signatures_and_statistic_stand_under_every_table(rows):
         ({"statistic": "average"}, "statistic='average': expected one of mean, median, p5, p95, min, max"),
         ({"against": "0", "by": ("scene",)}, "against='0': expected a value of just one"),
         ({"against": "A", "by": ("method", "methods")}, "no column 'methods'"),
+        ({"by": ("method", "n")}, "by='method,n': 'n' is also the name of a column of the table; expected another"),
     ],
 )
 def test_wrong_settings_are_errors(rows, settings, message):

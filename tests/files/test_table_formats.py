@@ -12,10 +12,10 @@ from markdown_it import MarkdownIt
 from pylatexenc.latex2text import LatexNodes2Text
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexMacroNode, LatexWalker
 
-from lpips_lite.files.group_table import TableSettings, group_table
+from lpips_lite.files.group_table import AFTER, TableSettings, group_table
 from lpips_lite.files.table_cells import Cell, Grid, Heading, to_grids
 from lpips_lite.files.table_formats import latex_text, to_html, to_latex, to_markdown, to_text
-from lpips_lite.files.table_records import AFTER, records, to_csv, to_json
+from lpips_lite.files.table_records import records, to_csv, to_json
 
 HOSTILE = r"50%_of $x$ & #1 {a} \b ~c^ <d> |e| *f* `g` [h](i)"
 
