@@ -253,7 +253,8 @@ def _missing(groups: Groups, measures: Sequence[Measure], numbers: Mapping[Key, 
 
 def _infinite(groups: Groups, measures: Sequence[Measure], numbers: Mapping[Key, Sequence[Number]]) -> list[str]:
     return [
-        f"{groups.said(key)}: {number.infinite} infinite {printable(measure.name)} (identical images), not in the mean"
+        f"{groups.said(key)}: {number.infinite} infinite {printable(measure.name)} (identical images), "
+        f"{'not in the mean' if number.infinite < number.n else 'no finite one'}"
         for key, own in numbers.items()
         for measure, number in zip(measures, own, strict=True)
         if number.infinite and measure.statistic == "mean"

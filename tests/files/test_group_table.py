@@ -103,6 +103,20 @@ def test_infinite_psnr_is_left_out_of_means_and_differences_and_said():
     assert any("1 images with infinite psnr left out" in line for line in to_grids(table)[1].under)
 
 
+def test_the_interval_of_a_mean_without_infinity_has_none():
+    rows = [row("A", "s", "0", INF), row("A", "s", "1", 30.0), row("A", "s", "2", 32.0)]
+    psnr, *_ = table_of(rows, ["method"], interval=True).numbers["A",]
+    assert (psnr.low, psnr.value, psnr.high) == (30, 31, 32)
+
+
+def test_a_group_of_identical_images_has_no_finite_psnr():
+    table = table_of([row("A", "s", str(n), INF) for n in range(2)], ["method"], interval=True)
+    psnr, *_ = table.numbers["A",]
+    assert psnr.value == INF
+    assert math.isnan(psnr.low)
+    assert "method=A: 2 infinite psnr (identical images), no finite one" in table.notes
+
+
 def test_numbers_that_failed_are_said():
     rows = [row("A", "s", "0", None), row("A", "s", "1", 30.0), row("B", "s", "0", None), row("B", "s", "1", None)]
     table = table_of(rows, ["method"])
