@@ -125,7 +125,7 @@ def test_a_rate_may_be_a_column():
     with pytest.raises(ValueError, match="column kbit holds 'many'; expected numbers"):
         settings.check(wrong, ["lite"])
     with pytest.raises(
-        ValueError, match="'size' is neither measured nor a column; expected one of lite, codec, quality"
+        ValueError, match="'size' is neither a size of files nor a column; expected one of bytes, bpp, codec, quality"
     ):
         CurveSettings("size", "lite").check(items, ["lite"])
 
