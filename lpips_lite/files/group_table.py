@@ -96,7 +96,8 @@ class TableSettings:
             references = [groups.references[position] for position in positions]
             if len(set(references)) < len(references):
                 problem = f"{groups.said(key)} has several images of one reference"
-                raise ValueError(f"{said}: {problem}; expected one, so name the column that tells them apart in by")
+                more = self.spell("by", ",".join([*self.by, "COLUMN"]))
+                raise ValueError(f"{said}: {problem}; expected one, so name the column that tells them apart: {more}")
         others = {key: (*key[:place], self.against, *key[place + 1 :]) for key in groups.members}
         return groups, {key: other for key, other in others.items() if other != key and other in groups.members}
 
@@ -198,7 +199,9 @@ def group_table(
     differences = {
         key: [_difference(taken[key], taken[other], measure) for measure in measures] for key, other in opposite.items()
     }
-    said = [*notes, *groups.notes, *_missing(groups, measures, numbers), *_infinite(groups, measures, numbers)]
+    alone = settings.against is not None and not differences
+    lonely = [f"no differences: no group to compare with {printable(settings.against or '')}"] if alone else []
+    said = [*notes, *lonely, *groups.notes, *_missing(groups, measures, numbers), *_infinite(groups, measures, numbers)]
     return GroupTable(settings, groups, measures, numbers, differences, dict(signatures), said)
 
 

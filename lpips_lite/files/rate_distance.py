@@ -139,6 +139,8 @@ def curves_of(
             lost += 1
     by_image = {codec: {image: sorted(points) for image, points in own.items()} for codec, own in found.items()}
     means, notes = _mean_curves(rows, items, column, settings)
+    if len(by_image) == 1:
+        notes.append(f"no deltas: nothing to compare with {printable(next(iter(by_image)))}")
     if lost:
         notes.append(f"{lost} points without a finite {settings.rate} and {settings.distance}, left out")
     comparisons = _comparisons(by_image, settings)

@@ -202,10 +202,16 @@ def test_wrong_settings_are_errors(rows, settings, message):
 def test_against_needs_one_image_of_a_reference_in_each_group(rows):
     rows = [{**own, "reference": own["name"]} for own in rows]
     with pytest.raises(
-        ValueError, match="method=A has several images of one reference; expected one, so name the column"
+        ValueError, match="method=A has several images of one reference; .* tells them apart: by='method,COLUMN'"
     ):
         table_of(rows, ["method"], against="A")
     assert len(table_of(rows, ["method", "scene"], against="A").differences) == 4
+
+
+def test_one_group_alone_has_no_differences_and_says_so():
+    table = table_of([row("A", "s", "0", 20.0)], ["method"], against="A")
+    assert len(to_grids(table)) == 1
+    assert table.notes == ["no differences: no group to compare with A"]
 
 
 def test_psnr_of_mean_mse_needs_a_psnr(rows):

@@ -107,6 +107,12 @@ def test_little_in_common_is_said():
     assert "webp: curves have less than 75 % in common: 3 images, like a" in notes
 
 
+def test_one_codec_alone_has_no_deltas_and_says_so():
+    found = curves_of(*points(("jpeg",)), "codec", SETTINGS)
+    assert found.comparisons == []
+    assert found.notes == ["no deltas: nothing to compare with jpeg"]
+
+
 def test_a_rate_may_be_a_column():
     rows, items = points()
     items = [
