@@ -139,4 +139,7 @@ def _is_metric(name: str) -> bool:
 
 
 def _is_absent(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value)) or str(value) in ("<NA>", "NaT")
+    """Return whether pandas has nothing there: None, NaN, NA or NaT, but not a text like these."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (not isinstance(value, str) and str(value) in ("<NA>", "NaT"))

@@ -175,6 +175,8 @@ def test_many_images_have_no_lines_of_their_own_for_people():
 
 def test_names_of_files():
     assert usual_stem("bpp", "ssim:y:crop=4") == Path("bpp-ssim-y-crop-4")
+    assert usual_stem("größe", "lite") == Path("größe-lite")
+    assert usual_stem("%", "lite") == Path("lite")  # a name with a dash in front would be an option
     assert usual_stem("bytes", "alex:weights=../a/b.pth") == Path("bytes-alex-weights-a-b-pth")
 
 
