@@ -13,7 +13,7 @@ from PIL import Image
 
 from lpips_lite.files.bjontegaard import bd_distance, bd_rate
 from lpips_lite.files.curve_output import curve_files, records, to_grid, to_json, usual_stem, write_curves
-from lpips_lite.files.curve_picture import check_extra, draw_curves
+from lpips_lite.files.curve_picture import draw_curves, require_curve_packages
 from lpips_lite.files.grouping import Item
 from lpips_lite.files.rate_distance import CurveSettings, curves_of, metrics_of
 
@@ -183,7 +183,7 @@ def test_names_of_files():
 def test_without_scipy_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("lpips_lite.files.curve_picture.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'--curve needs scipy and matplotlib: pip install "lpips_lite\[tables\]"'):
-        check_extra("--curve")
+        require_curve_packages("--curve")
     original = builtins.__import__
 
     def without(name, *arguments):
