@@ -49,11 +49,8 @@ def run(request: Request) -> int:
             for mistake in dict.fromkeys(text for spec in request.metrics for text in spec.mistakes()):
                 say(f"warning: {mistake}")
             if request.convention is not None:
-                expanded, program = (
-                    ",".join(CONVENTIONS[request.convention].metrics),
-                    CONVENTIONS[request.convention].program,
-                )
-                notes.add([f"--convention {request.convention} is {expanded}: {program}"])
+                program, texts = CONVENTIONS[request.convention]
+                notes.add([f"--convention {request.convention} is {','.join(texts)}: {program}"])
             notes.add([*filter(None, [processes.note]), *remarks(pairing, request.allow_unmatched)])
         settings = replace(request.settings, device=processes.device(request.settings.device))
         metrics = load_metrics(request.metrics, settings)

@@ -129,7 +129,6 @@ def main() -> None:
 main.add_command(weights)
 
 
-HELP = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 CONTEXT = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 WORKERS = min(8, os.cpu_count() or 1)
 

@@ -39,5 +39,8 @@ def chosen_metrics(given: list[MetricSpec], convention: str | None, curve: tuple
     from lpips_lite.files.rate_distance import metrics_of
 
     own = find_convention(convention, spell_option("convention", convention)).metrics if convention else ()
-    drawn = metrics_of(*curve) if curve else []
+    try:
+        drawn = metrics_of(*curve) if curve else []
+    except ValueError as error:
+        raise ValueError(f"--curve {' '.join(curve or ())}: {error}") from error
     return list(dict.fromkeys([*map(parse_metric, own), *given, *map(parse_metric, drawn)])) or [parse_metric("lite")]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lpips_lite.catalog import MetricSpec, entry_of
 from lpips_lite.files.curve_output import curve_files
-from lpips_lite.files.curve_picture import check_extra
+from lpips_lite.files.curve_picture import require_curve_packages
 from lpips_lite.files.group_table import TableSettings
 from lpips_lite.files.grouping import Item
 from lpips_lite.files.heatmap import HeatmapFiles
@@ -153,7 +153,7 @@ def _check_groups(request: Request, groups: TableSettings, pairing: Pairing, met
     items = [Item(path_text(pair.reference), pair.columns) for pair in pairing.pairs]
     groups.groups(items)
     if request.curves is not None:
-        check_extra("--curve")
+        require_curve_packages("--curve")
         request.curves[0].check(items, metrics)
 
 

@@ -34,7 +34,8 @@ def curve_files(stem: Path) -> list[Path]:
 
 def usual_stem(rate: str, distance: str) -> Path:
     """Return the name of curves that were given none: that of their axes."""
-    return Path("-".join(re.sub(r"[^0-9A-Za-z]+", "-", name).strip("-") for name in (rate, distance)))
+    words = (re.sub(r"\W+", "-", name).strip("-") for name in (rate, distance))
+    return Path("-".join(filter(None, words)))
 
 
 def write_curves(stem: Path, curves: Curves, signatures: Mapping[str, str]) -> bytes:

@@ -22,7 +22,7 @@ MARKERS = "osD^vPX*"
 _UNITS = {"bpp": "bits per pixel", "bytes": "bytes"}
 
 
-def check_extra(said: str) -> None:
+def require_curve_packages(said: str) -> None:
     """Raise an ImportError if what curves need is not installed.
 
     Args:

@@ -22,6 +22,11 @@ from lpips_lite.files.summary import has_number
 
 MEAN_MSE = "psnr of mean mse"  # a statistic of its own, of metrics called psnr alone
 
+# Columns of the table for programs, after those of groups.
+NUMBERS = ("value", "n", "infinite", "low", "high")
+DIFFERENCES = ("against", "difference", "difference_low", "difference_high", "difference_n", "wins", "ties")
+AFTER = ("measure", "statistic", *NUMBERS, *DIFFERENCES, "signature")
+
 
 @dataclass(frozen=True)
 class TableSettings:
@@ -36,7 +41,7 @@ class TableSettings:
         spell: Argument and value -> how messages name them.
 
     Raises:
-        ValueError: If there is no such statistic, or no column.
+        ValueError: If there is no such statistic, or a column of `by` is also one of the table.
     """
 
     by: tuple[str, ...]
@@ -50,6 +55,10 @@ class TableSettings:
         if self.statistic not in STATISTICS:
             said, near = self.spell("statistic", self.statistic), did_you_mean(str(self.statistic), STATISTICS)
             raise ValueError(f"{said}: expected one of {', '.join(STATISTICS)}{near}")
+        taken = next((name for name in self.by if name in AFTER), None)
+        if taken is not None:
+            problem = f"{taken!r} is also the name of a column of the table"
+            raise ValueError(f"{self.spell('by', ','.join(self.by))}: {problem}; expected another name")
 
     def measures(self, metrics: Sequence[str]) -> list[Measure]:
         """Return what is told of each metric.
@@ -87,7 +96,8 @@ class TableSettings:
             references = [groups.references[position] for position in positions]
             if len(set(references)) < len(references):
                 problem = f"{groups.said(key)} has several images of one reference"
-                raise ValueError(f"{said}: {problem}; expected one, so name the column that tells them apart in by")
+                more = self.spell("by", ",".join([*self.by, "COLUMN"]))
+                raise ValueError(f"{said}: {problem}; expected one, so name the column that tells them apart: {more}")
         others = {key: (*key[:place], self.against, *key[place + 1 :]) for key in groups.members}
         return groups, {key: other for key, other in others.items() if other != key and other in groups.members}
 
@@ -189,7 +199,9 @@ def group_table(
     differences = {
         key: [_difference(taken[key], taken[other], measure) for measure in measures] for key, other in opposite.items()
     }
-    said = [*notes, *groups.notes, *_missing(groups, measures, numbers), *_infinite(groups, measures, numbers)]
+    alone = settings.against is not None and not differences
+    lonely = [f"no differences: no group to compare with {printable(settings.against or '')}"] if alone else []
+    said = [*notes, *lonely, *groups.notes, *_missing(groups, measures, numbers), *_infinite(groups, measures, numbers)]
     return GroupTable(settings, groups, measures, numbers, differences, dict(signatures), said)
 
 
@@ -244,7 +256,8 @@ def _missing(groups: Groups, measures: Sequence[Measure], numbers: Mapping[Key, 
 
 def _infinite(groups: Groups, measures: Sequence[Measure], numbers: Mapping[Key, Sequence[Number]]) -> list[str]:
     return [
-        f"{groups.said(key)}: {number.infinite} infinite {printable(measure.name)} (identical images), not in the mean"
+        f"{groups.said(key)}: {number.infinite} infinite {printable(measure.name)} (identical images), "
+        f"{'not in the mean' if number.infinite < number.n else 'no finite one'}"
         for key, own in numbers.items()
         for measure, number in zip(measures, own, strict=True)
         if number.infinite and measure.statistic == "mean"

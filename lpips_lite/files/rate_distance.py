@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lpips_lite.catalog import entry_of, parse_metric
+from lpips_lite.file_measures import FILE_MEASURES
 from lpips_lite.files.bjontegaard import Delta, Interpolation, bd_distance, bd_rate
 from lpips_lite.files.grouping import Item, distinct_in_order, varying
 from lpips_lite.files.names import printable
@@ -30,8 +31,8 @@ class CurveSettings:
     """Which curves.
 
     Attributes:
-        rate: A metric of the catalog, like "bpp", or a column with numbers.
-        distance: A metric.
+        rate: "bpp" · "bytes" · a column with numbers.
+        distance: A metric of pixels, in the spelling of the catalog.
         interpolation: "akima" · "pchip".
         spell: Argument and value -> how messages name them.
     """
@@ -42,20 +43,22 @@ class CurveSettings:
     spell: Spelling = python_spelling
 
     def check(self, items: Sequence[Item], metrics: Sequence[str]) -> None:
-        """Check that rate and distance are measured or, for the rate, in a column of numbers.
+        """Check that the rate is a size of files or a column of numbers, and the distance a metric that is measured.
 
         Raises:
             ValueError: If not.
         """
-        said = self.spell("curve", f"{self.rate} {self.distance}")
+        said = f"{self.spell('curve', self.rate)} {self.distance}"
+        if self.distance in FILE_MEASURES:
+            raise ValueError(f"{said}: {self.distance} is a rate; expected the rate first, then the metric")
         if self.distance not in metrics:
             raise ValueError(f"{said}: {self.distance} is not measured; expected one of {', '.join(metrics)}")
-        if self.rate in metrics:
+        if self.rate in FILE_MEASURES:
             return
         columns = list(items[0].columns) if items else []
         if self.rate not in columns:
-            expected = f"expected one of {', '.join([*metrics, *map(printable, columns)])}"
-            raise ValueError(f"{said}: {self.rate!r} is neither measured nor a column; {expected}")
+            expected = f"expected one of {', '.join([*FILE_MEASURES, *map(printable, columns)])}"
+            raise ValueError(f"{said}: {self.rate!r} is neither a size of files nor a column; {expected}")
         for item in items:
             if math.isnan(_as_number(item.columns[self.rate])):
                 value = printable(item.columns[self.rate])
@@ -136,6 +139,8 @@ def curves_of(
             lost += 1
     by_image = {codec: {image: sorted(points) for image, points in own.items()} for codec, own in found.items()}
     means, notes = _mean_curves(rows, items, column, settings)
+    if len(by_image) == 1:
+        notes.append(f"no deltas: nothing to compare with {printable(next(iter(by_image)))}")
     if lost:
         notes.append(f"{lost} points without a finite {settings.rate} and {settings.distance}, left out")
     comparisons = _comparisons(by_image, settings)

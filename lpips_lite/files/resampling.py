@@ -84,9 +84,11 @@ def interval(values: Floats, statistic: Statistic) -> tuple[float, float]:
     """Return the 95 % interval of a statistic, by drawing images with replacement; NaN for fewer than two.
 
     Args:
-        values: (images, values of each), as `by_image` gives them.
+        values: (images, values of each), as `by_image` gives them; the mean's are those of images with a finite one.
         statistic: Of all values together.
     """
+    if statistic is mean:  # which leaves infinity out; a draw of nothing else would bring it in again
+        values = values[np.isfinite(values).any(axis=-1)]
     if len(values) < 2:
         return np.nan, np.nan
     return _interval(np.concatenate([statistic(values[draw].reshape(len(draw), -1)) for draw in _draws(len(values))]))

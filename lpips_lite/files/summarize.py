@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lpips_lite.catalog import may_be_infinite, parse_metric
-from lpips_lite.files.group_table import TableSettings, group_table
+from lpips_lite.files.group_table import AFTER, TableSettings, group_table
 from lpips_lite.files.names import PATHS, RESULT_COLUMNS
 from lpips_lite.files.results import Row
-from lpips_lite.files.table_records import AFTER, records
+from lpips_lite.files.table_records import records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +46,8 @@ def summarize(
 
     Raises:
         TypeError: If `rows` is no DataFrame.
-        ValueError: If there is no such column, statistic or value, if nothing says what made the numbers, or if they
-            were made by unlike metrics.
+        ValueError: If there is no such column, statistic or value, if a column of `by` is also one of the result, if
+            nothing says what made the numbers, or if they were made by unlike metrics.
         ImportError: If pandas is not installed.
 
     Example:
@@ -139,4 +139,7 @@ def _is_metric(name: str) -> bool:
 
 
 def _is_absent(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value)) or str(value) in ("<NA>", "NaT")
+    """Return whether pandas has nothing there: None, NaN, NA or NaT, but not a text like these."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (not isinstance(value, str) and str(value) in ("<NA>", "NaT"))

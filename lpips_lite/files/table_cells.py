@@ -64,14 +64,14 @@ class Grid:
 
 
 def to_grids(table: GroupTable) -> list[Grid]:
-    """Lay out a grouped table, and a second one of the differences from one group if there are such.
+    """Lay out a grouped table, and a second one of the differences from one group if there are any.
 
     Both have one row for each group and one column for each measure.
     """
     columns = [_number_cells(table, place) for place in range(len(table.measures))]
     counts = {key: len(positions) for key, positions in table.groups.members.items()}
     grids = [_grid("", table, counts, columns, _legend(table), _about_numbers(table))]
-    if table.settings.against is not None:
+    if table.settings.against is not None and table.differences:
         columns = [_difference_cells(table, place) for place in range(len(table.measures))]
         what = f"difference of the {table.settings.statistic} from {printable(table.settings.against)}"
         title = f"{what}, over the images that both have"

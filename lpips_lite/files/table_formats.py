@@ -20,6 +20,7 @@ _ESCAPED = {
     **{"−": "$-$", "–": "--", "∞": r"$\infty$", "×": r"$\times$", "²": r"$^2$", "…": r"\ldots{}"},
     **{"↓": r"$\downarrow$", "↑": r"$\uparrow$"},
 }
+_JOINED = "-,'`"  # of which LaTeX makes two into one other character
 _ARROWS = {None: "", True: "↓", False: "↑"}
 
 
@@ -55,8 +56,9 @@ def to_latex(grid: Grid) -> str:
         [_marked(cell, latex_text, r"\textbf{{{}}}", r"\underline{{{}}}") + _latex_behind(cell.small) for cell in row]
         for row in grid.rows
     ]
-    for row in rows:
-        if row[0][:1] in ("[", "*"):  # which after the end of a line would be an argument of it
+    header = [latex_text(_titled(heading)) for heading in grid.headings]
+    for row in (header, *rows):
+        if row[0][:1] in ("[", "*"):  # which after a rule or the end of a line would be an argument of it
             row[0] = f"{{}}{row[0]}"
     return (
         _environment(latex=True)
@@ -64,7 +66,7 @@ def to_latex(grid: Grid) -> str:
         .render(
             grid=grid,
             columns="".join("r" if heading.is_number else "l" for heading in grid.headings),
-            header=[latex_text(_titled(heading)) for heading in grid.headings],
+            header=header,
             rows=rows,
             under=[latex_text(text) for text in filter(None, [grid.legend, *grid.under])],
             title=latex_text(grid.title),
@@ -83,7 +85,10 @@ def to_html(grid: Grid) -> str:
 
 def latex_text(text: str) -> str:
     """Return text as LaTeX prints it."""
-    return "".join(_ESCAPED.get(character, character) for character in text)
+    return "".join(
+        _ESCAPED.get(character, character) + "{}" * (character == after and character in _JOINED)
+        for character, after in zip(text, f"{text[1:]} ", strict=False)
+    )
 
 
 def _template(name: str) -> str:
@@ -127,7 +132,7 @@ def _latex_behind(small: str) -> str:
 
 def _markdown(text: str) -> str:
     r"""Escape what Markdown would read as something else; `_` within a word stands for itself."""
-    escaped = re.sub(r"([\\`*|<>\[\]~])", r"\\\1", text)
+    escaped = re.sub(r"([\\`*|<>\[\]~&$])", r"\\\1", text)
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpips_lite.files import curve_output, table_formats, table_records
-from lpips_lite.files.group_table import GroupTable, TableSettings, carried, group_table
+from lpips_lite.files.group_table import AFTER, GroupTable, TableSettings, carried, group_table
 from lpips_lite.files.grouping import Item
 from lpips_lite.files.names import printable
 from lpips_lite.files.rate_distance import CurveSettings, curves_of
@@ -109,7 +109,7 @@ def as_text(suffix: str, table: GroupTable, grids: Sequence[Grid], more: Mapping
         more: Further keys of the JSON document.
     """
     if suffix == ".csv":
-        return table_records.to_csv([*table.settings.by, *table_records.AFTER], table_records.records(table))
+        return table_records.to_csv([*table.settings.by, *AFTER], table_records.records(table))
     if suffix == ".json":
         return table_records.to_json(table, more)
     write = table_formats.to_markdown if suffix == ".md" else table_formats.to_latex

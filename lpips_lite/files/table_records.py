@@ -9,13 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lpips_lite.files.group_table import Difference, GroupTable, Number
+from lpips_lite.files.group_table import DIFFERENCES, NUMBERS, Difference, GroupTable, Number
 
 Record = dict[str, Any]
-
-NUMBERS = ("value", "n", "infinite", "low", "high")
-DIFFERENCES = ("against", "difference", "difference_low", "difference_high", "difference_n", "wins", "ties")
-AFTER = ("measure", "statistic", *NUMBERS, *DIFFERENCES, "signature")  # columns after those of groups
 
 _NO_DIFFERENCE = Difference(math.nan, math.nan, math.nan, 0, math.nan, math.nan, 0)
 

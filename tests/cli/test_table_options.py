@@ -78,10 +78,15 @@ REFUSED = {
     ),
     "a rate that is nothing": (
         ["--curve", "size", "l1"],
-        "'size' is neither measured nor a column; expected one of l1, n",
+        "'size' is neither a size of files nor a column; expected one of bytes, bpp, n",
     ),
-    "a distance that is nothing": (["--curve", "bpp", "size"], "unknown metric 'size'"),
-    "a column that is no number": (["--curve", "name2", "l1"], "neither measured nor a column"),
+    "a distance that is nothing": (["--curve", "bpp", "size"], "--curve bpp size: unknown metric 'size'"),
+    "a rate in place of the distance": (
+        ["--curve", "l1", "bpp"],
+        "--curve l1 bpp: bpp is a rate; expected the rate first, then the metric",
+    ),
+    "a metric in place of the rate": (["--curve", "psnr", "l1"], "'psnr' is neither a size of files nor a column"),
+    "a column that is no number": (["--curve", "method", "l1"], "column method holds 'A'; expected numbers"),
 }
 
 

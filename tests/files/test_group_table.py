@@ -103,6 +103,20 @@ def test_infinite_psnr_is_left_out_of_means_and_differences_and_said():
     assert any("1 images with infinite psnr left out" in line for line in to_grids(table)[1].under)
 
 
+def test_the_interval_of_a_mean_without_infinity_has_none():
+    rows = [row("A", "s", "0", INF), row("A", "s", "1", 30.0), row("A", "s", "2", 32.0)]
+    psnr, *_ = table_of(rows, ["method"], interval=True).numbers["A",]
+    assert (psnr.low, psnr.value, psnr.high) == (30, 31, 32)
+
+
+def test_a_group_of_identical_images_has_no_finite_psnr():
+    table = table_of([row("A", "s", str(n), INF) for n in range(2)], ["method"], interval=True)
+    psnr, *_ = table.numbers["A",]
+    assert psnr.value == INF
+    assert math.isnan(psnr.low)
+    assert "method=A: 2 infinite psnr (identical images), no finite one" in table.notes
+
+
 def test_numbers_that_failed_are_said():
     rows = [row("A", "s", "0", None), row("A", "s", "1", 30.0), row("B", "s", "0", None), row("B", "s", "1", None)]
     table = table_of(rows, ["method"])
@@ -177,6 +191,7 @@ def test_signatures_and_statistic_stand_under_every_table(rows):
         ({"statistic": "average"}, "statistic='average': expected one of mean, median, p5, p95, min, max"),
         ({"against": "0", "by": ("scene",)}, "against='0': expected a value of just one"),
         ({"against": "A", "by": ("method", "methods")}, "no column 'methods'"),
+        ({"by": ("method", "n")}, "by='method,n': 'n' is also the name of a column of the table; expected another"),
     ],
 )
 def test_wrong_settings_are_errors(rows, settings, message):
@@ -187,10 +202,16 @@ def test_wrong_settings_are_errors(rows, settings, message):
 def test_against_needs_one_image_of_a_reference_in_each_group(rows):
     rows = [{**own, "reference": own["name"]} for own in rows]
     with pytest.raises(
-        ValueError, match="method=A has several images of one reference; expected one, so name the column"
+        ValueError, match="method=A has several images of one reference; .* tells them apart: by='method,COLUMN'"
     ):
         table_of(rows, ["method"], against="A")
     assert len(table_of(rows, ["method", "scene"], against="A").differences) == 4
+
+
+def test_one_group_alone_has_no_differences_and_says_so():
+    table = table_of([row("A", "s", "0", 20.0)], ["method"], against="A")
+    assert len(to_grids(table)) == 1
+    assert table.notes == ["no differences: no group to compare with A"]
 
 
 def test_psnr_of_mean_mse_needs_a_psnr(rows):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lpips_lite.files.bjontegaard import bd_distance, bd_rate
 from lpips_lite.files.curve_output import curve_files, records, to_grid, to_json, usual_stem, write_curves
-from lpips_lite.files.curve_picture import check_extra, draw_curves
+from lpips_lite.files.curve_picture import draw_curves, require_curve_packages
 from lpips_lite.files.grouping import Item
 from lpips_lite.files.rate_distance import CurveSettings, curves_of, metrics_of
 
@@ -107,6 +107,12 @@ def test_little_in_common_is_said():
     assert "webp: curves have less than 75 % in common: 3 images, like a" in notes
 
 
+def test_one_codec_alone_has_no_deltas_and_says_so():
+    found = curves_of(*points(("jpeg",)), "codec", SETTINGS)
+    assert found.comparisons == []
+    assert found.notes == ["no deltas: nothing to compare with jpeg"]
+
+
 def test_a_rate_may_be_a_column():
     rows, items = points()
     items = [
@@ -125,7 +131,7 @@ def test_a_rate_may_be_a_column():
     with pytest.raises(ValueError, match="column kbit holds 'many'; expected numbers"):
         settings.check(wrong, ["lite"])
     with pytest.raises(
-        ValueError, match="'size' is neither measured nor a column; expected one of lite, codec, quality"
+        ValueError, match="'size' is neither a size of files nor a column; expected one of bytes, bpp, codec, quality"
     ):
         CurveSettings("size", "lite").check(items, ["lite"])
 
@@ -169,13 +175,15 @@ def test_many_images_have_no_lines_of_their_own_for_people():
 
 def test_names_of_files():
     assert usual_stem("bpp", "ssim:y:crop=4") == Path("bpp-ssim-y-crop-4")
+    assert usual_stem("größe", "lite") == Path("größe-lite")
+    assert usual_stem("%", "lite") == Path("lite")  # a name with a dash in front would be an option
     assert usual_stem("bytes", "alex:weights=../a/b.pth") == Path("bytes-alex-weights-a-b-pth")
 
 
 def test_without_scipy_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("lpips_lite.files.curve_picture.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'--curve needs scipy and matplotlib: pip install "lpips_lite\[tables\]"'):
-        check_extra("--curve")
+        require_curve_packages("--curve")
     original = builtins.__import__
 
     def without(name, *arguments):

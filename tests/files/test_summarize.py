@@ -62,6 +62,11 @@ def test_numbers_as_columns_are_groups(rows):
     assert set(summarize(rows, by="quality").quality) == {"0.5", ""}
 
 
+def test_texts_that_look_like_nothing_are_names(rows):
+    rows["quality"] = ["NaT", pd.NaT] * 4
+    assert set(summarize(rows, by="quality").quality) == {"NaT", ""}
+
+
 def test_what_is_missing_is_in_the_notes(rows):
     kept = rows[(rows.method != "A") | (rows.scene != "s2")].copy()
     kept.attrs = rows.attrs

@@ -12,10 +12,10 @@ from markdown_it import MarkdownIt
 from pylatexenc.latex2text import LatexNodes2Text
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexMacroNode, LatexWalker
 
-from lpips_lite.files.group_table import TableSettings, group_table
+from lpips_lite.files.group_table import AFTER, TableSettings, group_table
 from lpips_lite.files.table_cells import Cell, Grid, Heading, to_grids
 from lpips_lite.files.table_formats import latex_text, to_html, to_latex, to_markdown, to_text
-from lpips_lite.files.table_records import AFTER, records, to_csv, to_json
+from lpips_lite.files.table_records import records, to_csv, to_json
 
 HOSTILE = r"50%_of $x$ & #1 {a} \b ~c^ <d> |e| *f* `g` [h](i)"
 
@@ -40,7 +40,7 @@ def table(**settings):
     return group_table(rows, TableSettings(("method",), **settings), {"psnr": "lpips-lite/1.0 psnr peak=1"})
 
 
-@pytest.mark.parametrize("name", ["method_1", HOSTILE])
+@pytest.mark.parametrize("name", ["method_1", HOSTILE, "R&amp;D"])
 def test_markdown_is_the_table_that_its_parser_reads(name):
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(to_markdown(grid(name)))
     cells = [
@@ -88,6 +88,22 @@ def test_latex_escapes_what_it_would_read_as_commands():
     assert plain == HOSTILE.translate(dict.fromkeys(map(ord, "<>|")))
     body = to_latex(grid(HOSTILE)).partition("\n")[2]
     assert all(line.count("&") - line.count(r"\&") == 2 for line in body.splitlines() if line.endswith(r"\\"))
+
+
+def test_markdown_of_a_name_is_no_formula():
+    assert r"| \$a\$ |" in to_markdown(grid("$a$"))  # which GitHub would set
+
+
+def test_latex_joins_no_characters_of_a_name():
+    assert latex_text("a--b---c") == "a-{}-b-{}-{}-c"
+    assert latex_text("''`` -,") == "'{}'`{}` -,"
+    assert latex_text("–") == "--"
+
+
+def test_a_heading_is_no_argument_of_the_rule_before():
+    heading = [Heading("[x]", is_number=False)]
+    lines = to_latex(Grid("", heading, [[Cell("a")]])).splitlines()
+    assert lines[lines.index(r"\toprule") + 1] == r"{}[x] \\"
 
 
 @pytest.mark.parametrize("name", ["[ours]", "*", "**"])
