@@ -63,7 +63,7 @@ def votes_of(count, row="r{0}.png,a{0}.png,b{0}.png,1,3"):
 START = {"lite": "lite:weights=calibrated", "alex": "alex:tower=random:0:weights=uniform"}
 
 
-@pytest.mark.parametrize(("net", "objective"), [("lite", "logistic"), ("alex", "logistic"), ("lite", "ranking")])
+@pytest.mark.parametrize(("net", "objective"), [("lite", "logistic"), ("alex", "logistic"), ("alex", "ranking")])
 def test_from_votes_to_a_metric(data, tmp_path, net, objective, monkeypatch):
     monkeypatch.setattr("lpips_lite.votes.fit.fit_ranking", partial(fit_ranking, draws=5000))
     arguments = [data, "--metric", START[net], "-o", "mine.safetensors", "--objective", objective, "--folds", "2"]

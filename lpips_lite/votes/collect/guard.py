@@ -46,7 +46,7 @@ class Limits:
     joins: int = 100
     join_seconds: float = 2.0
     votes: int = 20
-    images: int = 60
+    images: int = 300
 
 
 class Rates:
