@@ -51,7 +51,8 @@ def test_fifty_people_and_ten_thousand_votes(tmp_path, capsys):
     rest = ("--repeats", 0, "--catches", 0, "--practice", 0, "--trials", TRIALS)
     with served(tmp_path, *rest, references=70, size=(16, 16)) as running:
         asyncio.run(everybody())
-        assert running.stop() == (130, "interrupted\n")
+        status, said = running.stop()
+        assert (status, said.strip()) == (130, "interrupted")
     kept = read_store(running.store).votes
     assert len(kept) == len(told) == PEOPLE * TRIALS
     shown = {(vote.rater, vote.position, ("left", "right")[(vote.choice == "p1") != vote.flipped]) for vote in kept}
