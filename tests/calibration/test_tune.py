@@ -113,7 +113,7 @@ def test_it_learns_from_people_and_the_teacher_holds_it_back(scores, start, loss
     before = score(heads, groups)
     recipe = Recipe(steps=60, lr=4e-3, side=48, copies=9, teacher_loss=2.0)
     free = tune.tune(metric, groups, None, recipe)
-    assert score(free, groups) > before + 0.08
+    assert score(free, groups) > before + 0.04
     assert all((weight >= 0).all() for weight in free.near.channels)
     assert all(torch.equal(tensor, free.far.tensors[key]) for key, tensor in heads.far.tower.items())
     assert tune.median_distance(free) == pytest.approx(tune.MEDIAN, rel=1e-4)

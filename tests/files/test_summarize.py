@@ -41,7 +41,7 @@ def test_it_is_what_the_command_writes(rows):
     assert run(*OPTIONS, "-m", "psnr,ssim:3dgs", *more)[0] == 0
     pd.testing.assert_frame_equal(table, pd.read_csv("t.csv"), check_dtype=False, check_names=False)
     assert table.measure.unique().tolist() == ["psnr", "ssim:3dgs", "psnr of mean MSE"]
-    assert table.attrs["notes"] == ["method=A, scene=s1: 2 infinite psnr (identical images), not in the mean"]
+    assert table.attrs["notes"] == ["method=A, scene=s1: 2 infinite psnr (identical images), no finite one"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -72,7 +72,7 @@ def test_what_is_missing_is_in_the_notes(rows):
     kept.attrs = rows.attrs
     assert summarize(kept, by=["method", "scene"]).attrs["notes"] == [
         "method=A, scene=s2: empty group, no image for any of 2 references: s2/A/gt/1.png, s2/A/gt/2.png",
-        "method=A, scene=s1: 2 infinite psnr (identical images), not in the mean",
+        "method=A, scene=s1: 2 infinite psnr (identical images), no finite one",
     ]
 
 
