@@ -24,13 +24,13 @@ import torch
 from scipy.stats import spearmanr
 from torch import Generator, Tensor
 
-from calibration.halves import TwoHeads, half_spec
+from calibration.halves import HALVES, TwoHeads, half_spec
 from calibration.options import photo_options, plain_errors, read_start, read_teacher
 from calibration.photographs import read_photos, split_photos
 from calibration.plain_metric import PlainMetric
 from calibration.unlike_pairs import COPIES, LAYER_FLOOR, all_pairs, draw_copies, pair_error, quadrants
 from lpips_lite import LPIPS
-from lpips_lite.tensor_files import content_hash, save_tensors, spell_digests
+from lpips_lite.tensor_files import spell_digests
 
 EMA_DECAY = 0.998
 FAR_SHARE = 1 / 30  # of the far head in the file that is written, over the near one where neither saturates
@@ -75,9 +75,9 @@ class Student:
         for key, tensor in self.trained.tensors.items():
             self.average.tensors[key].lerp_(tensor, 1 - decay)
 
-    def join(self) -> dict[str, Tensor]:
+    def heads(self) -> TwoHeads:
         """Return a metric with two heads that both are the average."""
-        return TwoHeads.start(self.average, FAR_SHARE, NEAR_LIMIT).join()
+        return TwoHeads.start(self.average, FAR_SHARE, NEAR_LIMIT)
 
 
 def _draw(teacher: PlainMetric, generator: Generator) -> dict[str, Tensor]:
@@ -161,7 +161,7 @@ def see(metric: PlainMetric, images: Tensor) -> Tensor:
 def far_half(start: LPIPS) -> PlainMetric:
     """Return the far half of what an earlier run wrote, with the near head's weights, which are of all its layers."""
     heads = TwoHeads.of(start)
-    weights = {f"channel_weights.{layer}": near.chunk(2)[1] for layer, near in enumerate(heads.near.channels)}
+    weights = {f"channel_weights.{layer}": near.chunk(HALVES)[1] for layer, near in enumerate(heads.near.channels)}
     return PlainMetric(half_spec(), {**heads.far.tower, **weights})
 
 
@@ -230,19 +230,14 @@ def main(photos: Path, alex: Path, lite: Path | None, out: Path, start: Path | N
             click.echo(f"step {run.step}/{hyper.steps}  loss {row[0]:.4f}  spearman {row[1]:.4f} {row[2]:.4f}")
             losses = []
             run.save(checkpoint)
-    tensors = run.student.join()
-    tower = {key: tensor for key, tensor in tensors.items() if key.startswith("features.")}
     metadata = {
-        "net": "lite",
-        "tower": content_hash(tower),
         "version": "distilled",
         "teacher": "LPIPS alex, uniform weights" + ("" if second is None else f", and {second.signature}"),
         "recipe": f"calibration.distill {hyper}",
         "trained_on": spell_digests(digest for metric in (first, second) if metric for digest in metric.trained_on),
         **({} if first is None else {"start": first.signature}),
-        "licence": "BSD-2-Clause",
     }
-    save_tensors(out, tensors, metadata)
+    run.student.heads().save(out, metadata)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ trained for it is the second half. The distance is d = F + C · (1 − exp(−N 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
@@ -15,6 +17,7 @@ from torch import Generator, Tensor
 from calibration.plain_metric import PlainMetric
 from lpips_lite import LPIPS
 from lpips_lite.layers import Conv, TowerSpec
+from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.towers import TOWERS
 
 LITE = TOWERS["lite"]
@@ -26,12 +29,16 @@ NOISE = 0.05  # how far the near half begins from the far one, or else both woul
 def half_spec() -> TowerSpec:
     """Return the table of layers of the first half of `lite`."""
     layers = [
-        replace(layer, inputs=layer.inputs if layer.inputs == 3 else layer.inputs // 2, channels=layer.channels // 2)
+        replace(layer, inputs=_half_inputs(layer), channels=layer.channels // HALVES)
         if isinstance(layer, Conv)
         else layer
         for layer in LITE.layers
     ]
     return replace(LITE, name="half of lite", layers=tuple(layers), groups=1)
+
+
+def _half_inputs(layer: Conv) -> int:
+    return layer.inputs if reads_images(f"features.{layer.index}.") else layer.inputs // HALVES
 
 
 def reads_images(key: str) -> bool:
@@ -49,17 +56,14 @@ class NearHead(PlainMetric):
 
     def __init__(self, far: PlainMetric, tensors: dict[str, Tensor]) -> None:
         super().__init__(LITE, tensors)
-        self.far = far
+        self._far_rows = {}
+        for key, own in far.tower.items():
+            inner = own.ndim == 4 and not reads_images(key)
+            self._far_rows[key] = torch.cat([own, torch.zeros_like(own)], dim=1) if inner else own
 
     def join_tower(self) -> dict[str, Tensor]:
         """Return the tensors of the whole tower, in which the far half reads nothing of the near one."""
-        joined = {}
-        for key in LITE.shapes():
-            far, near = self.far.tensors[key], self.tensors[key]
-            if far.ndim == 4 and not reads_images(key):
-                far = torch.cat([far, torch.zeros_like(far)], dim=1)
-            joined[key] = torch.cat([far, near])
-        return joined
+        return {key: torch.cat([rows, self.tensors[key]]) for key, rows in self._far_rows.items()}
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.run(images, self.join_tower())
@@ -136,6 +140,11 @@ class TwoHeads:
             joined[f"near_weights.{layer}"] = near.detach()
         joined["near_limit"] = torch.tensor(self.near_limit)
         return joined
+
+    def save(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the file of weights that `LPIPS` loads, with its net, tower and licence beside `metadata`."""
+        known = {"net": LITE.name, "tower": content_hash(self.near.join_tower()), "licence": "BSD-2-Clause"}
+        save_tensors(path, self.join(), {**known, **metadata})
 
     def from_first(self, images: Tensor) -> Tensor:
         """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,).

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from calibration.auxiliary_losses import DESCENDING, FLOOR, AuxiliaryLosses
-from calibration.halves import LITE, NearHead, TwoHeads
+from calibration.halves import NearHead, TwoHeads
 from calibration.options import (
     data_options,
     load_data,
@@ -42,7 +42,6 @@ from calibration.pool_by_method import methods_to_pool, pool_by_method
 from calibration.recipe import Recipe, recipe_options
 from calibration.votes_by_reference import ReferenceVotes, group_by_reference
 from lpips_lite import LPIPS, read_image
-from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.terminal import progress, say
 from lpips_lite.votes.distance_tables import read_distances
 from lpips_lite.votes.objectives import Votes, best_slope, undetermined
@@ -208,19 +207,15 @@ def main(
     triplets = load_data(data, method_patterns)
     groups, digests = group_by_reference(triplets), reference_digests(triplets, progress)
     tuned = tune(metric, groups, read_auxiliary_losses(photos, alex, recipe.photo_batches), recipe)
-    tensors = tuned.join()
     metadata = {
-        "net": "lite",
-        "tower": content_hash({key: tensor for key, tensor in tensors.items() if key in LITE.shapes()}),
         **(fit_slope(held_out, slope_of) if held_out else {}),
         "objective": "tune",
         "start": metric.signature,
         "recipe": str(recipe),
         "triplets": f"{len(triplets)}",
         "trained_on": trained_on(metric, digests.values()),
-        "licence": "BSD-2-Clause",
     } | ({"version": version} if version else {})
-    save_tensors(out, tensors, metadata)
+    tuned.save(out, metadata)
     click.echo(f"wrote {out}: use it as LPIPS('lite', tower_weights={str(out)!r}, channel_weights={str(out)!r})")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lpips_lite.entries import did_you_mean
+from lpips_lite.entries import find_named
 
 
 class Convention(NamedTuple):
@@ -38,16 +38,5 @@ CONVENTIONS: Mapping[str, Convention] = {
 
 
 def find_convention(name: str, said: str) -> Convention:
-    """Return the convention of this name.
-
-    Args:
-        name: In `CONVENTIONS`.
-        said: How messages name the argument.
-
-    Raises:
-        ValueError: If there is none; it lists those that there are.
-    """
-    if name not in CONVENTIONS:
-        near = did_you_mean(name, CONVENTIONS)
-        raise ValueError(f"{said}: unknown convention; expected one of {', '.join(CONVENTIONS)}{near}")
-    return CONVENTIONS[name]
+    """Return the convention of this name; see `entries.find_named`."""
+    return find_named(CONVENTIONS, name, said, "convention")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_MEMORY = "1GiB"  # beyond which a metric with a tower compares images by tiles
 
 Direction = Literal["lower", "higher"]
+Known = TypeVar("Known")
 Arguments = Mapping[str, Any]
 Parts = Mapping[str, str]  # of a signature, each by the argument that replaces it
 
@@ -223,6 +224,24 @@ def whole_number(value: str) -> int:
     if not value.isdecimal():
         raise ValueError("expected a whole number ≥ 0")
     return int(value)
+
+
+def find_named(known: Mapping[str, Known], name: str, said: str, what: str) -> Known:
+    """Return what goes by a name.
+
+    Args:
+        known: All there are, by name.
+        name: Which is wanted.
+        said: How messages name the argument.
+        what: What one of them is called there.
+
+    Raises:
+        ValueError: If there is none; it lists those that there are.
+    """
+    if name not in known:
+        near = did_you_mean(name, known)
+        raise ValueError(f"{said}: unknown {what}; expected one of {', '.join(known)}{near}")
+    return known[name]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from click.core import ParameterSource
 
 from lpips_lite import __version__
 from lpips_lite.catalog import MEASURES, MetricSpec, parse_metrics
-from lpips_lite.cli.paths import FILE_PATH, FilePath as FilePath
+from lpips_lite.cli.paths import FILE_PATH
 from lpips_lite.cli.presets import chosen_metrics, explain, use_layout
 from lpips_lite.cli.program import Command, Program
 from lpips_lite.cli.table_options import TABLE_GROUPS, table_options, take_table_settings

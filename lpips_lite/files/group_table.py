@@ -15,7 +15,7 @@ from lpips_lite.catalog import entry_of, parse_metric
 from lpips_lite.entries import did_you_mean
 from lpips_lite.files.grouping import Groups, Item, Key, group
 from lpips_lite.files.names import RESULT_COLUMNS, printable
-from lpips_lite.files.resampling import STATISTICS, by_image, difference_interval, interval, psnr_of_mean_mse
+from lpips_lite.files.resampling import STATISTICS, Statistic, by_image, difference_interval, interval, psnr_of_mean_mse
 from lpips_lite.files.results import Row
 from lpips_lite.files.settings import Spelling, python_spelling
 from lpips_lite.files.summary import has_number
@@ -114,6 +114,10 @@ class Measure:
     def is_lower_closer(self) -> bool:
         return entry_of(self.metric).direction == "lower"
 
+    @property
+    def compute(self) -> Statistic:
+        return psnr_of_mean_mse if self.statistic == MEAN_MSE else STATISTICS[self.statistic]
+
 
 @dataclass(frozen=True)
 class Number:
@@ -191,8 +195,7 @@ def group_table(
     Raises:
         ValueError: If there is no such column, or as `TableSettings` says.
     """
-    items = [Item(row["reference"], carried(row, signatures)) for row in rows]
-    groups, opposite = settings.groups(items)
+    groups, opposite = settings.groups(items_of(rows, signatures))
     measures = settings.measures(list(signatures))
     taken = {key: [rows[position] for position in positions] for key, positions in groups.members.items()}
     numbers = {key: [_number(own, measure, settings.interval) for measure in measures] for key, own in taken.items()}
@@ -205,9 +208,10 @@ def group_table(
     return GroupTable(settings, groups, measures, numbers, differences, dict(signatures), said)
 
 
-def carried(row: Row, signatures: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns of a row that come from a pattern or a list."""
-    return {name: value for name, value in row.items() if name not in signatures and name not in RESULT_COLUMNS}
+def items_of(rows: Sequence[Row], signatures: Mapping[str, str]) -> list[Item]:
+    """Return the reference of each row, and its columns that come from a pattern or a list."""
+    others = {*signatures, *RESULT_COLUMNS}
+    return [Item(row["reference"], {name: value for name, value in row.items() if name not in others}) for row in rows]
 
 
 def _number(rows: Sequence[Row], measure: Measure, with_interval: bool) -> Number:
@@ -215,9 +219,8 @@ def _number(rows: Sequence[Row], measure: Measure, with_interval: bool) -> Numbe
     values = by_image([row[measure.metric] for row in own], [row["reference"] for row in own])
     if not values.size:
         return Number(math.nan, 0, 0)
-    statistic = psnr_of_mean_mse if measure.statistic == MEAN_MSE else STATISTICS[measure.statistic]
-    low, high = interval(values, statistic) if with_interval else (math.nan, math.nan)
-    return Number(float(statistic(values.ravel())), len(own), int(np.isinf(values).sum()), low, high)
+    low, high = interval(values, measure.compute) if with_interval else (math.nan, math.nan)
+    return Number(float(measure.compute(values.ravel())), len(own), int(np.isinf(values).sum()), low, high)
 
 
 def _difference(rows: Sequence[Row], others: Sequence[Row], measure: Measure) -> Difference:
@@ -227,11 +230,10 @@ def _difference(rows: Sequence[Row], others: Sequence[Row], measure: Measure) ->
     own, other = pairs.T
     closer = own < other if measure.is_lower_closer else own > other
     finite = np.isfinite(pairs).all(axis=1)
-    statistic = psnr_of_mean_mse if measure.statistic == MEAN_MSE else STATISTICS[measure.statistic]
     value, low, high = math.nan, math.nan, math.nan
     if finite.any():
-        value = float(statistic(own[finite]) - statistic(other[finite]))
-        low, high = difference_interval(own[finite], other[finite], statistic)
+        value = float(measure.compute(own[finite]) - measure.compute(other[finite]))
+        low, high = difference_interval(own[finite], other[finite], measure.compute)
     left_out = int((~finite).sum())
     return Difference(value, low, high, int(finite.sum()), float(closer.mean()), float((own == other).mean()), left_out)
 

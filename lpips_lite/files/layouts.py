@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lpips_lite.entries import did_you_mean
+from lpips_lite.entries import find_named
 
 
 class Layout(NamedTuple):
@@ -47,15 +47,5 @@ LAYOUTS: Mapping[str, Layout] = {
 
 
 def find_layout(name: str, said: str) -> Layout:
-    """Return the layout of this name.
-
-    Args:
-        name: In `LAYOUTS`.
-        said: How messages name the argument.
-
-    Raises:
-        ValueError: If there is none; it lists those that there are.
-    """
-    if name not in LAYOUTS:
-        raise ValueError(f"{said}: unknown layout; expected one of {', '.join(LAYOUTS)}{did_you_mean(name, LAYOUTS)}")
-    return LAYOUTS[name]
+    """Return the layout of this name; see `entries.find_named`."""
+    return find_named(LAYOUTS, name, said, "layout")

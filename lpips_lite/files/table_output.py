@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpips_lite.files import curve_output, table_formats, table_records
-from lpips_lite.files.group_table import AFTER, GroupTable, TableSettings, carried, group_table
-from lpips_lite.files.grouping import Item
+from lpips_lite.files.group_table import AFTER, GroupTable, TableSettings, group_table, items_of
 from lpips_lite.files.names import printable
 from lpips_lite.files.rate_distance import CurveSettings, curves_of
 from lpips_lite.files.results import Row, write_text
@@ -92,7 +91,7 @@ class GroupTables:
         if self.curves is None:
             return {}
         settings, stem = self.curves
-        items = [Item(row["reference"], carried(row, self.signatures)) for row in self._rows]
+        items = items_of(self._rows, self.signatures)
         found = curves_of(self._rows, items, table.settings.by[0], settings, table.settings.against)
         self.grids.append(curve_output.to_grid(found, self.signatures))
         self.picture = curve_output.write_curves(stem, found, self.signatures)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lpips_lite.votes.agreement import interval_of
 from lpips_lite.votes.records import Answer
 
 REPEATS = 1000
@@ -79,7 +80,7 @@ def _alpha(family: str, answers: Sequence[Answer], seed: int) -> Alpha:
     draws: Iterable[NDArray[np.int64]] = (
         generator.integers(len(shared), size=(REPEATS, len(shared))) if len(shared) > 1 else []
     )
-    resampled = [value for drawn in draws if not np.isnan(value := krippendorff_alpha(shared[drawn]))]
-    low, high = np.percentile(resampled, [2.5, 97.5]) if resampled else (np.nan, np.nan)
+    resampled = np.array([krippendorff_alpha(shared[drawn]) for drawn in draws])
+    found = interval_of(krippendorff_alpha(counts), resampled, len(shared))
     raters = len({answer.rater for answer in answers})
-    return Alpha(family, raters, int(shared.sum()), krippendorff_alpha(counts), float(low), float(high))
+    return Alpha(family, raters, int(shared.sum()), found.value, found.low, found.high)

@@ -381,7 +381,8 @@ def test_identity_symmetry_rows_and_uint8(name, pair):
     assert function(x, x).tolist() == pytest.approx([AT_IDENTITY.get(name, 0)] * 2, abs=1e-5)
     torch.testing.assert_close(function(x, y), function(y, x))
     rows = torch.cat([function(x[i : i + 1], y[i : i + 1]) for i in range(2)])
-    torch.testing.assert_close(function(x, y), rows, rtol=3e-5, atol=1e-5)
+    rtol = 3e-5 if name.startswith("gram") else 1e-5  # sums of tens of thousands of products of large features
+    torch.testing.assert_close(function(x, y), rows, rtol=rtol, atol=1e-5)
     bytes_x, bytes_y = (x * 255).byte(), (y * 255).byte()
     torch.testing.assert_close(function(bytes_x, bytes_y), function(bytes_x / 255, bytes_y / 255))
     if name not in ("content", "crn", "dists", "gram", "gram-gatys", "covariance"):

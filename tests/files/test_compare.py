@@ -1,6 +1,5 @@
 """`compare()` and the command are two doors to the same rooms: what one refuses, the other refuses."""
 
-import builtins
 import json
 from pathlib import Path
 
@@ -150,15 +149,8 @@ def test_notes_are_data():
     assert compare("r.png", "clear.png").attrs["notes"] == ["clear.png: transparent; composited on white"]
 
 
-def test_without_pandas_it_says_what_to_install(monkeypatch):
-    original = builtins.__import__
-
-    def without(name, *arguments):
-        if name == "pandas":
-            raise ImportError("No module named 'pandas'")
-        return original(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+@pytest.mark.usefixtures("_without_pandas")
+def test_without_pandas_it_says_what_to_install():
     with pytest.raises(ImportError, match=r'pip install "lpips_lite\[compare\]"'):
         compare("r.png", "s.png")
 

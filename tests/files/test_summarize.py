@@ -1,6 +1,5 @@
 """`summarize`: the command's table in Python, of rows as they are and as files hold them."""
 
-import builtins
 import json
 import math
 
@@ -128,15 +127,8 @@ def forget(rows):
     return rows
 
 
-def test_without_pandas_it_says_what_to_install(monkeypatch):
-    original = builtins.__import__
-
-    def without(name, *arguments):
-        if name == "pandas":
-            raise ImportError("No module named 'pandas'")
-        return original(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+@pytest.mark.usefixtures("_without_pandas")
+def test_without_pandas_it_says_what_to_install():
     with pytest.raises(ImportError, match=r'summarize\(\) needs pandas: pip install "lpips_lite\[tables\]"'):
         summarize(None, by="method")
 

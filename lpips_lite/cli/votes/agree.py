@@ -10,7 +10,8 @@ import click
 from click.core import ParameterSource
 
 from lpips_lite.catalog import MetricSpec, parse_metric
-from lpips_lite.cli.main import FilePath, parse_metric_names
+from lpips_lite.cli.main import parse_metric_names
+from lpips_lite.cli.paths import FilePath
 from lpips_lite.cli.program import Command
 from lpips_lite.cli.terminal import show, spell_option
 from lpips_lite.terminal import progress, say

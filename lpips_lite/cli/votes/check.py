@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lpips_lite.cli.main import FilePath
+from lpips_lite.cli.paths import FilePath
 from lpips_lite.cli.terminal import FAILED, show
 from lpips_lite.terminal import progress
 

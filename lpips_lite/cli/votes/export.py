@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lpips_lite.cli.main import FilePath
+from lpips_lite.cli.paths import FilePath
 from lpips_lite.cli.program import Command
 from lpips_lite.terminal import say
 

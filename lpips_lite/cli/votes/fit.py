@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lpips_lite.catalog import MetricSpec, parse_metrics
-from lpips_lite.cli.main import FilePath
+from lpips_lite.cli.paths import FilePath
 from lpips_lite.cli.program import Command
 from lpips_lite.cli.terminal import show, spell_option
 from lpips_lite.terminal import progress, say

@@ -108,18 +108,21 @@ class Server:
 
     # -- those who vote ----------------------------------------------------------------------------------------------
 
-    async def _rater(self, request: Request) -> str:
-        """Return who asks, by their cookie."""
+    async def _known(self, request: Request) -> str | None:
+        """Return who asks, by their cookie, if they have been here."""
         token = request.cookies.get(self.cookie)
-        rater = None if token is None else await run_in_threadpool(self.store.rater, token)
+        return None if token is None else await run_in_threadpool(self.store.rater, token)
+
+    async def _rater(self, request: Request) -> str:
+        """Return who asks, and refuse those who have not been here."""
+        rater = await self._known(request)
         if rater is None:
             raise HTTPException(403, "not known here; load the page again")
         return rater
 
     async def state(self, request: Request) -> Response:
         """What lies before who asks: the welcome, trials, or thanks."""
-        token = request.cookies.get(self.cookie)
-        rater = None if token is None else await run_in_threadpool(self.store.rater, token)
+        rater = await self._known(request)
         if rater is None:
             return _json({"state": "welcome"})
         return _json(_state(rater, await run_in_threadpool(self.store.ahead, rater)))
