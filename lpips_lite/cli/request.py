@@ -154,7 +154,7 @@ def _check_groups(request: Request, groups: TableSettings, pairing: Pairing, met
     groups.groups(items)
     if request.curves is not None:
         require_curve_packages("--curve")
-        request.curves[0].check(items, metrics)
+        request.curves[0].check(items, groups.by[0], metrics)
 
 
 def _image_folders(pairing: Pairing) -> set[Path]:

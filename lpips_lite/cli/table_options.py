@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 TABLE_GROUPS = {  # heading in the help -> options
     "Tables of groups": ("by", "table", "statistic", "interval", "against", "psnr_of_mean_mse"),
-    "Rate-distance curves": ("curve", "curve_files", "interpolation"),
+    "Rate-distance curves": ("curve", "anchor", "curve_files", "interpolation"),
 }
 _OPTIONS = (
     click.option(
@@ -48,8 +48,9 @@ _OPTIONS = (
         nargs=2,
         metavar="RATE METRIC",
         help="Draw curves of METRIC over RATE (bpp, bytes, a column) of what the first column of --by names, and "
-        "print BD-rate and BD-distance against the first one or that of --against.",
+        "print BD-rate and BD-distance against the first one.",
     ),
+    click.option("--anchor", metavar="VALUE", help="Compare curves with this one in place of the first."),
     click.option(
         "--curve-files",
         type=FILE_PATH,
@@ -78,12 +79,12 @@ def take_table_settings(options: dict[str, Any]) -> dict[str, Any]:
     from lpips_lite.files.rate_distance import CurveSettings, metrics_of
 
     by, curve, stem = options.pop("by"), options.pop("curve"), options.pop("curve_files")
-    interpolation = options.pop("interpolation")
+    interpolation, anchor = options.pop("interpolation"), options.pop("anchor")
     own = {name: options.pop(name) for name in ("statistic", "interval", "against", "psnr_of_mean_mse")}
-    if curve is None and (stem is not None or interpolation != "akima"):
-        raise click.UsageError(
-            f"{'--curve-files' if stem is not None else '--interpolation'}: expected --curve with it"
-        )
+    needing = {"curve-files": stem, "anchor": anchor, "interpolation": interpolation != "akima"}
+    for name, value in needing.items():
+        if curve is None and value not in (None, False):
+            raise click.UsageError(f"--{name}: expected --curve with it")
     if by is None:
         lonely = {"table": options["table"], **own, "statistic": own["statistic"] != "mean", "curve": curve}
         for name, value in lonely.items():
@@ -94,5 +95,5 @@ def take_table_settings(options: dict[str, Any]) -> dict[str, Any]:
     if curve is None:
         return {"groups": groups, "curves": None}
     distance, rate = [*metrics_of(*curve), curve[0]][:2]
-    drawn = CurveSettings(rate, distance, interpolation, spell_option)
+    drawn = CurveSettings(rate, distance, anchor, interpolation, spell_option)
     return {"groups": groups, "curves": (drawn, stem or usual_stem(rate, distance))}

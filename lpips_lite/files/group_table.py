@@ -15,7 +15,15 @@ from lpips_lite.catalog import entry_of, parse_metric
 from lpips_lite.entries import did_you_mean
 from lpips_lite.files.grouping import Groups, Item, Key, group
 from lpips_lite.files.names import RESULT_COLUMNS, printable
-from lpips_lite.files.resampling import STATISTICS, Statistic, by_image, difference_interval, interval, psnr_of_mean_mse
+from lpips_lite.files.resampling import (
+    STATISTICS,
+    Statistic,
+    by_image,
+    difference_interval,
+    interval,
+    psnr_of_mean_mse,
+    subtract,
+)
 from lpips_lite.files.results import Row
 from lpips_lite.files.settings import Spelling, python_spelling
 from lpips_lite.files.summary import has_number
@@ -141,6 +149,8 @@ class Number:
 class Difference:
     """A group's statistic minus that of another, over the images of which both have a finite number.
 
+    The PSNR of the mean squared error takes infinite ones, too, as errors of 0.
+
     Attributes:
         value, low, high: The difference and its 95 % interval.
         n: Of how many images.
@@ -229,13 +239,13 @@ def _difference(rows: Sequence[Row], others: Sequence[Row], measure: Measure) ->
         return Difference(math.nan, math.nan, math.nan, 0, math.nan, math.nan, 0)
     own, other = pairs.T
     closer = own < other if measure.is_lower_closer else own > other
-    finite = np.isfinite(pairs).all(axis=1)
+    taken = np.isfinite(pairs).all(axis=1) | (measure.statistic == MEAN_MSE)  # infinite PSNR is a squared error of 0
     value, low, high = math.nan, math.nan, math.nan
-    if finite.any():
-        value = float(measure.compute(own[finite]) - measure.compute(other[finite]))
-        low, high = difference_interval(own[finite], other[finite], measure.compute)
-    left_out = int((~finite).sum())
-    return Difference(value, low, high, int(finite.sum()), float(closer.mean()), float((own == other).mean()), left_out)
+    if taken.any():
+        value = float(subtract(measure.compute(own[taken]), measure.compute(other[taken])))
+        low, high = difference_interval(own[taken], other[taken], measure.compute)
+    left_out = int((~taken).sum())
+    return Difference(value, low, high, int(taken.sum()), float(closer.mean()), float((own == other).mean()), left_out)
 
 
 def _both(rows: Sequence[Row], others: Sequence[Row], metric: str) -> np.ndarray:

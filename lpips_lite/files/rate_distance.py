@@ -33,21 +33,32 @@ class CurveSettings:
     Attributes:
         rate: "bpp" · "bytes" · a column with numbers.
         distance: A metric of pixels, in the spelling of the catalog.
+        anchor: The codec that the others are compared with; `None`: the first one in order.
         interpolation: "akima" · "pchip".
         spell: Argument and value -> how messages name them.
     """
 
     rate: str
     distance: str
+    anchor: str | None = None
     interpolation: Interpolation = "akima"
     spell: Spelling = python_spelling
 
-    def check(self, items: Sequence[Item], metrics: Sequence[str]) -> None:
+    def check(self, items: Sequence[Item], column: str, metrics: Sequence[str]) -> None:
         """Check that the rate is a size of files or a column of numbers, and the distance a metric that is measured.
+
+        Args:
+            items: Of all pairs.
+            column: Whose values are the codecs; the anchor is one of them.
+            metrics: That are measured.
 
         Raises:
             ValueError: If not.
         """
+        codecs = distinct_in_order(item.columns[column] for item in items)
+        if self.anchor is not None and self.anchor not in codecs:
+            expected = f"expected a value of {printable(column)}: {', '.join(map(printable, codecs))}"
+            raise ValueError(f"{self.spell('anchor', self.anchor)}: {expected}")
         said = f"{self.spell('curve', self.rate)} {self.distance}"
         if self.distance in FILE_MEASURES:
             raise ValueError(f"{said}: {self.distance} is a rate; expected the rate first, then the metric")
@@ -115,20 +126,18 @@ class Curves:
         return next(iter(self.by_image))
 
 
-def curves_of(
-    rows: Sequence[Row], items: Sequence[Item], column: str, settings: CurveSettings, first: str | None = None
-) -> Curves:
+def curves_of(rows: Sequence[Row], items: Sequence[Item], column: str, settings: CurveSettings) -> Curves:
     """Gather the curves of rows, and compare them.
 
     Args:
         rows: With numbers.
         items: Reference and columns of each row.
         column: Whose values are the codecs.
-        settings: What is asked for.
-        first: The codec that the others are compared with; `None`, or one that is not there: the first in order.
+        settings: What is asked for; an anchor that an interrupt has left out is not there.
     """
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for codec in sorted(distinct_in_order(item.columns[column] for item in items), key=lambda codec: codec != first):
+    codecs = distinct_in_order(item.columns[column] for item in items)
+    for codec in sorted(codecs, key=lambda codec: codec != settings.anchor):
         found[codec] = defaultdict(list)
     lost = 0
     for row, item in zip(rows, items, strict=True):

@@ -94,6 +94,12 @@ def interval(values: Floats, statistic: Statistic) -> tuple[float, float]:
     return _interval(np.concatenate([statistic(values[draw].reshape(len(draw), -1)) for draw in _draws(len(values))]))
 
 
+def subtract(values: Floats, others: Floats) -> Floats:
+    """Return the differences; that of two infinities is 0."""
+    with np.errstate(invalid="ignore"):
+        return np.where(values == others, 0, values - others)
+
+
 def difference_interval(values: Floats, others: Floats, statistic: Statistic) -> tuple[float, float]:
     """Return the 95 % interval of the difference between a statistic of `values` and of `others`, image by image.
 
@@ -105,7 +111,7 @@ def difference_interval(values: Floats, others: Floats, statistic: Statistic) ->
     if len(values) < 2:
         return np.nan, np.nan
     draws = _draws(len(values))
-    return _interval(np.concatenate([statistic(values[draw]) - statistic(others[draw]) for draw in draws]))
+    return _interval(np.concatenate([subtract(statistic(values[draw]), statistic(others[draw])) for draw in draws]))
 
 
 def _draws(images: int) -> Iterator[NDArray[np.int64]]:

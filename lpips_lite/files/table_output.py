@@ -92,7 +92,7 @@ class GroupTables:
             return {}
         settings, stem = self.curves
         items = items_of(self._rows, self.signatures)
-        found = curves_of(self._rows, items, table.settings.by[0], settings, table.settings.against)
+        found = curves_of(self._rows, items, table.settings.by[0], settings)
         self.grids.append(curve_output.to_grid(found, self.signatures))
         self.picture = curve_output.write_curves(stem, found, self.signatures)
         return {"curves": curve_output.to_json(found, self.signatures)}

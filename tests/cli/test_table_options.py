@@ -86,6 +86,10 @@ REFUSED = {
         "--curve l1 bpp: bpp is a rate; expected the rate first, then the metric",
     ),
     "a metric in place of the rate": (["--curve", "psnr", "l1"], "'psnr' is neither a size of files nor a column"),
+    "an anchor that is nothing": (
+        ["--curve", "bpp", "l1", "--anchor", "C"],
+        "--anchor C: expected a value of method: A, B",
+    ),
     "a column that is no number": (["--curve", "method", "l1"], "column method holds 'A'; expected numbers"),
 }
 
@@ -109,7 +113,7 @@ def test_options_that_need_by(options):
     assert f"{options[0]}: expected --by with it" in err
 
 
-@pytest.mark.parametrize("options", [["--curve-files", "x"], ["--interpolation", "pchip"]])
+@pytest.mark.parametrize("options", [["--curve-files", "x"], ["--anchor", "A"], ["--interpolation", "pchip"]])
 def test_options_that_need_a_curve(options):
     status, _, err = run(*BY, *options)
     assert status == 2
@@ -256,8 +260,8 @@ def test_curves_with_everything():
     assert "rate-distance curves" in page
 
 
-def test_the_anchor_is_that_of_against_and_files_have_the_name_given():
-    options = ["--by", "codec,quality", "--against", "webp", "--curve", "bytes", "l1", "--curve-files", "my.curve"]
+def test_the_anchor_may_be_chosen_and_files_have_the_name_given():
+    options = ["--by", "codec", "--anchor", "webp", "--curve", "bytes", "l1", "--curve-files", "my.curve"]
     status, out, err = run(*CODECS[:-2], *options, "--interpolation", "pchip")
     assert status == 0, err
     assert "deltas against webp" in out

@@ -99,6 +99,10 @@ def test_infinite_psnr_is_left_out_of_means_and_differences_and_said():
     assert pooled.value == pytest.approx(-10 * math.log10(1e-4 / 2))
     difference = table.differences["B",][0]
     assert (difference.value, difference.n, difference.left_out, difference.wins) == (10, 1, 1, 1)
+    pooled = table.differences["B",][2]  # of squared errors, 0 among them
+    errors = {"A": (1e-2 + 1e-3) / 2, "B": (0 + 1e-4) / 2}
+    assert pooled.value == pytest.approx(10 * math.log10(errors["A"] / errors["B"]))
+    assert (pooled.n, pooled.left_out, pooled.wins) == (2, 0, 1)
     assert "method=B: 1 infinite psnr (identical images), not in the mean" in table.notes
     assert any("1 images with infinite psnr left out" in line for line in to_grids(table)[1].under)
 

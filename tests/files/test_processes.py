@@ -323,6 +323,19 @@ def test_strict_under_torchrun_stops_all_with_the_same_status(folders):
     assert re.findall(r"(?m)^ *exitcode *: (-?\d+)", err) == ["2", "2"], err
 
 
+@pytest.mark.slow
+def test_a_table_of_a_run_that_torchrun_resumed_is_that_of_one_process(folders):
+    table = ["--image-pattern", "{folder}/{n}.png", "--ref-pattern", "a/{n}.png", "-m", "psnr", "--by", "folder"]
+    run(*table, "--output", "rows.csv", "--table", "one.json")
+    lines = Path("rows.csv").read_text().splitlines(keepends=True)
+    Path("rows.csv").write_text("".join(lines[:4]))
+    process = torchrun(COMMAND, *table, "--output", "rows.csv", "--resume", "--table", "two.json")
+    _, err = process.communicate(timeout=SECONDS)
+    assert err.count("error: b/5.png") == 1
+    assert Path("rows.csv").read_text() == "".join(lines)
+    assert Path("two.json").read_text() == Path("one.json").read_text()
+
+
 def test_an_interrupt_of_torchrun_keeps_what_was_measured(folders):
     pd.DataFrame({"reference": ["a/0.png"] * 5000, "image": ["b/0.png"] * 5000}).to_csv("list.csv", index=False)
     process = torchrun(COMMAND, "--pairs", "list.csv", "--metric", "fsim", "--output", "rows.jsonl")

@@ -51,10 +51,12 @@ def test_deltas_of_images_and_their_mean():
 
 
 def test_the_first_codec_may_be_chosen():
-    found = curves_of(*points(("avif", "jpeg", "webp")), "codec", SETTINGS, "webp")
+    found = curves_of(*points(("avif", "jpeg", "webp")), "codec", CurveSettings("bpp", "lite", anchor="webp"))
     assert list(found.by_image) == ["webp", "avif", "jpeg"]
     assert found.rates["jpeg"].value > 0
-    assert list(curves_of(*points(("avif", "jpeg")), "codec", SETTINGS, "png").by_image) == ["avif", "jpeg"]
+    _, items = points(("avif", "jpeg"))
+    with pytest.raises(ValueError, match=r"anchor='png': expected a value of codec: avif, jpeg$"):
+        CurveSettings("bpp", "lite", anchor="png").check(items, "codec", ["lite"])
 
 
 def test_mean_curves_are_means_at_each_setting():
@@ -121,7 +123,7 @@ def test_a_rate_may_be_a_column():
     ]
     carried = [{**row, "kbit": item.columns["kbit"]} for row, item in zip(rows, items, strict=True)]
     settings = CurveSettings("kbit", "lite")
-    settings.check(items, ["lite"])
+    settings.check(items, "codec", ["lite"])
     found = curves_of(carried, items, "codec", settings)
     assert found.rates["webp"].value == pytest.approx(-30)
     assert len(found.means["jpeg"]) == 5
@@ -129,11 +131,11 @@ def test_a_rate_may_be_a_column():
     assert metrics_of("BPP", "ssim:3DGS") == ["ssim:3dgs", "bpp"]
     wrong = [Item("a", {**items[0].columns, "kbit": "many"})]
     with pytest.raises(ValueError, match="column kbit holds 'many'; expected numbers"):
-        settings.check(wrong, ["lite"])
+        settings.check(wrong, "codec", ["lite"])
     with pytest.raises(
         ValueError, match="'size' is neither a size of files nor a column; expected one of bytes, bpp, codec, quality"
     ):
-        CurveSettings("size", "lite").check(items, ["lite"])
+        CurveSettings("size", "lite").check(items, "codec", ["lite"])
 
 
 def test_files_of_curves(tmp_path):

@@ -8,7 +8,15 @@ from hypothesis import given, strategies as st
 from scipy.stats import bootstrap
 
 from lpips_lite.files import summary
-from lpips_lite.files.resampling import STATISTICS, by_image, difference_interval, interval, mean, psnr_of_mean_mse
+from lpips_lite.files.resampling import (
+    STATISTICS,
+    by_image,
+    difference_interval,
+    interval,
+    mean,
+    psnr_of_mean_mse,
+    subtract,
+)
 
 VALUES = st.lists(st.sampled_from([math.inf, 0.0, 1.0, 2.5, -3.0, 1e6]), min_size=1, max_size=12)
 
@@ -72,3 +80,9 @@ def test_images_may_have_unlike_numbers_of_rows():
 def test_one_image_has_no_interval():
     assert np.isnan(interval(np.ones((1, 4)), mean)).all()
     assert np.isnan(difference_interval(np.ones(1), np.ones(1), mean)).all()
+
+
+def test_the_difference_of_infinities_is_none():
+    infinite = np.array([np.inf, np.inf, 3.0])
+    assert subtract(infinite, np.array([np.inf, 1.0, 1.0])).tolist() == [0, np.inf, 2]
+    assert difference_interval(infinite[:2], infinite[:2], psnr_of_mean_mse) == (0, 0)
