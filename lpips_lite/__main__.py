@@ -1,4 +1,4 @@
-"""`compare-images`, installed or as `python -m lpips_lite`: an interrupt ends it quietly from the start."""
+"""`compare-images`, installed or as `python -m lpips_lite`. An interrupt ends it quietly at any time."""
 
 import os
 import signal
@@ -6,8 +6,8 @@ import sys
 
 
 def main() -> None:
-    """Run `compare-images` and leave with its exit status."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+    """Run `compare-images` and exit with its status."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # otherwise it is ignored, as in the background
         signal.signal(signal.SIGINT, lambda *_: _leave())
     from lpips_lite.cli.main import main as command
 
@@ -18,7 +18,7 @@ def main() -> None:
 
 
 def _leave() -> None:
-    """Leave at once: nothing is open yet, and imports do not like to be interrupted."""
+    """Exit at once: nothing is open yet, and an interrupted import prints a traceback."""
     if sys.stderr is not None:
         os.write(2, b"interrupted\n")
     os._exit(130)

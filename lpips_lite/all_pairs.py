@@ -1,7 +1,7 @@
 """All pairs of two encodings in bounded memory: one image against a chunk of the others at a time.
 
-Between `heads.py`, which compares batches row by row, and `metric.py`. A chunk comes to the metric's device and, in at
-least float32, to unit length once for all images that it is compared with: encodings may lie elsewhere, in fewer bytes.
+Used by `metric.py`; uses `heads.py`, which compares batches row by row. Encodings may be on another device and in half
+precision: each chunk is moved to the metric's device, converted to at least float32 and normalised only once.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from lpips_lite.images import full_precision, gradients_wanted, to_common
 
 Features = Sequence[Tensor]
 
-MEMORY = 2**28  # bytes, where the metric has no `max_memory`
-CACHE = 2**20  # numbers of a chunk on a CPU, so that what lies between two operations stays in its cache
-ARRAYS = 4  # of a chunk's size at once: its copy, the unit features, their differences, what an operation needs
+MEMORY = 2**28  # bytes, if the metric has no `max_memory`
+CACHE = 2**20  # numbers in a chunk on a CPU, so that intermediate results stay in its cache
+ARRAYS = 4  # arrays of a chunk's size at a time: its copy, unit features, differences, and one temporary
 
 
 def compare_rows(x: Features, y: Features, heads: Heads) -> Tensor:
-    """Return the distance of each image of one encoding to the one at its place in the other, (N,)."""
+    """Return the distance between each image of one encoding and the image at the same index of the other, (N,)."""
     maps = heads.layer_maps(to_common(f_x, f_y) for f_x, f_y in zip(x, y, strict=True))
     return heads.distance(torch.stack([maths.pool_mean(layer_map) for layer_map in maps]).sum(dim=0))
 
@@ -35,9 +35,9 @@ def compare_all(x: Features, y: Features, heads: Heads, max_memory: int) -> Tens
 
     Args:
         x: Features, L × (N, C_l, H_l, W_l), on any device, in any floating dtype.
-        y: Likewise, L × (M, C_l, H_l, W_l).
-        heads: Compare them, on the device of their weights.
-        max_memory: Bytes to take at most, apart from the encodings and the result; but one image is always compared.
+        y: Features of the other encoding, L × (M, C_l, H_l, W_l).
+        heads: The weights to compare them with, and the device to do it on.
+        max_memory: Largest memory in bytes, apart from the encodings and the result. One image is always compared.
 
     Returns:
         (N, M), in float32 or float64.
@@ -74,7 +74,7 @@ def _without_gradients(queries: Sequence[Features], y: Features, heads: Heads, _
 
 
 def _unit_rows(features: Features, heads: Heads) -> Features:
-    """Return unit features where and as the weights are: L × (N, H·W, C)."""
+    """Return unit features on the device and in the layout of the weights: L × (N, H·W, C)."""
     pairs = zip(features, heads.weights, strict=True)
     rows = [f.to(w.device).permute(0, 2, 3, 1).contiguous().flatten(1, 2).to(w.dtype) for f, w in pairs]
     groups = [f.view(*f.shape[:2], heads.groups, -1) for f in rows]
@@ -82,7 +82,7 @@ def _unit_rows(features: Features, heads: Heads) -> Features:
 
 
 def _with_gradients(queries: Sequence[Features], y: Features, heads: Heads, again: bool) -> Tensor:
-    """Compare with a graph that keeps what it needs, or only the encodings: then the rest is computed `again`."""
+    """Compare with gradients. If `again`, keep only the encodings and compute the rest again in the backward pass."""
 
     def compare(query: Features) -> Tensor:
         pairs = [(a.to(w).expand_as(b), b.to(w)) for a, b, w in zip(query, y, heads.weights, strict=True)]

@@ -1,9 +1,9 @@
-"""The one list of metrics that the command, benchmarks and reports share, and the grammar in which they are named.
+"""The list of metrics that the command, benchmarks and reports share, and the grammar of their names.
 
     NAME[:OPTION[=VALUE]]…    lite · ssim:matlab · l2:lab · alex:weights=mine.safetensors · vgg:tower=random:0
 
-In names and options case, `-` and `_` do not matter; values stay as they are. A path may hold colons and commas: what
-follows one is part of the path, unless it is an option, or after a comma a metric. Importing this needs no torch.
+In names and options, case, `-` and `_` do not matter; values are kept as they are. A path may contain colons and
+commas: the text after one belongs to the path unless it is an option or, after a comma, a metric. Needs no torch.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _CHEN = "Chen & Koltun, ICCV 2017, https://arxiv.org/abs/1707.09405"
 _DING = "Ding et al., IEEE TPAMI 2020, https://arxiv.org/abs/2004.07728"
 _LEWIS = "Lewis, Vision Interface 1995"
 
-# What may follow a name; an option more is a line more.
+# The options that may follow a name, one per line.
 _TOWER = {"tower": Option("tower_weights", words=r"random:\d+")}
 _LPIPS = {"weights": Option("channel_weights", words=r"uniform|calibrated|v\d+\.\d+"), **_TOWER}
 _UNSCALED = "feeds images in [0, 1] to a network that expects [-1, 1]; only to compare with numbers made the same way"
@@ -124,9 +124,9 @@ class MetricSpec:
     """A metric with its options.
 
     Attributes:
-        text: In the catalog's spelling. It is the metric's name everywhere: in columns, JSON and rules.
-        name: In `MEASURES`.
-        options: Name and value of each, in the order typed; the value of a flag is `None`.
+        text: The metric in the catalog's spelling, used as its name in columns, JSON and rules.
+        name: Its key in `MEASURES`.
+        options: Name and value of each option, in the order typed; the value of a flag is `None`.
     """
 
     text: str
@@ -144,7 +144,7 @@ class MetricSpec:
         return entry.load(device, {**entry.arguments, **self.arguments()})
 
     def arguments(self) -> dict[str, Any]:
-        """Return what the options set, by the name of the argument."""
+        """Return the arguments that the options set, by name."""
         options = [(MEASURES[self.name].options[name], value) for name, value in self.options]
         return {option.argument: option.flag if value is None else option.read(value) for option, value in options}
 
@@ -155,19 +155,19 @@ class MetricSpec:
         return [Path(value) for words, value in valued if words is not None and not re.fullmatch(words, value)]
 
     def mistakes(self) -> list[str]:
-        """Return what to warn of: options that stand for a known mistake."""
+        """Return warnings about options that reproduce a known mistake."""
         known = MEASURES[self.name].options
         return [f"{self.text}: {name} {known[name].mistake}" for name, _ in self.options if known[name].mistake]
 
 
 def parse_metrics(texts: Iterable[str]) -> list[MetricSpec]:
-    """Parse texts like "lite,ssim:matlab"; metrics that are the same come once.
+    """Parse strings like "lite,ssim:matlab"; metrics that are the same are returned once.
 
-    A comma parts metrics, in each entry of a list, too; but if no metric's name comes next, it belongs to a path.
+    A comma separates metrics, also within an entry of a list. If no metric name follows it, it belongs to a path.
 
     Raises:
-        TypeError: If an entry is no text.
-        ValueError: If one is not in the grammar, or there is none.
+        TypeError: If an entry is not a string.
+        ValueError: If an entry does not follow the grammar, or there is none.
     """
     specs = dict.fromkeys(parse_metric(piece) for text in texts for piece in _split(text))
     if not specs:
@@ -180,10 +180,10 @@ def parse_metric(text: str) -> MetricSpec:
     """Parse one metric like "alex:weights=mine.safetensors".
 
     Raises:
-        ValueError: If no metric, option or value is called so; it lists those that are.
+        ValueError: If a metric, option or value is unknown; the message lists the known ones.
     """
-    if re.search("[\ud800-\udfff]", text):  # with which Python stands for bytes that are no text
-        raise ValueError(f"{text!r}: expected a name of text, since it goes into results; rename the file")
+    if re.search("[\ud800-\udfff]", text):  # how Python represents bytes that are not text
+        raise ValueError(f"{text!r}: expected valid text, since it is written into results; rename the file")
     first, *rest = text.strip().split(":")
     name = _same(first, MEASURES)
     if name is None:
@@ -197,7 +197,7 @@ def parse_metric(text: str) -> MetricSpec:
         elif found and found[-1][1] is not None and known[found[-1][0]].words is not None:  # part of a path
             found[-1] = found[-1][0], f"{found[-1][1]}:{token}"
         else:
-            expected = f"expected {', '.join(known)}{did_you_mean(word, known)}" if known else f"{name} has none"
+            expected = f"expected {', '.join(known)}{did_you_mean(word, known)}" if known else f"{name} has no options"
             raise ValueError(f"{text!r}: unknown option {word!r}; {expected}")
     _check_options(text, known, found)
     spelled = (option if value is None else f"{option}={value}" for option, value in found)
@@ -206,10 +206,10 @@ def parse_metric(text: str) -> MetricSpec:
 
 @lru_cache(1024)
 def entry_of(text: str) -> MetricEntry:
-    """Return title, range, direction and decimals of a metric with its options.
+    """Return the title, range, direction and decimals of a metric with its options.
 
     Raises:
-        ValueError: As `parse_metric`.
+        ValueError: Same as `parse_metric`.
     """
     spec = parse_metric(text)
     entry = MEASURES[spec.name]
@@ -220,13 +220,13 @@ def entry_of(text: str) -> MetricEntry:
 
 
 def value_range(text: str) -> tuple[float, float]:
-    """Return the least and the largest value of a metric; infinity also where it is only approached."""
+    """Return the smallest and the largest value of a metric; infinity also if it is only approached."""
     least, _, most = entry_of(text).range.strip("[()]").replace("∞", "inf").partition(", ")
     return float(least), float(most)
 
 
 def may_be_infinite(text: str) -> bool:
-    """Return whether infinity is a value of a metric, as it is of the PSNR of equal images."""
+    """Return whether a metric can be infinite, as PSNR is for equal images."""
     return entry_of(text).range.endswith("∞]")
 
 
@@ -249,9 +249,9 @@ def _check_options(text: str, known: Mapping[str, Option], found: Iterable[tuple
 
 
 def _split(text: str) -> list[str]:
-    """Split at commas, but for those in values."""
+    """Split at commas, except those inside values."""
     if not isinstance(text, str):
-        raise TypeError(f"metrics: expected texts like 'lite' or 'ssim:matlab', got {text!r}")
+        raise TypeError(f"metrics: expected strings like 'lite' or 'ssim:matlab', got {text!r}")
     pieces: list[str] = []
     for piece in text.split(","):
         if pieces and "=" in pieces[-1] and _same(piece.partition(":")[0], MEASURES) is None:
@@ -262,17 +262,17 @@ def _split(text: str) -> list[str]:
 
 
 def _same(word: str, names: Iterable[str]) -> str | None:
-    """Return which of the names this is, however it is spelled."""
+    """Return the name that a word matches in any spelling, or `None`."""
     return next((name for name in names if plain_spelling(name) == plain_spelling(word)), None)
 
 
 def plain_spelling(word: str) -> str:
-    """Return a name without what does not count in it: case, `-` and `_`."""
+    """Return a name in lower case without `-` and `_`, which do not matter."""
     return re.sub("[-_]", "", word.strip().lower())
 
 
 def _similar(word: str) -> str:
-    """Say which metrics are called nearly so, or have such a word, or such initials, in their titles."""
+    """Suggest metrics whose name is similar, or whose title has such a word or such initials."""
     word = plain_spelling(word)
     names: dict[str, list[str]] = {}
     for name, entry in MEASURES.items():

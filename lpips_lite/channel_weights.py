@@ -1,6 +1,6 @@
-"""What channel weights are: read from one file and checked. A metric has one head, or two, far and near.
+"""Channel weights, read from one file and checked. They belong to one head, or to two: a far and a near head.
 
-Between `tensor_files.py`, which reads any tensors, and `weights.py`, which looks for the file.
+Uses `tensor_files.py`, which reads any tensors; used by `weights.py`, which looks for the file.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class ChannelWeights:
-    """The weight of each channel of each layer, and what is known of where they come from.
+    """The weight of each channel of each layer, and where the weights come from.
 
     Attributes:
-        label: For signatures, by what the numbers are, never by a file's name: "v0.1", "lite-0.3", "uniform", "custom".
-        tensors: L × (C_l,), float32, ≥ 0; where there are two heads, those of the far one.
-        near: Likewise, of the near head, or none.
-        near_limit: Of the near head, (), float32, > 0: what its part of the distance approaches; or `None`.
-        scaled: Whether images are normalised for the tower; the published v0.0 fed [-1, 1] as it was.
-        tower: Fingerprint of the tower they were fitted on, if the file says so.
-        slope: P(people choose p1) = σ(slope · (d0 − d1)), if it was fitted to votes.
-        trained_on: Digests of the references that they have learnt people's judgments of, if the file lists them.
+        label: Name in signatures, which depends on the numbers only: "v0.1", "lite-0.3", "uniform", "custom".
+        tensors: Weights of the only head, or of the far one, L × (C_l,), float32, ≥ 0.
+        near: Weights of the near head in the same form; empty if there is only one head.
+        near_limit: What the near head's part of the distance approaches, (), float32, > 0; or `None`.
+        scaled: Whether images are normalised for the tower; the published v0.0 takes [-1, 1] directly.
+        tower: Fingerprint of the tower that the weights were fitted on, if the file has it.
+        slope: Slope of P(people choose p1) = σ(slope · (d0 − d1)), if it was fitted to votes.
+        trained_on: Digests of the references whose judgments the weights were trained on, if the file lists them.
     """
 
     label: str
@@ -44,21 +44,21 @@ class ChannelWeights:
     trained_on: frozenset[str] = frozenset()
 
     def named(self) -> Tensors:
-        """Return all tensors by the names that they have in files."""
+        """Return all tensors by their names in files."""
         return number_layers(self.tensors, self.near, self.near_limit)
 
 
 def number_layers(
     far: Iterable[Value], near: Iterable[Value] = (), near_limit: Value | None = None
 ) -> dict[str, Value]:
-    """Return channel weights by the names that they have in files of this package, in metrics, and in digests."""
+    """Return channel weights by their names in files of this package, in metrics, and in digests."""
     named = {f"channel_weights.{layer}": weights for layer, weights in enumerate(far)}
     named |= {f"near_weights.{layer}": weights for layer, weights in enumerate(near)}
     return named if near_limit is None else {**named, "near_limit": near_limit}
 
 
 def split_heads(named: Mapping[str, Value]) -> tuple[list[Value], list[Value]]:
-    """Return the far and the near weights, layer by layer, of what `number_layers` named."""
+    """Return the far and the near weights, layer by layer; the inverse of `number_layers`."""
     far, near = (
         [value for key, value in named.items() if key.startswith(head)]
         for head in ("channel_weights.", "near_weights.")
@@ -77,7 +77,7 @@ def read_channel_weights(path: Path, channels: Sequence[int]) -> ChannelWeights:
         The weights, labelled "custom".
 
     Raises:
-        ValueError: As `weights.load_channel_weights`.
+        ValueError: Same as `weights.load_channel_weights`.
     """
     tensors, metadata = _read(path), read_metadata(path)
     shapes = _expected_shapes(tensors, channels)
@@ -102,20 +102,20 @@ def read_channel_weights(path: Path, channels: Sequence[int]) -> ChannelWeights:
 
 
 def _read(path: Path) -> Tensors:
-    """Return what is in a file but for towers, and for what `lpips` saves twice."""
+    """Return the tensors of a file, without towers and without the copies that `lpips` saves."""
     whole = read_tensors(path)
     tensors = {key: t for key, t in whole.items() if not re.match(r"(features|net|scaling_layer|lins)\.", key)}
     for key, tensor in whole.items():  # lpips saves each layer under two names
         twin = re.sub(r"^lins\.", "lin", key)
         if twin != key and not (twin in tensors and torch.equal(tensors[twin], tensor)):
-            raise ValueError(f"weights: {path}: {key} is not what {twin} is; expected one weight for each channel")
+            raise ValueError(f"weights: {path}: {key} differs from {twin}; expected one weight per channel")
     if not tensors:
-        raise ValueError(f"weights: {path} has no channel weights; is it a tower? pass that as tower_weights=")
+        raise ValueError(f"weights: {path} has no channel weights; is it a tower? Pass a tower as tower_weights=")
     return tensors
 
 
 def _expected_shapes(tensors: Tensors, channels: Sequence[int]) -> Shapes:
-    """Say what a file must hold that holds these tensors: of the near head, all or nothing."""
+    """Return the shapes that a file with these tensors must have: of the near head, all or none."""
     if "lin0.model.1.weight" in tensors:
         return {f"lin{layer}.model.1.weight": (1, count, 1, 1) for layer, count in enumerate(channels)}
     layers: list[tuple[int, ...]] = [(count,) for count in channels]

@@ -2,13 +2,13 @@
 
     from lpips_lite import compat as lpips  # was: import lpips
 
-Beside `LPIPS` there are `im2tensor`, `tensor2im`, `load_image`, `normalize_tensor`, `spatial_average` and `upsample`.
+It has `LPIPS`, `im2tensor`, `tensor2im`, `load_image`, `normalize_tensor`, `spatial_average` and `upsample`.
 
-What differs, each tested; `docs/migrating.md` has the whole list:
+Tests cover every difference from the original. These are the main ones; `docs/migrating.md` has the whole list:
 
-- Nothing is trainable, and nothing enters `state_dict()`; checkpoints that hold the old keys load.
-- What the original computes wrongly without a word is an error: integers, floats in 0…255, NaN, images of two sizes.
-  Other values that do not look like [-1, 1] warn once. Any other range, as of an untrained decoder, is computed.
+- Nothing is trainable, and nothing is in `state_dict()`; checkpoints with the old keys load.
+- What the original silently computes wrongly is an error: integers, floats in 0…255, NaN, images of two sizes. Other
+  values that do not look like [-1, 1] warn once. Any other range, such as from an untrained decoder, is computed.
 - Half-precision inputs are compared in float32, and the tower runs in float32 unless autocast is on.
 """
 
@@ -56,31 +56,31 @@ class LPIPS(nn.Module):
     """LPIPS with the call signature and conventions of `lpips==0.1.4`.
 
     Args:
-        pretrained: Must be True unless `lpips` is False: channel weights are never random here.
+        pretrained: Must be True unless `lpips` is False, since channel weights are never random here.
         net: "alex" · "vgg" · "squeeze"; "lite" works too.
         version: "0.1" or "0.0".
         lpips: Use the calibrated channel weights; False: uniform ones.
         spatial: Return a map (N, 1, H, W) instead of (N, 1, 1, 1).
-        pnet_rand: Use a random tower, always the same.
+        pnet_rand: Use a random tower, which is always the same.
         pnet_tune: Not supported: the tower is frozen.
         use_dropout: No effect, as in the original's eval mode.
-        model_path: A file with channel weights, instead of `version`'s.
-        eval_mode: No effect: there is no other mode.
+        model_path: A file with channel weights, instead of those of `version`.
+        eval_mode: No effect: there is only this mode.
         verbose: No effect: nothing is printed.
         tower_weights: As in `lpips_lite.LPIPS`.
         check_range: As in `lpips_lite.LPIPS`; "never" lets all values pass without an error or a warning.
 
     Attributes:
-        net: Scaled images -> the features of each layer, a named tuple. This and the next two are made when asked for,
-            with nothing to train, and writing to them changes nothing.
-        lins: A callable for each layer; the channel weights are `lins[k].model[-1].weight`. An error where the weights
-            have two heads.
-        scaling_layer: Images in [-1, 1] -> what `net` takes.
+        net: Turns scaled images into the features of each layer, a named tuple. `net`, `lins` and `scaling_layer` are
+            copies made on access; they have nothing to train, and changing them has no effect.
+        lins: One callable per layer; the channel weights are `lins[k].model[-1].weight`. Raises a ValueError if the
+            weights have two heads.
+        scaling_layer: Turns images in [-1, 1] into the input of `net`.
         chns: Channels of each layer.
         L: Number of layers.
 
     Raises:
-        ValueError: If an argument asks for what is not supported; else as `lpips_lite.LPIPS`.
+        ValueError: If an argument asks for something unsupported; otherwise same as `lpips_lite.LPIPS`.
 
     Example:
         >>> import torch
@@ -135,9 +135,9 @@ class LPIPS(nn.Module):
 
     @property
     def lins(self) -> nn.ModuleList:
-        if self.metric._heads.limit is not None:  # not an AttributeError, which a Module would put into other words
+        if self.metric._heads.limit is not None:  # not an AttributeError, whose message a Module would replace
             raise ValueError(
-                f"lins: the weights of {self.metric.signature!r} have two heads, which no linear layers can stand for; "
+                f"lins: the weights of {self.metric.signature!r} have two heads, which linear layers cannot represent; "
                 f"expected weights with one. Their numbers are in metric.tensors; each layer's share of the distance "
                 f"comes from retPerLayer=True, a map of it with spatial=True"
             )
@@ -151,18 +151,18 @@ class LPIPS(nn.Module):
         """Return the distance of each pair.
 
         Args:
-            in0: Images, (N, 3, H, W), floats in [-1, 1]. One image may come without its batch, (3, H, W); a batch of
-                one is compared with all of the other side; one channel stands for three equal ones.
-            in1: Likewise.
-            retPerLayer: Return (distance, [distance of layer 1, …]) instead; of two heads each layer's share.
+            in0: Images, (N, 3, H, W), floats in [-1, 1]. A single image may be (3, H, W); a batch of one is compared
+                with all images of the other side; one channel is repeated to three.
+            in1: The images to compare with, in the same form.
+            retPerLayer: Return (distance, [distance of layer 1, …]) instead; with two heads, the shares of the layers.
             normalize: Inputs are in [0, 1].
 
         Returns:
             (N, 1, 1, 1), or (N, 1, H, W) if `spatial`; lower = closer.
 
         Raises:
-            TypeError: If an image is not a tensor of floats: bytes could be meant in more than one range.
-            ValueError: If the shapes do not go together, or a value is NaN or infinite, or in0 or in1 is in 0…255.
+            TypeError: If an image is not a tensor of floats, since the range of integers would be ambiguous.
+            ValueError: If the shapes do not match, a value is NaN or infinite, or in0 or in1 is in 0…255.
         """
         x, y = batches(in0, in1, self.metric.tower.spec.min_side)
         self.metric._check_device(x)
@@ -172,7 +172,7 @@ class LPIPS(nn.Module):
             self.metric._note_checked(x)
         if doubt and not self._warned:
             self._warned = True
-            warnings.warn(doubt, stacklevel=4)  # the line that calls this module
+            warnings.warn(doubt, stacklevel=4)  # points to the line that calls this module
         x, y = to_common(x, y)
         layers = self._layers(x, y) if normalize else self._layers((x + 1) / 2, (y + 1) / 2)
         total = torch.stack(layers).sum(dim=0)
@@ -186,24 +186,24 @@ class LPIPS(nn.Module):
     def _maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
         if len(x) == len(y):
             return self.metric._layer_maps(x, y)
-        rows = max(len(x), len(y))  # the tower runs once on the one, whose features are then repeated
+        rows = max(len(x), len(y))  # the tower runs once on a single image, and its features are repeated
         streams = zip(*map(self.metric.tower.stream, (x, y)), strict=True)
         return self.metric._heads.layer_maps([f.expand(rows, -1, -1, -1) for f in pair] for pair in streams)
 
     def _has(self, stored: Mapping[str, Tensor]) -> bool:
-        """Say whether weights under the names of `lpips` are those in use."""
+        """Return whether weights under the names of `lpips` are those in use."""
         own = (*self.metric.tensors.values(), *self.metric.tower.tensors.values())
         named = (tensor for key, tensor in stored.items() if re.match(r"lin\d|net\.", key))
         return {_digest(tensor) for tensor in named} <= {_digest(tensor) for tensor in own}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Pass over the tower and weights of `lpips` in an old checkpoint, and say so if they are others than ours."""
+        """Ignore the tower and weights of `lpips` in an old checkpoint, and warn if they differ from those in use."""
         keys = [k for k in state_dict if k.startswith(prefix) and _UPSTREAM_KEYS.match(k[len(prefix) :])]
         stored = {key[len(prefix) :]: state_dict.pop(key) for key in keys}
         if stored and not self._has(stored):
             warnings.warn(
-                f"the checkpoint has other weights under {prefix!r} than {self.metric.signature!r}, which stay; to use "
-                f"its channel weights, save them and pass the file as model_path=",
+                f"the checkpoint's weights under {prefix!r} differ from {self.metric.signature!r}, which stay in use; "
+                f"to use its channel weights, save them and pass the file as model_path=",
                 stacklevel=2,
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

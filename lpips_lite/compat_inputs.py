@@ -1,4 +1,4 @@
-"""What `compat.LPIPS` takes for images: the shapes that `lpips` takes, and values that are not plainly a mistake."""
+"""The images that `compat.LPIPS` accepts: the shapes of `lpips`, and values that are not clearly a mistake."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def batches(in0: Tensor, in1: Tensor, min_side: int) -> tuple[Tensor, Tensor]:
 
     Raises:
         TypeError: If one is not a tensor of floats.
-        ValueError: If shape, size or device do not go together.
+        ValueError: If the shapes, sizes or devices do not match.
     """
     x, y = _batch(in0, "in0", min_side), _batch(in1, "in1", min_side)
     if x.shape[2:] != y.shape[2:] or (len(x) != len(y) and 1 not in (len(x), len(y))):
@@ -26,7 +26,7 @@ def batches(in0: Tensor, in1: Tensor, min_side: int) -> tuple[Tensor, Tensor]:
 
 
 def _batch(image: Tensor, name: str, min_side: int) -> Tensor:
-    """Add what is missing of (N, 3, H, W): a batch of one, and two more channels equal to the one."""
+    """Return images as (N, 3, H, W): add a missing batch dimension, and repeat a single channel."""
     if isinstance(image, Tensor):
         if not image.is_floating_point():
             raise TypeError(
@@ -41,7 +41,7 @@ def _batch(image: Tensor, name: str, min_side: int) -> Tensor:
 
 
 def check_values(x: Tensor, y: Tensor, normalize: bool) -> str | None:
-    """Return what values may be that do not look as declared, if so; those of an unbounded network look like nothing.
+    """Return a warning if values look like another range than the declared one; unbounded values are not judged.
 
     Raises:
         ValueError: If a value is NaN or infinite, or an image looks like 0…255: no negative value, and large ones.

@@ -1,6 +1,6 @@
-"""What people take out of `lpips` beside the distance: its parts, as copies that change nothing, and its helpers.
+"""Parts and helpers of `lpips` that people use besides the distance. Parts are copies: changing them has no effect.
 
-`compat.py` hands all of it on. Signatures are those of `lpips==0.1.4`.
+`compat.py` exports all of them. Function signatures are those of `lpips==0.1.4`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HALF_RANGE = 255 / 2
 
 
 class Scaling(nn.Module):
-    """`loss.scaling_layer`: images in [-1, 1] -> what the network was trained on."""
+    """`loss.scaling_layer`: turns images in [-1, 1] into the range that the network was trained on."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -43,44 +43,44 @@ class Network(nn.Module):
         self.N_slices = len(tower.taps)
 
     def forward(self, X: Tensor) -> Any:  # noqa: N803
-        """Return the features, called relu1, relu2 and so on; those of "vgg" relu1_2, relu2_2 and so on."""
+        """Return the features, named relu1, relu2 and so on; for "vgg", relu1_2, relu2_2 and so on."""
         taps = enumerate(self.tower.taps, start=1)
         names = [tap.name if tap.name.startswith("relu") else f"relu{number}" for number, tap in taps]
         return namedtuple("Features", names)(*self.tower.spec.run(X, self.tower.tensors, self.tower.taps))
 
 
 class Weighing(nn.Module):
-    """`lin.model[-1]`: the sum over channels, each times its weight; `weight` is (1, C, 1, 1)."""
+    """`lin.model[-1]`: the weighted sum over channels; `weight` is (1, C, 1, 1)."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = weight.detach().clone().view(1, -1, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (N, 1, H, W) of (N, C, H, W)."""
+        """Turn (N, C, H, W) into (N, 1, H, W)."""
         return F.conv2d(x, self.weight.to(x.dtype))
 
 
 class LinearLayer(nn.Module):
-    """One of `loss.lins`; `model` has two entries, like the published one, whose first is its dropout."""
+    """One of `loss.lins`. Like the published one, `model` has two entries; the first is in the place of the dropout."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.model = nn.Sequential(nn.Identity(), Weighing(weight))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (N, 1, H, W) of (N, C, H, W)."""
+        """Turn (N, C, H, W) into (N, 1, H, W)."""
         found: Tensor = self.model(x)
         return found
 
 
 def linear_layers(channel_weights: Mapping[str, Tensor]) -> nn.ModuleList:
-    """Return `loss.lins`, one for each layer."""
+    """Return `loss.lins`, one per layer."""
     return nn.ModuleList(map(LinearLayer, channel_weights.values()))
 
 
 def normalize_tensor(in_feat: Tensor, eps: float = 1e-10) -> Tensor:
-    """Scale features (N, C, H, W) to length 1 along C. The gradient is finite where all of them are zero, too."""
+    """Scale features (N, C, H, W) to length 1 along C. The gradient is finite even if all of them are zero."""
     length: Tensor = torch.linalg.vector_norm(in_feat, dim=1, keepdim=True)
     return in_feat / (length + eps)
 
@@ -105,9 +105,9 @@ def im2tensor(
 def tensor2im(
     image_tensor: Tensor, imtype: DTypeLike = np.uint8, cent: float = 1.0, factor: float = HALF_RANGE
 ) -> NDArray[Any]:
-    """Turn the first of a batch (N, 3, H, W) in [-1, 1] into an array (H, W, 3) of `imtype` in 0…255.
+    """Turn the first image of a batch (N, 3, H, W) in [-1, 1] into an array (H, W, 3) of `imtype` in 0…255.
 
-    Fractions are cut off, as in the original; what is beyond the range of `imtype` is clipped, not wrapped.
+    Fractions are cut off, as in the original. Values outside the range of `imtype` are clipped, not wrapped.
     """
     array = (image_tensor[0].detach().cpu().float().numpy().transpose(1, 2, 0) + cent) * factor
     if np.issubdtype(imtype, np.integer):
@@ -119,9 +119,9 @@ def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read an image file as an array (H, W, 3), RGB, uint8, under the policy of `lpips_lite.read_image`.
 
     Raises:
-        FileNotFoundError, OSError, ValueError: As `lpips_lite.read_image`.
+        FileNotFoundError, OSError, ValueError: Same as `lpips_lite.read_image`.
     """
-    from lpips_lite import read_image  # which loads what reads files only now
+    from lpips_lite import read_image  # here, since it imports what reads files
 
     pixels = read_image(path).mul(255).round().byte()
     return pixels.permute(1, 2, 0).contiguous().numpy()

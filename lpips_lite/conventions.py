@@ -1,4 +1,4 @@
-"""Conventions of programs and papers, by name: which metrics of the catalog give their numbers. No torch."""
+"""Conventions of programs and papers, by name: the metrics of the catalog that give their numbers. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lpips_lite.entries import find_named
 
 
 class Convention(NamedTuple):
-    """What a program measures.
+    """The metrics that a program computes.
 
     Attributes:
-        program: Whose numbers these are.
-        metrics: Texts in the grammar of the catalog, in the program's order.
+        program: The program or the papers.
+        metrics: Names in the grammar of the catalog, in the program's order.
     """
 
     program: str
@@ -38,5 +38,5 @@ CONVENTIONS: Mapping[str, Convention] = {
 
 
 def find_convention(name: str, said: str) -> Convention:
-    """Return the convention of this name; see `entries.find_named`."""
+    """Return the convention with this name; see `entries.find_named`."""
     return find_named(CONVENTIONS, name, said, "convention")

@@ -1,4 +1,4 @@
-"""The maths of the distance, without state: two sets of features in, distances per layer or per pixel out.
+"""The maths of the distance, as functions of two sets of features that return distances per layer or per pixel.
 
 Between `towers.py` (which makes the features) and `metric.py` (which holds the channel weights).
 
@@ -6,8 +6,8 @@ Between `towers.py` (which makes the features) and `metric.py` (which holds the 
     d_l = mean_hw Σ_c w_lc (f̂_x − f̂_y)²
     d = Σ_l d_l
 
-Of a tower that has groups of channels, f̂ is each group over its own length. A metric may weigh the channels in more
-ways than one, for its heads: K of them. `heads.py` has what is made of two.
+If a tower has groups of channels, each group is divided by its own length. A metric may have K heads, each with its own
+channel weights; `heads.py` combines two of them.
 
 References:
     Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric,
@@ -23,18 +23,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 1e-10  # as published; added outside the norm
-TINY = 1e-30  # where a mask leaves nothing of a layer, that layer's distance is 0
+TINY = 1e-30  # if a mask leaves nothing of a layer, the distance of that layer is 0
 
 
 def unit_normalize(features: Tensor, groups: int = 1) -> Tensor:
     """Divide each position's feature vector by its length: f / (‖f‖_c + 1e-10).
 
     Works in at least float32, since in half precision the epsilon vanishes and the sum of squares overflows.
-    `vector_norm` has a finite gradient at all-zero features, where the root of a sum of squares has none.
+    `vector_norm` has a finite gradient at all-zero features; the root of a sum of squares has not.
 
     Args:
         features: (N, C, H, W).
-        groups: Equal runs of channels, each of which is divided by its own length.
+        groups: Number of equal runs of channels; each is divided by its own length.
 
     Returns:
         Unit vectors along C, (N, C, H, W), in float32 or float64; all-zero vectors stay zero.
@@ -51,7 +51,7 @@ def channel_differences(unit_x: Tensor, unit_y: Tensor) -> Tensor:
 
     Args:
         unit_x: Output of `unit_normalize`, (N, C, H, W).
-        unit_y: Likewise; a batch of one is compared with all of the other.
+        unit_y: Output of `unit_normalize`; a batch of one is compared with all rows of the other.
 
     Returns:
         (N, C, H, W), ≥ 0.
@@ -67,7 +67,7 @@ def weigh(differences: Tensor, channel_weights: Tensor) -> Tensor:
         channel_weights: (C,), ≥ 0; or (C, K).
 
     Returns:
-        The layer's map, (N, H, W), ≥ 0; or one for each head, (N, K, H, W).
+        The layer's map, (N, H, W), ≥ 0; or one per head, (N, K, H, W).
     """
     if channel_weights.ndim == 2:
         return torch.stack([weigh(differences, weights) for weights in channel_weights.unbind(1)], dim=1)
@@ -81,7 +81,7 @@ def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor, g
         features_x: (N, C, H, W).
         features_y: Same shape.
         channel_weights: (C,), ≥ 0; or (C, K).
-        groups: Equal runs of channels, each of unit length by itself.
+        groups: Number of equal runs of channels; each is normalised separately.
 
     Returns:
         (N, H, W), ≥ 0, lower = closer; or (N, K, H, W); in float32 or float64.
@@ -96,14 +96,14 @@ def pool_mean(layer_map: Tensor) -> Tensor:
 
 
 def pool_mask(layer_map: Tensor, mask: Tensor) -> Tensor:
-    """Average a layer's map under a mask, area-averaged to the map's size.
+    """Average a layer's map, weighted by a mask that is shrunk to the map's size by area averaging.
 
     Args:
         layer_map: (N, H_l, W_l) or (N, K, H_l, W_l).
-        mask: (N, 1, H, W) at the images' size or the map's, values ≥ 0.
+        mask: (N, 1, H, W) at the size of the images or of the map, values ≥ 0.
 
     Returns:
-        (N,) or (N, K). A mask of ones gives `pool_mean`; one of zeros gives 0.
+        (N,) or (N, K). A mask of ones gives `pool_mean`; a mask of zeros gives 0.
     """
     small = F.adaptive_avg_pool2d(mask.to(layer_map.dtype), (layer_map.shape[-2], layer_map.shape[-1]))
     small = small if layer_map.ndim == 4 else small.squeeze(1)
@@ -111,14 +111,14 @@ def pool_mask(layer_map: Tensor, mask: Tensor) -> Tensor:
 
 
 def erode(mask: Tensor, size: tuple[int, int], stride: int, before: int, after: int) -> Tensor:
-    """Return the least value of a mask in each feature's receptive field; what is beyond the image does not count.
+    """Return the smallest value of a mask in each feature's receptive field, inside the image.
 
     Args:
         mask: (N, 1, H, W).
         size: Height and width of the layer's map.
-        stride: Of the features in pixels.
-        before: Pixels that a feature sees before its place, stride · j.
-        after: Pixels that it sees after.
+        stride: Stride of the features in pixels.
+        before: Pixels that feature j sees before its position, stride · j.
+        after: Pixels that it sees after its position.
 
     Returns:
         (N, 1, H_l, W_l).
@@ -127,7 +127,7 @@ def erode(mask: Tensor, size: tuple[int, int], stride: int, before: int, after: 
     ends = [max(0, stride * (n - 1) + after + 1 - side) for n, side in zip(size, (height, width), strict=True)]
     padded = F.pad(-mask, (before, ends[1], before, ends[0]), value=float("-inf"))
     window = before + after + 1
-    rows = F.max_pool2d(padded, (window, 1), (stride, 1))  # a minimum over a square is one of rows, then of columns
+    rows = F.max_pool2d(padded, (window, 1), (stride, 1))  # minimum over a square: rows, then columns
     return -F.max_pool2d(rows, (1, window), (1, stride))[:, :, : size[0], : size[1]]
 
 
@@ -138,8 +138,8 @@ def pool_layers(
 
     Args:
         layer_maps: L × (N, H_l, W_l) or (N, K, H_l, W_l).
-        mask: As of `pool_mask`.
-        fields: Stride, and pixels seen before and after, of each layer's features, to `erode` the mask by; or `None`.
+        mask: See `pool_mask`.
+        fields: For each layer the stride of its features and the pixels seen before and after, for `erode`; or `None`.
 
     Returns:
         L × (N,) or (N, K).

@@ -1,4 +1,4 @@
-"""Features kept to be compared later: what `LPIPS.encode` gives and `LPIPS.distance` and `LPIPS.pairwise` take."""
+"""Features that are kept for later comparisons: `LPIPS.encode` returns them; `distance` and `pairwise` take them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Encoding:
     """The features of a batch, computed once and compared as often as wanted.
 
     Attributes:
-        features: As the tower gives them, L × (N, C_l, H_l, W_l).
+        features: Output of the tower, L × (N, C_l, H_l, W_l).
         size: Height and width of the images.
-        signature: Of the metric that made it; encodings of different metrics do not mix.
+        signature: Signature of the metric that made it; encodings of different metrics cannot be compared.
     """
 
     features: tuple[Tensor, ...]
@@ -36,11 +36,11 @@ class Encoding:
         return len(self.features[0])
 
     def __getitem__(self, rows: int | slice | Tensor) -> Encoding:
-        """Return some of the images: one as a batch of one, a slice without copying, or those that a tensor chooses.
+        """Return some of the images: one (as a batch of one), a slice (without copying), or those chosen by a tensor.
 
         Raises:
             IndexError: If there is no such image.
-            TypeError: If `rows` is no int, slice, or tensor (K,) of integers or booleans.
+            TypeError: If `rows` is not an int, a slice, or a tensor (K,) of integers or booleans.
             ValueError: If a slice runs backwards.
         """
         chosen = _check_rows(rows, len(self))
@@ -55,10 +55,10 @@ class Encoding:
         return f"<Encoding of {what}, by {self.signature!r}>"
 
     def to(self, target: torch.device | torch.dtype | str) -> Encoding:
-        """Return it on another device, or in another dtype: a gallery may wait on the CPU in float16.
+        """Return it on another device or in another dtype; for example, a gallery may be kept on the CPU in float16.
 
         Raises:
-            TypeError: If the dtype is none of float64, float32, float16 and bfloat16.
+            TypeError: If the dtype is not float64, float32, float16 or bfloat16.
         """
         if isinstance(target, torch.dtype) and target not in DTYPES:
             raise TypeError(f"dtype {target}: expected one of {', '.join(map(str, DTYPES))}")
@@ -69,7 +69,7 @@ class Encoding:
         return self.to("cpu")
 
     def detach(self) -> Encoding:
-        """Return it without the graph of gradients."""
+        """Return it without gradients."""
         return self._with(feature.detach() for feature in self.features)
 
     def expand(self, count: int) -> Encoding:
@@ -78,10 +78,10 @@ class Encoding:
 
     @staticmethod
     def cat(encodings: Iterable[Encoding]) -> Encoding:
-        """Join batches of one metric, image size and dtype into one, as `torch.cat` does tensors.
+        """Join batches of the same metric, image size and dtype into one, as `torch.cat` joins tensors.
 
         Raises:
-            ValueError: If there is none, or they differ.
+            ValueError: If there are no batches, or they differ.
         """
         parts = list(encodings)
         for part in parts:
@@ -98,13 +98,13 @@ class Encoding:
         return parts[0]._with(torch.cat(layer) for layer in layers)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to a safetensors file, in its dtype, without gradients; a reader sees either nothing or all of it.
+        """Write it to a safetensors file, in its dtype, without gradients. The file appears only when it is complete.
+
+        It holds `features.0`, `features.1`, …, each (N, H_l, W_l, C_l) with channels last, as they are in memory. Its
+        metadata are `size`, HEIGHTxWIDTH, and `signature`.
 
         Raises:
             FileNotFoundError: If there is no such folder.
-
-        It holds `features.0`, `features.1`, …, each (N, H_l, W_l, C_l), the channels last as they lie in memory, and as
-        metadata `size`, HEIGHTxWIDTH, and `signature`.
         """
         tensors = {f"features.{layer}": f.permute(0, 2, 3, 1) for layer, f in enumerate(self.features)}
         if not Path(path).parent.is_dir():
@@ -113,11 +113,11 @@ class Encoding:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Encoding:
-        """Read what `save` wrote, onto the CPU.
+        """Read a file that `save` wrote, onto the CPU.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is truncated, or holds anything else.
+            ValueError: If it is truncated or was not written by `save`.
         """
         tensors, metadata = _read(Path(path))
         size, signature = re.fullmatch(r"(\d+)x(\d+)", metadata.get("size", "")), metadata.get("signature")
@@ -142,7 +142,7 @@ class Encoding:
 
 
 def check_encodings(x: Encoding, y: Encoding, signature: str) -> None:
-    """Check that two encodings were made by the metric of this signature, from images of one size.
+    """Check that two encodings were made by the metric with this signature, from images of the same size.
 
     Raises:
         ValueError: If not.
@@ -161,7 +161,7 @@ def _expect_encoding(value: object) -> None:
 
 
 def _check_rows(rows: object, count: int) -> slice | Tensor:
-    """Return what may index features, so that the batch dimension stays."""
+    """Return an index into features that keeps the batch dimension."""
     if isinstance(rows, Tensor) and rows.ndim == 0:
         rows = rows.item()
     if not isinstance(rows, bool) and isinstance(rows, Integral):
@@ -178,7 +178,7 @@ def _check_rows(rows: object, count: int) -> slice | Tensor:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return tensors and metadata of a safetensors file."""
+    """Return the tensors and metadata of a safetensors file."""
     if not path.is_file():
         raise FileNotFoundError(f"encoding: {path} does not exist or is not a file")
     try:
@@ -187,5 +187,5 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except safetensors.SafetensorError as error:
         size = path.stat().st_size
         raise ValueError(
-            f"encoding: {path} ({size} bytes) is no safetensors file, or a truncated one ({error})"
+            f"encoding: {path} ({size} bytes) is not a safetensors file, or is truncated ({error})"
         ) from error

@@ -1,4 +1,4 @@
-"""Rows of the catalog: what is known of a metric, what may follow its name, how it is loaded. No torch until then."""
+"""Rows of the catalog: facts about a metric, its options, and how to load it. Torch is imported only on loading."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from lpips_lite.encoding import Encoding
     from lpips_lite.towers import FeatureTower
 
-MAX_MEMORY = "1GiB"  # beyond which a metric with a tower compares images by tiles
+MAX_MEMORY = "1GiB"  # limit above which a metric with a tower compares images in tiles
 
 Direction = Literal["lower", "higher"]
 Known = TypeVar("Known")
 Arguments = Mapping[str, Any]
-Parts = Mapping[str, str]  # of a signature, each by the argument that replaces it
+Parts = Mapping[str, str]  # parts of a signature, each by the name of the argument that replaces it
 
 
 class LoadedMetric(NamedTuple):
     """A metric ready for use.
 
     Attributes:
-        compute: Two batches (N, 3, H, W) in [0, 1] -> one number per pair, (N,).
-        signature: What made the numbers.
-        distance_map: The same two batches -> (N, 1, H, W), for metrics that can say where; else `None`.
-        encode: A batch -> what `distance` compares, for metrics that can keep a reference; else `None`.
-        distance: Two encodings -> (N,).
-        slope: Of `LPIPS.preference`, for weights fitted to votes; else `None`.
-        trained_on: Digests of the references whose judgments its weights have learnt.
-        of_file: Bytes of the compared file and pixels of its reference -> the number, for what is measured of files and
-            not of pixels; else `None`.
+        compute: Turns two batches (N, 3, H, W) in [0, 1] into one number per pair, (N,).
+        signature: The text that identifies the metric and its settings.
+        distance_map: Turns two batches into (N, 1, H, W), if the metric can show where images differ; else `None`.
+        encode: Turns a batch into an encoding, if the metric can keep one of a reference; else `None`.
+        distance: Turns two encodings into (N,).
+        slope: Slope for `LPIPS.preference`, for weights fitted to votes; else `None`.
+        trained_on: Digests of the references whose judgments the weights were trained on.
+        of_file: Turns the bytes of the compared file and the pixels of its reference into the number, for measures of
+            files instead of pixels; else `None`.
     """
 
     compute: Callable[[Tensor, Tensor], Tensor]
@@ -49,19 +49,19 @@ class LoadedMetric(NamedTuple):
     of_file: Callable[[int, int], float] | None = None
 
 
-Load = Callable[[str, Arguments], LoadedMetric]  # onto a device, with the arguments that options set
+Load = Callable[[str, Arguments], LoadedMetric]  # from a device and the arguments that options set
 
 
 class Option(NamedTuple):
-    """What may follow a metric's name.
+    """An option that may follow a metric's name.
 
     Attributes:
-        argument: What it sets.
-        flag: To what, without a value; `None`: there is one, after `=`.
-        read: The value from its text; raises a ValueError that says what was expected.
-        words: Pattern of the values that are no paths, where others are; `None`: none is a path.
+        argument: The argument that it sets.
+        flag: The value that it sets, if it is written without one; `None` if a value follows after `=`.
+        read: Turns the text after `=` into the value; raises a ValueError that says what was expected.
+        words: Pattern of the values that are not paths, if other values are; `None` if no value is a path.
         changes: Fields of the metric's entry that it changes.
-        mistake: What is wrong with it, where it is there to reproduce numbers that were made by mistake.
+        mistake: What is wrong with it, if it exists to reproduce numbers that were made by mistake.
     """
 
     argument: str
@@ -78,15 +78,15 @@ class MetricEntry:
 
     Attributes:
         title: Full name.
-        load: Device and arguments -> `LoadedMetric`.
-        range: Of its values; "∞]" if infinity is one of them.
-        direction: Which values mean closer.
-        year: Of publication.
-        paper: Where it is defined.
-        decimals: Worth printing.
-        options: By name.
-        arguments: What is loaded if no option says otherwise.
-        has_map: Whether it can say where images differ.
+        load: Turns a device and arguments into a `LoadedMetric`.
+        range: Range of its values, with "∞]" if infinity is one of them.
+        direction: Whether lower or higher values mean closer.
+        year: Year of publication.
+        paper: The paper that defines it.
+        decimals: Number of decimals to print.
+        options: Its options by name.
+        arguments: Arguments for loading, unless an option replaces them.
+        has_map: Whether it can show where images differ.
     """
 
     title: str
@@ -105,7 +105,7 @@ class MetricEntry:
 
 
 def function(path: str, parts: Parts, max_memory: str | None = None) -> Load:
-    """Return how to load a function that needs no weights, at a path in the package like "baselines.pixel.l1"."""
+    """Return a loader for a function without weights, given its path in the package, like "baselines.pixel.l1"."""
     module, _, name = path.rpartition(".")
 
     def load(device: str, arguments: Arguments) -> LoadedMetric:
@@ -116,7 +116,7 @@ def function(path: str, parts: Parts, max_memory: str | None = None) -> Load:
 
 
 def lpips(net: str) -> Load:
-    """Return how to load LPIPS on a tower; with `unscaled`, fed [0, 1] where the network expects [-1, 1]."""
+    """Return a loader for LPIPS on a tower; with `unscaled`, images in [0, 1] are fed as if they were in [-1, 1]."""
 
     def load(device: str, arguments: Arguments) -> LoadedMetric:
         from lpips_lite.images import to_float
@@ -141,7 +141,7 @@ def lpips(net: str) -> Load:
 
 
 def gram(net: str) -> Load:
-    """Return how to load the style distance on a tower."""
+    """Return a loader for the style distance on a tower."""
 
     def load(device: str, arguments: Arguments) -> LoadedMetric:
         from lpips_lite.baselines.style import JOHNSON_TAPS, gram_distance
@@ -175,7 +175,7 @@ def crn(device: str, arguments: Arguments) -> LoadedMetric:
 
 
 def dists(device: str, arguments: Arguments) -> LoadedMetric:
-    """Load DISTS, with the weights of a file or equal ones."""
+    """Load DISTS with weights from a file, or with equal weights."""
     from lpips_lite.baselines import texture
     from lpips_lite.tensor_files import content_hash
 
@@ -197,7 +197,7 @@ def _on_tower(
 
 
 def _loaded(name: str, compute: Callable[..., Tensor], parts: Parts, arguments: Arguments) -> LoadedMetric:
-    """Return a function with arguments; they replace the parts of its signature that go by their names, or add some."""
+    """Return a function with arguments, which replace the parts of its signature with their names, or add parts."""
     from lpips_lite.metric import DEFINITION
 
     changed = {key: key if value is True else f"{key}={value}" for key, value in arguments.items()}
@@ -209,7 +209,7 @@ def _loaded(name: str, compute: Callable[..., Tensor], parts: Parts, arguments: 
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Return how to read a value that is one of a few words."""
+    """Return a reader for a value that must be one of a few words."""
 
     def read(value: str) -> str:
         if value not in choices:
@@ -227,16 +227,16 @@ def whole_number(value: str) -> int:
 
 
 def find_named(known: Mapping[str, Known], name: str, said: str, what: str) -> Known:
-    """Return what goes by a name.
+    """Return the item with a given name.
 
     Args:
-        known: All there are, by name.
-        name: Which is wanted.
-        said: How messages name the argument.
-        what: What one of them is called there.
+        known: All items by name.
+        name: The name to look up.
+        said: The argument as messages write it.
+        what: The word for such an item in messages.
 
     Raises:
-        ValueError: If there is none; it lists those that there are.
+        ValueError: If the name is unknown; the message lists the known ones.
     """
     if name not in known:
         near = did_you_mean(name, known)
@@ -245,6 +245,6 @@ def find_named(known: Mapping[str, Known], name: str, said: str, what: str) -> K
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" if a word is nearly one that is known, else nothing."""
+    """Return "; did you mean X?" if a word is similar to a known one, else an empty string."""
     near = difflib.get_close_matches(word.lower(), list(known))
     return f"; did you mean {', '.join(near)}?" if near else ""

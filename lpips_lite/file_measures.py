@@ -1,4 +1,4 @@
-"""What is measured of an image file itself, not of its pixels: how large it is. Rows of the catalog like all others."""
+"""Measures of an image file itself, not of its pixels: its size. They are rows of the catalog like all metrics."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ if TYPE_CHECKING:
 
 
 def _of_file(name: str, parts: str, number: Callable[[int, int], float]) -> Load:
-    """Return how to load a measure of the bytes of the compared file and the pixels of its reference."""
+    """Return a loader for a measure of the bytes of the compared file and the pixels of its reference."""
 
     def refuse(x: Tensor, y: Tensor) -> NoReturn:
-        raise ValueError(
-            f"{name} is measured of files, not of pixels; expected image files, as compare-images has them"
-        )
+        raise ValueError(f"{name} measures files, not pixels; expected image files, as compare-images reads them")
 
     def load(device: str, arguments: Arguments) -> LoadedMetric:
         from lpips_lite.metric import DEFINITION

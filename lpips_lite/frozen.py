@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def ordinary_tensors() -> Iterator[None]:
-    """Make tensors on the CPU that can be trained through, whatever default device or inference mode is around."""
+    """Make tensors on the CPU that gradients can pass, whatever the default device or inference mode is."""
     with torch.inference_mode(False), torch.device("cpu"):
         yield
 
@@ -20,11 +20,11 @@ def ordinary_tensors() -> Iterator[None]:
 class Frozen(nn.Module):
     """A module whose tensors nothing in a training loop can reach.
 
-    They lie in a plain dictionary: in no `parameters()`, `buffers()` or `state_dict()`, so no optimiser, checkpoint,
+    They are in a plain dictionary, not in `parameters()`, `buffers()` or `state_dict()`. So no optimiser, checkpoint,
     EMA copy, DDP broadcast or `requires_grad_()` touches them. They follow `.to(device)`, deepcopy and pickle. Their
-    dtype stays float32, whatever `.half()` or `.double()` is called on a parent: computing follows the input's dtype.
-    Like parameters they are made on the default device; where that is "meta", which holds no values, on the CPU. After
-    `.to("meta")` the values are kept aside, and are there again after `.to(device)` or `.to_empty(device=device)`.
+    dtype stays float32 even if `.half()` or `.double()` is called on a parent: computing follows the input's dtype.
+    Like parameters, they are made on the default device, or on the CPU if that is "meta", which holds no values. After
+    `.to("meta")` the values are kept aside; `.to(device)` or `.to_empty(device=device)` restores them.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -44,14 +44,14 @@ class Frozen(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device they lie on, where inputs must be too."""
+        """The device of the tensors, where inputs must be, too."""
         return next(iter(self._tensors.values())).device
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         try:
             device = fn(torch.empty(0, device=self.device)).device
-        except NotImplementedError:  # by `.to`, which cannot leave "meta"; the values can
+        except NotImplementedError:  # `.to` cannot leave "meta"; the kept values can
             device = fn(torch.empty(0, device=next(iter(self._values.values())).device)).device
         with ordinary_tensors():
             self._tensors = {name: tensor.to(device) for name, tensor in self._values.items()}
@@ -60,7 +60,7 @@ class Frozen(nn.Module):
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take up what was copied or pickled; of tensors made under inference mode, as ones to train through."""
+        """Restore a copied or pickled module; tensors made under inference mode become ordinary ones."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         with ordinary_tensors():
             kept = {name: t.clone() if t.is_inference() else t for name, t in self._values.items()}
@@ -68,6 +68,6 @@ class Frozen(nn.Module):
         self._values = kept
 
     def _follow(self, device: torch.device) -> None:
-        """Go where an input is, as a replica that `nn.DataParallel` made of this module for one forward pass."""
+        """Move to the device of an input, if this is a replica that `nn.DataParallel` made for one forward pass."""
         if getattr(self, "_is_replica", False) and device != self.device:
             self._tensors = {name: tensor.to(device) for name, tensor in self._tensors.items()}

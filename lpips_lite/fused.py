@@ -1,9 +1,9 @@
-"""The comparison of one layer in few passes over memory: `distance.layer_map`, faster and with less kept for backward.
+"""The comparison of one layer in few passes over memory: a faster `distance.layer_map` that stores less for backward.
 
-Between `distance.py`, whose plain formula it is tested against, and `metric.py`. Autograd would keep five arrays as
-large as the features; here it keeps the features, which the tower's own backward needs anyway, and computes the rest
-again: with t = w (â − b̂) and the gradient g of the map, that of the features a is 2 g (t − â (â·t)) / ‖a‖. Where there
-are K maps with weights of their own, t has Σ_k g_k w_k for g w.
+It is tested against the plain formula in `distance.py`, and used by `metric.py`. Autograd would keep five arrays as
+large as the features. This keeps only the features, which the tower's backward pass needs anyway, and computes the rest
+again: with t = w (â − b̂) and the gradient g of the map, the gradient of the features a is 2 g (t − â (â·t)) / ‖a‖.
+For K maps, each with its own weights, Σ_k g_k w_k takes the place of g w.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from torch import Tensor
 from lpips_lite import distance as maths
 from lpips_lite.images import full_precision
 
-BLOCK = 2**18  # numbers handled at once on a CPU, so that what lies between two operations stays in its cache
+BLOCK = 2**18  # numbers handled at a time on a CPU, so that intermediate results stay in its cache
 
 
 def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor, groups: int = 1) -> Tensor:
-    """Compare the features of one layer: `distance.layer_map`, with gradients for both features, also twice.
+    """Compare the features of one layer: `distance.layer_map`, twice differentiable in both features.
 
     Args:
         features_x: (N, C, H, W); fastest in memory format channels_last.
         features_y: Same shape.
-        channel_weights: (C,), ≥ 0; or (C, K); taken as constant.
-        groups: Equal runs of channels, each of unit length by itself.
+        channel_weights: (C,), ≥ 0; or (C, K); treated as constant.
+        groups: Number of equal runs of channels; each is normalised separately.
 
     Returns:
         (N, H, W), ≥ 0, lower = closer; or (N, K, H, W); in float32 or float64.
     """
-    if torch.compiler.is_compiling():  # a compiler fuses the plain formula by itself
+    if torch.compiler.is_compiling():  # a compiler fuses the plain formula itself
         return maths.layer_map(features_x, features_y, channel_weights, groups)
     n, channels, height, width = features_x.shape
     shape = (-1, groups, channels // groups)
@@ -47,7 +47,7 @@ class _Comparison(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         weights = weights.to(torch.promote_types(x.dtype, torch.float32))
-        with full_precision(x):  # autocast would take the product with the weights
+        with full_precision(x):  # autocast would lower the precision of the product with the weights
             return _join([_compare(a, b, weights) for a, b in zip(_blocks(x), _blocks(y), strict=True)])
 
     @staticmethod
@@ -79,7 +79,7 @@ class _Comparison(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, int]:
-        """Lay the mapped dimension and the rows into one."""
+        """Merge the mapped dimension and the rows."""
         if in_dims[2] is not None:
             raise ValueError("channel_weights: expected the same ones throughout a vmap")
         x, y = (
@@ -97,7 +97,7 @@ def _compare(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
 
 
 def _weigh(differences: Tensor, weights: Tensor) -> Tensor:
-    """Sum over channels, each head by itself, so that its numbers are the same with and without another."""
+    """Sum over channels, each head separately, so that its numbers do not depend on the other head."""
     rows = differences.flatten(1)
     if weights.ndim == 1:
         return rows @ weights
@@ -105,21 +105,21 @@ def _weigh(differences: Tensor, weights: Tensor) -> Tensor:
 
 
 def _gradient(x: Tensor, y: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
-    """Return the gradient of features `x`, by differentiable operations only, so that autograd can go on from there."""
+    """Return the gradient of features `x`, using differentiable operations only, for second derivatives."""
     length = _lengths(x)
     unit = x / (length + maths.EPSILON)
     t, weights = unit - y / (_lengths(y) + maths.EPSILON), weights.to(gradient.dtype)
     upstream: Tensor | int = gradient[:, None, None]
     if weights.ndim == 1:
         t.mul_(weights.view(x.shape[1:]))
-    else:  # the gradient of several maps gives each row weights of its own
+    else:  # with several maps, the gradient gives each row its own weights
         t, upstream = t * (gradient @ weights.T).view(x.shape), 1
     along = (unit * t).sum(dim=-1, keepdim=True)
     return ((t - unit * along) * (2 * upstream / length.clamp(min=maths.EPSILON))).to(x.dtype)
 
 
 def _unit_along(features: Tensor, tangents: Tensor) -> Tensor:
-    """Return how unit vectors change where features change by `tangents`."""
+    """Return how unit vectors change when features change by `tangents`."""
     length = _lengths(features)
     unit = features / length.clamp(min=maths.EPSILON)
     return (tangents - unit * (unit * tangents).sum(dim=-1, keepdim=True)) / (length + maths.EPSILON)
@@ -133,7 +133,7 @@ def _lengths(features: Tensor) -> Tensor:
 
 
 def _blocks(rows: Tensor) -> tuple[Tensor, ...]:
-    """Cut a matrix into blocks of about `BLOCK` numbers; an accelerator takes all at once."""
+    """Cut a matrix into blocks of about `BLOCK` numbers; on an accelerator, return it as one block."""
     step = max(1, BLOCK // rows.shape[1:].numel()) if rows.device.type == "cpu" else len(rows)
     blocks: tuple[Tensor, ...] = rows.split(step)  # type: ignore[no-untyped-call]
     return blocks

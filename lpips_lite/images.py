@@ -1,6 +1,6 @@
-"""What a batch of images is: the checks of shape, dtype and range that a pair must pass before any computing.
+"""Checks of shape, dtype and range that a pair of image batches must pass before anything is computed.
 
-First room of the flow; `towers.py` takes over from here. Image files are read in `files/reading.py`.
+`towers.py` takes the checked batches. Image files are read in `files/reading.py`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 
 RangeCheck = Literal["auto", "always", "never"]
-Checked = set[tuple[torch.Size, torch.dtype, float]]  # shapes, dtypes and peaks found good on an accelerator
+Checked = set[tuple[torch.Size, torch.dtype, float]]  # shapes, dtypes and peaks that passed on an accelerator
 
-TARGET_SLACK = 1e-3  # y is a real image: rounding is all that may take it out of [0, 1]
+TARGET_SLACK = 1e-3  # y is a real image, so only rounding may take it out of [0, 1]
 INPUT_SLACK = 0.5  # x may be optimised and overshoot
-LOOKS_LIKE_BYTES = 8  # from there on
+LOOKS_LIKE_BYTES = 8  # values from here on look like 0…255
 
 
 def to_float(image: Tensor) -> Tensor:
@@ -34,17 +34,17 @@ def to_common(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gradients_wanted(*tensors: Tensor) -> bool:
-    """Say whether gradients are to flow back through what is computed of any of these tensors."""
+    """Return whether gradients are to flow back to any of these tensors."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def numbers_like(tensor: Tensor, numbers: Sequence[object]) -> Tensor:
-    """Return constants in the dtype and on the device of a tensor; its own `new_tensor` is none that old vmaps know."""
+    """Return constants in the dtype and on the device of a tensor; old vmaps do not support `Tensor.new_tensor`."""
     return torch.tensor(numbers, dtype=tensor.dtype, device=tensor.device)
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:
-    """Switch autocast off: comparing needs at least float32; only towers may run in less."""
+    """Switch autocast off: comparing needs at least float32; only towers may run in half precision."""
     device = like.device.type
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
@@ -53,17 +53,17 @@ def check_for_tower(x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int
     """Check a pair as `LPIPS` does, for a baseline that reads a tower.
 
     Raises:
-        TypeError, ValueError: As `check_pair`; ValueError also if `check_range` is unknown, or a value out of range.
+        TypeError, ValueError: Same as `check_pair`; ValueError also if `check_range` or a value is wrong.
     """
     check_pair(x, y, min_side)
     check_values_of_pair({"x": x, "y": y}, check_range, checked_by_functions)
 
 
 def prepare_template(image: Tensor, template: Tensor, check_range: RangeCheck) -> tuple[Tensor, Tensor]:
-    """Check an image and a template that may be smaller, of three channels or one; return them as floats of one dtype.
+    """Check an image and a template, which may be smaller, with three channels or one; return floats of one dtype.
 
     Raises:
-        TypeError, ValueError: As `check_pair`; ValueError if the template does not fit into the image.
+        TypeError, ValueError: Same as `check_pair`; ValueError if the template does not fit into the image.
     """
     check_image(image, "image", channels=(3, 1))
     check_image(template, "template", channels=(3, 1))
@@ -80,16 +80,16 @@ def prepare_template(image: Tensor, template: Tensor, check_range: RangeCheck) -
     return to_common(to_float(image), to_float(template))
 
 
-checked_by_functions: Checked = set()  # which have no place of their own
+checked_by_functions: Checked = set()  # shared by all functions, which have no state
 
 
 def check_values_of_pair(
     named: Mapping[str, Tensor], check_range: RangeCheck, checked: Checked, peak: float = 1.0
 ) -> None:
-    """Check the values of an image that may overshoot, and of one it is compared with, if they are to be read.
+    """Check the values of an image, which may overshoot, and of its reference, if values are to be read.
 
     Raises:
-        ValueError: As `check_values` and `values_wanted`.
+        ValueError: Same as `check_values` and `values_wanted`.
     """
     x, *_ = named.values()
     if values_wanted(check_range, x, checked, peak):
@@ -99,7 +99,7 @@ def check_values_of_pair(
 
 
 def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked, peak: float = 1.0) -> bool:
-    """Say whether values are to be read: always on a CPU; on an accelerator until those of a shape and dtype were good.
+    """Return whether values are to be read: always on a CPU; on an accelerator until one call of a shape has passed.
 
     Raises:
         ValueError: If `check_range` is not "auto", "always" or "never".
@@ -114,16 +114,16 @@ def values_wanted(check_range: RangeCheck, x: Tensor, checked: Checked, peak: fl
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
-    """Return the tensor that the transforms of `torch.func` wrap; under vmap it has all that is mapped over."""
+    """Return the tensor that `torch.func` transforms wrap; under vmap it includes the mapped dimension."""
     while is_functorch_wrapped_tensor(tensor):
         tensor = get_unwrapped(tensor)
     return tensor.detach()
 
 
 def shrinking_factor(images: Tensor) -> int:
-    """Return by what the authors of SSIM and FSIM shrink images first: MATLAB's `max(1, round(min(M, N) / 256))`.
+    """Return the factor by which the authors of SSIM and FSIM shrink images first: `max(1, round(min(M, N) / 256))`.
 
-    MATLAB rounds halves up, where Python takes the even number.
+    As in MATLAB, halves are rounded up; Python would round them to the even number.
     """
     return max(1, (2 * min(images.shape[2:]) + 256) // 512)
 
@@ -160,7 +160,7 @@ def check_pair(x: Tensor, y: Tensor, min_side: int = 1, channels: Sequence[int] 
     """Check both images with `check_image`, then that shape and device agree.
 
     Raises:
-        TypeError, ValueError: As `check_image`; ValueError if shapes or devices differ.
+        TypeError, ValueError: Same as `check_image`; ValueError if shapes or devices differ.
     """
     check_image(x, "x", min_side, channels)
     check_image(y, "y", min_side, channels)
@@ -174,7 +174,7 @@ def check_values(image: Tensor, name: str, slack: float, low: float = 0.0, high:
     """Check that floats lie in [low − slack, high + slack]; uint8 always passes. Waits for an accelerator.
 
     Raises:
-        ValueError: If a value is NaN, infinite or out of range, with the likely mistake.
+        ValueError: If a value is NaN, infinite or out of range; the message names the likely mistake.
     """
     if image.dtype == torch.uint8:
         return
@@ -188,7 +188,7 @@ def check_values(image: Tensor, name: str, slack: float, low: float = 0.0, high:
 
 
 def _likely_mistake(name: str, smallest: float, largest: float, low: float, high: float) -> str:
-    """Guess only what the values look like; advice that does not fit gives plausible wrong numbers."""
+    """Guess a mistake only if the values clearly look like it, since wrong advice leads to plausible wrong numbers."""
     clamp = f"use {name}.clamp({low:g}, {high:g})"
     if high == 1 and smallest >= low - INPUT_SLACK and LOOKS_LIKE_BYTES <= largest <= 255 * (1 + INPUT_SLACK):
         return f"values look like 0…255; divide by 255, or pass uint8 for {name}"
@@ -197,12 +197,12 @@ def _likely_mistake(name: str, smallest: float, largest: float, low: float, high
     if smallest >= low - INPUT_SLACK * high and largest <= (1 + INPUT_SLACK) * high:
         return f"values overshoot, as after bicubic or Lanczos resizing; {clamp}"
     if high != 1 or (smallest >= low - INPUT_SLACK and largest >= LOOKS_LIKE_BYTES):
-        return f"values have another peak; divide by it, or give it as peak= where there is one, or {clamp}"
-    return f"values have no such bounds, as those of a network without a last sigmoid; {clamp}"
+        return f"values seem to have another peak; divide by it, or pass peak= if the function takes it, or {clamp}"
+    return f"values are unbounded, like those of a network without a final sigmoid; {clamp}"
 
 
 def check_mask(mask: Tensor, x: Tensor, check_range: RangeCheck, checked: Checked) -> None:
-    """Check that a mask fits images `x`: (N, 1, H, W), same device; and its values, if they are to be read.
+    """Check that a mask fits images `x`: shape (N, 1, H, W), same device; check its values if they are to be read.
 
     Raises:
         ValueError: If it does not fit, has negative or non-finite values, or a row without a positive one.

@@ -1,6 +1,6 @@
-"""The layers that towers are built from, and the tables of them: plain records that know their weights' shapes.
+"""The layers that towers are built from, as plain records that know the shapes of their weights, and tables of layers.
 
-Keys are torchvision's `features.N…`; `towers.py` has the table of each network.
+Keys are those of torchvision, `features.N…`. `towers.py` has the table of each network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution and the ReLU after it; the ReLU is the tap and stands at `index + 1`."""
+    """A convolution and the ReLU after it; the ReLU is the tap and has the index `index + 1`."""
 
     name: str
     index: int
@@ -68,7 +68,7 @@ class Pool:
             return _l2_pool(x, self.stride)
         pool = F.max_pool2d if pooling == "max" else F.avg_pool2d
         if self.ceil_mode and pooling == "max" and torch.compiler.is_compiling():
-            # the same maximum, of numbers ≥ 0, whose size an exporter can prove for any image
+            # the same maximum, since numbers are ≥ 0, but with a size that an exporter can prove for any image
             return pool(F.pad(x, (0, self.stride - 1) * 2), self.kernel, self.stride, self.padding)
         return pool(x, self.kernel, self.stride, self.padding, ceil_mode=self.ceil_mode)
 
@@ -124,7 +124,7 @@ def _conv_relu(x: Tensor, weights: Weights, key: str, stride: int, padding: int)
 
 
 def _l2_pool(x: Tensor, stride: int) -> Tensor:
-    """Return √(x² filtered with a 3×3 Hann window), whatever the layer's own window (Ding et al. 2020).
+    """Return √(x² filtered with a 3×3 Hann window), whatever window the layer has (Ding et al. 2020).
 
     Works in at least float32, since in float16 squares overflow from 256 on, and the 1e-12 vanishes.
     """
@@ -143,7 +143,7 @@ Layer = Conv | Pool | Fire
 
 @dataclass(frozen=True)
 class Tap:
-    """A place where features are read out: its name, layer index in torchvision's `features`, channels, stride."""
+    """A place where features are read: its name, layer index in torchvision's `features`, channels and stride."""
 
     name: str
     index: int
@@ -153,15 +153,15 @@ class Tap:
 
 @dataclass(frozen=True)
 class TowerSpec:
-    """The table a tower is built from.
+    """The table of layers that a tower is built from.
 
     Attributes:
         name: The `net` argument that selects it.
         layers: Layers in order; only those up to the last tap are run.
         taps: Names of the layers whose output is compared, in order.
         min_side: Smallest image side in pixels.
-        paper: The network's source.
-        groups: Equal runs of channels of every layer, each of which is brought to unit length by itself.
+        paper: The paper of the network.
+        groups: Number of equal runs of channels in every layer; each is normalised separately.
     """
 
     name: str
@@ -172,7 +172,7 @@ class TowerSpec:
     groups: int = 1
 
     def find_taps(self, names: Sequence[str] | None = None) -> tuple[Tap, ...]:
-        """Return the taps called `names` (default: the tower's own) in layer order.
+        """Return the taps with these names (default: all taps of the tower) in layer order.
 
         Raises:
             ValueError: If a name is not one of the tower's layers.
@@ -189,7 +189,7 @@ class TowerSpec:
         return tuple(tap for tap in known.values() if tap.name in names)
 
     def receptive_fields(self, taps: Sequence[Tap], pooling: Pooling = "max") -> list[tuple[int, int, int]]:
-        """Return stride, and pixels seen before and after its place, of the features at each tap.
+        """Return for each tap the stride of its features, and how many pixels they see before and after their position.
 
         Feature j of a row sees the pixels from stride · j − before to stride · j + after.
         """
@@ -227,9 +227,9 @@ class TowerSpec:
         pooling: Pooling = "max",
         checkpoint: bool = False,
     ) -> Iterator[Tensor]:
-        """Yield the features at `taps`, one after the other, of already normalised images (N, 3, H, W).
+        """Yield the features of normalised images (N, 3, H, W), one tap after the other.
 
-        With `checkpoint`, what lies between the taps is not kept for the backward pass but computed again.
+        With `checkpoint`, results between the taps are not kept for the backward pass but computed again.
         """
 
         def apply(x: Tensor, stage: tuple[Layer, ...]) -> Tensor:

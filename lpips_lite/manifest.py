@@ -1,7 +1,7 @@
-"""The manifest of weight files: what exists, where it comes from, where it may lie on this machine, how to fetch it.
+"""The manifest of weight files: which files exist, their source, where to find them on this machine, how to fetch them.
 
-Used by `weights.py`, which verifies and reads what is found here. A folder that cannot be written matters only when
-something must be downloaded.
+Used by `weights.py`, which verifies and reads the files. A folder that cannot be written matters only if something must
+be downloaded.
 
 Look-up order for "alex", "vgg", "vgg19", "squeeze": `$LPIPS_LITE_HOME` (default: `lpips_lite` in torch's hub folder) →
 torch's hub cache, where torchvision leaves its checkpoints → download. Channel weights are also found in an installed
@@ -29,13 +29,13 @@ class WeightFile:
     """One entry of the manifest.
 
     Attributes:
-        name: What it is, for messages.
-        file: Its name on disk.
-        sha256: Of the file; for torchvision's VGG and SqueezeNet the first eight digits, which is all they publish.
+        name: Description for messages.
+        file: File name on disk.
+        sha256: Hash of the file; for torchvision's VGG and SqueezeNet only the first eight digits, which they publish.
         megabytes: Size of the download, in 10⁶ bytes.
-        source: Address.
-        licence: Of the numbers in it.
-        content: Of the tensors, `tensor_files.content_sha256`; "" where no file was at hand to measure it.
+        source: Address of the download.
+        licence: Licence of the weights.
+        content: Hash of the tensors, `tensor_files.content_sha256`; "" if no file was at hand to compute it.
     """
 
     name: str
@@ -139,7 +139,7 @@ CHANNEL_FILES: Mapping[tuple[str, str], WeightFile] = {
 
 
 def tower_entry(net: str) -> WeightFile:
-    """Return the entry of a tower, the embedded one included."""
+    """Return the entry of a tower, including the embedded one."""
     return EMBEDDED if net == "lite" else TOWER_FILES[net]
 
 
@@ -147,7 +147,7 @@ def tower_entry(net: str) -> WeightFile:
 
 
 def home() -> Path:
-    """Return the folder for this package's files: `$LPIPS_LITE_HOME`, else `lpips_lite` in torch's hub folder."""
+    """Return the folder for weight files: `$LPIPS_LITE_HOME`, else `lpips_lite` in torch's hub folder."""
     folder = Path(os.environ.get("LPIPS_LITE_HOME") or Path(torch.hub.get_dir()) / "lpips_lite")
     with suppress(RuntimeError):  # a user without a home folder
         return folder.expanduser()
@@ -155,12 +155,12 @@ def home() -> Path:
 
 
 def embedded_file() -> Path:
-    """Return where the lite tower and its channel weights lie inside the package; unverified."""
+    """Return the path of the lite tower and its channel weights inside the package; unverified."""
     return Path(str(resources.files("lpips_lite") / "data" / EMBEDDED.file))
 
 
 def tower_cache_file(net: str) -> Path:
-    """Return where a tower's convolutions are kept after its checkpoint was first read."""
+    """Return the path where a tower's convolutions are kept after its checkpoint was first read."""
     return home() / f"{net}-{TOWER_FILES[net].sha256[:8]}-features.safetensors"
 
 
@@ -170,12 +170,12 @@ def find_checkpoint(net: str) -> Path | None:
 
 
 def find_tower(net: str) -> Path | None:
-    """Return the file that a tower is loaded from, kept convolutions or a checkpoint, if one is on disk; unverified."""
+    """Return the file to load a tower from, kept convolutions or a checkpoint, if one is on disk; unverified."""
     return _first([tower_cache_file(net)]) or find_checkpoint(net)
 
 
 def find_channel_file(entry: WeightFile) -> Path | None:
-    """Return where published channel weights lie: in the cache or in an installed `lpips`; unverified."""
+    """Return the path of published channel weights, in the cache or in an installed `lpips`; unverified."""
     version, net = entry.file.removeprefix("lpips-").removesuffix(".pth").split("-")
     package = importlib.util.find_spec("lpips")
     folders = (package.submodule_search_locations if package else None) or ()
@@ -183,7 +183,7 @@ def find_channel_file(entry: WeightFile) -> Path | None:
 
 
 def is_here(path: Path) -> bool:
-    """Return whether a path is a file; in a folder that may not be looked into there is none."""
+    """Return whether a path is a file; False also if its folder may not be read."""
     try:
         return path.is_file()
     except OSError:
@@ -198,15 +198,15 @@ def _first(candidates: Iterable[Path]) -> Path | None:
 
 
 def make_home() -> None:
-    """Make the folder for this package's files, or raise an OSError."""
-    if str(home()).startswith("~"):  # a folder of that name is not what anybody wants
+    """Make the folder for weight files, or raise an OSError."""
+    if str(home()).startswith("~"):  # nobody wants a folder with that name
         raise OSError("this user has no home folder")
     home().mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Wait until no other process makes `path`. Where no lock can be had, as in a read-only folder, go on without."""
+    """Wait until no other process makes `path`. If no lock is possible, as in a read-only folder, go on without one."""
     with ExitStack() as held:
         with suppress(OSError, NotImplementedError):
             make_home()
@@ -215,7 +215,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def download(entry: WeightFile, net: str, argument: str) -> Path:
-    """Download into `home()`: to a temporary file, verify, rename (all in torch.hub), or say how to do without."""
+    """Download to a temporary file in `home()`, verify and rename it (with torch.hub), or say what else to do."""
     path = home() / entry.file
     try:
         make_home()
@@ -224,7 +224,7 @@ def download(entry: WeightFile, net: str, argument: str) -> Path:
         raise FileNotFoundError(
             f"net={net!r} needs the {entry.name}, {entry.file} ({entry.megabytes:g} MB, sha256 {entry.sha256}), not on "
             f"this machine; {entry.source} could not be downloaded into {home()} ({error}). Put the file there, or set "
-            f"LPIPS_LITE_HOME to a folder that has it or can be written, or pass {argument}=PATH, or run "
+            f"LPIPS_LITE_HOME to a folder that has it or is writable, or pass {argument}=PATH, or run "
             f'`compare-images weights fetch {net}` where there is a network. net="lite" needs no download.'
         ) from error
     return path

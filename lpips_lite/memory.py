@@ -1,4 +1,4 @@
-"""How much memory may be taken: texts like "2GiB", which `max_memory` arguments share."""
+"""Memory limits: strings like "2GiB", as all `max_memory` arguments take them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def parse_memory(text: str | int) -> int:
     """Return a number of bytes: "2GiB" -> 2147483648.
 
     Raises:
-        ValueError: If it is not a positive number with a unit among B, KB, MB, GB, KiB, MiB, GiB, TiB.
+        ValueError: If it is not a positive number with one of the units B, KB, MB, GB, KiB, MiB, GiB, TiB.
     """
     match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]*)\s*", str(text))
     try:
@@ -19,5 +19,5 @@ def parse_memory(text: str | int) -> int:
     except (ValueError, KeyError):
         found = 0
     if found < 1:
-        raise ValueError(f"max_memory={text!r}: expected bytes, or a text like '2GiB' or '500MB'")
+        raise ValueError(f"max_memory={text!r}: expected bytes, or a string like '2GiB' or '500MB'")
     return int(found)

@@ -1,6 +1,6 @@
-"""The perceptual distance: a tower and channel weights, held together and called in order.
+"""The perceptual distance: a class that holds a tower and channel weights and calls the steps in order.
 
-Last room of the flow: `images.py` checks the pair, `towers.py` makes features, `heads.py` compares them.
+`images.py` checks the pair, `towers.py` computes features, and `heads.py` compares them.
 """
 
 from __future__ import annotations
@@ -44,30 +44,29 @@ class LPIPS(Frozen):
 
         d = Σ_l mean_hw Σ_c w_lc (f̂_x − f̂_y)²,   f̂ = f / (‖f‖_c + 1e-10)
 
-    Weights with two heads, w and v with a limit C, make two such sums, F far and N near: d = F + C (1 − exp(−N / C)).
+    With two heads, there are two such sums, F (far) and N (near), and a limit C: d = F + C (1 − exp(−N / C)).
 
-    Use it as a loss as it is. It has no trainable parameters, adds nothing to `parameters()`, `buffers()` or
-    `state_dict()`, does the same in train and eval mode, and computes in the dtype of its input (the comparison of
-    features in at least float32, under autocast too). Gradients flow to `x`, `y` or both.
+    It can be used as a loss directly. It has no trainable parameters, adds nothing to `parameters()`, `buffers()` or
+    `state_dict()`, is the same in train and eval mode, and computes in the dtype of its input (but compares features in
+    at least float32, also under autocast). Gradients flow to `x`, `y` or both.
 
     Args:
         net: "lite" (embedded, no download) · "alex" · "vgg" · "squeeze".
-        channel_weights: "calibrated" (lite: its own; others: the published v0.1) · "v0.1" · "v0.0" (as published,
-            without input scaling) · "uniform" (all ones) · a path to a file with channel weights.
+        channel_weights: "calibrated" (the weights made for lite; for others the published v0.1) · "v0.1" · "v0.0" (as
+            published, without input scaling) · "uniform" (all ones) · a path to a file with channel weights.
         tower_weights: `None` (embedded for "lite"; else cache, then download) · a path to a torchvision checkpoint or
             a conv-only file · "random:SEED" · a mapping of tensors with `features.N…` keys.
         reduction: Over the batch: "mean" · "sum" · "none".
-        check_range: When values are read to check their range. "auto": at every eager call on the CPU; on an
-            accelerator, where reading waits for the device, at the first call of each shape and dtype. "always": at
-            every eager call. "never". Compiled or exported code never checks values; shape and dtype always are.
-        max_memory: Bytes, or a text like "2GiB". What would take more is computed tile by tile, with the same result,
-            where no gradients are needed; `encode` and `pairwise`, which keep features, take some images at a time. By
-            default there is no limit.
-        checkpoint: Keep only the features for the backward pass and compute the rest again: with "vgg" a sixth less
-            memory, for a third more time.
+        check_range: When to check the range of values. "auto": at every eager call on the CPU; on an accelerator, where
+            reading waits for the device, at the first call of each shape and dtype. "always": at every eager call.
+            "never". Compiled or exported code never checks values. Shape and dtype are always checked.
+        max_memory: Bytes, or a string like "2GiB"; no limit by default. If no gradients are needed, larger images are
+            computed tile by tile with the same result. `encode` and `pairwise` take a few images at a time instead.
+        checkpoint: Keep only the features for the backward pass and compute the rest again. With "vgg" this takes a
+            sixth less memory and a third more time.
 
     Raises:
-        ValueError: If an argument has no such value, or a weight file is wrong (see `weights.load_tower`).
+        ValueError: If an argument has an unknown value, or a weight file is wrong (see `weights.load_tower`).
         FileNotFoundError: If weights are neither on disk nor downloadable; "lite" never needs to.
 
     References:
@@ -98,7 +97,7 @@ class LPIPS(Frozen):
         _check_choice("net", net, NETS)
         _check_choice("reduction", reduction, ("mean", "sum", "none"))
         _check_choice("check_range", check_range, ("auto", "always", "never"))
-        published_version(net, channel_weights)  # or an error, before a tower is looked for
+        published_version(net, channel_weights)  # raises an error before a tower is searched for
         tower = FeatureTower(net, weights=tower_weights, checkpoint=checkpoint)
         with ordinary_tensors():
             channel = load_channel_weights(net, channel_weights, [tap.channels for tap in tower.taps])
@@ -130,15 +129,15 @@ class LPIPS(Frozen):
             x: Images, (N, 3, H, W), float in [0, 1] or uint8. May overshoot by 0.5, since optimisers do.
             y: The images to compare with, same shape.
             mask: Where to compare: (N, 1, H, W), values ≥ 0 that weigh the pixels.
-            erode: Whether to leave out features that see anything outside the mask. Without, they reach beyond its
-                border; with it, a small mask leaves nothing of the deeper layers, which then count 0.
+            erode: Whether to leave out features that see anything outside the mask. With a small mask, nothing may be
+                left of the deeper layers, which then count 0.
 
         Returns:
             () for reduction "mean" and "sum", (N,) for "none"; ≥ 0, lower = closer; at least float32.
 
         Raises:
-            TypeError: If an image is not a tensor, or its dtype neither floating nor uint8.
-            ValueError: If shape, size, device, range or mask is not as described.
+            TypeError: If an image is not a tensor, or its dtype is neither floating nor uint8.
+            ValueError: If the shape, size, device, range or mask is not as described.
         """
         distances = self._distances(x, y, mask, erode)
         if self.reduction == "none":
@@ -147,13 +146,13 @@ class LPIPS(Frozen):
 
     def layer_distances(self, x: Tensor, y: Tensor, mask: Tensor | None = None, *, erode: bool = False) -> Tensor:
         """Return each layer's share of the distance, (N, L); rows sum to the distance. See `forward`."""
-        layers = self._layers(x, y, mask, erode)  # first, since weights follow the images of a replica
+        layers = self._layers(x, y, mask, erode)  # first, since in a replica the weights follow the images
         return torch.stack(self._heads.shares(layers), dim=1)
 
     def distance_map(self, x: Tensor, y: Tensor) -> Tensor:
         """Return where the images differ, (N, 1, H, W): the layers' maps, enlarged bilinearly and summed.
 
-        Its mean is near the distance but not equal to it, since enlarging weighs border positions differently.
+        Its mean is close to the distance but not equal to it, since enlarging weights border positions differently.
         See `forward` for arguments and errors.
         """
         self._check_pair(x, y)
@@ -163,20 +162,20 @@ class LPIPS(Frozen):
     def preference(self, ref: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
         """Return the probability that people choose `p1` as closer to `ref`: σ(slope · (d0 − d1)).
 
-        It holds for images like those that the slope of the weights was fitted to. Lite's is 129.97, fitted to the
-        9,425 votes of people on 6,537 triplets of JPEG of high quality (mucped23), with distances from folds that had
-        not learnt from their photographs. Among stronger distortions, or unlike images, it is too sure.
+        It holds for images like those that the slope was fitted on. The slope of lite is 129.97, fitted to 9,425 votes
+        on 6,537 triplets of high-quality JPEG images (mucped23), with distances from folds that were not trained on
+        their photographs. For stronger distortions or very different images, the probability is too extreme.
 
         Args:
             ref: Images, (N, 3, H, W), float in [0, 1] or uint8.
             p0: The first distorted images, same shape.
-            p1: The second.
+            p1: The second distorted images, same shape.
 
         Returns:
-            (N,), in [0, 1]; ½ where both are equally far.
+            (N,), in [0, 1]; ½ if both have the same distance.
 
         Raises:
-            TypeError, ValueError: As `forward`; ValueError also if the channel weights carry no fitted slope
+            TypeError, ValueError: Same as `forward`; also ValueError if the channel weights carry no fitted slope
                 (`lpips-votes fit` writes one).
         """
         if self.slope is None:
@@ -196,15 +195,15 @@ class LPIPS(Frozen):
             An `Encoding` of N images. Gradients flow through it to `x`.
 
         Raises:
-            TypeError, ValueError: As `forward`.
+            TypeError, ValueError: Same as `forward`.
         """
         return self._encode(x, "x", self.max_memory)
 
     def distance(self, encoding_x: Encoding, encoding_y: Encoding) -> Tensor:
-        """Return the distance of each pair of encoded images, (N,), lower = closer; a batch of one goes with all.
+        """Return the distance of each pair of encoded images, (N,), lower = closer; one image may be paired with all.
 
         Raises:
-            ValueError: If an encoding is another metric's, or the batches or image sizes differ.
+            ValueError: If an encoding was made by another metric, or the batches or image sizes differ.
         """
         check_encodings(encoding_x, encoding_y, self.signature)
         count_x, count_y = len(encoding_x), len(encoding_y)
@@ -219,20 +218,20 @@ class LPIPS(Frozen):
     def pairwise(self, x: Tensor | Encoding, y: Tensor | Encoding | None = None) -> Tensor:
         """Return the distance of every image of `x` to every image of `y`, running each once through the tower.
 
-        Differences are formed directly, not by expanding the square, which cancels for close images. What is kept is
-        the features of all images and the table; the rest takes at most `max_memory`, by default 256 MiB, in chunks
-        of images, at least one at a time. Encodings may lie on another device or in another dtype: their chunks come
-        to the metric's device one after the other, in at least float32.
+        Differences are computed directly; expanding the square would lose digits for close images. The features of all
+        images and the table are kept. The rest is computed in chunks of at least one image, in at most `max_memory`, by
+        default 256 MiB. Encodings may be on another device or in another dtype: their chunks are moved to the metric's
+        device, one after the other, in at least float32.
 
         Args:
             x: Images, (N, 3, H, W), float in [0, 1] or uint8, or their encoding.
-            y: Likewise, (M, 3, H, W), of the same size; default: `x` itself.
+            y: Images of the same size, (M, 3, H, W), or their encoding; default: `x` itself.
 
         Returns:
-            (N, M), lower = closer. Gradients flow through it; what the backward pass needs it computes again.
+            (N, M), lower = closer. Gradients flow through it; the backward pass computes again what it needs.
 
         Raises:
-            TypeError, ValueError: As `forward`, except that N and M may differ.
+            TypeError, ValueError: Same as `forward`, except that N and M may differ.
         """
         memory = self.max_memory or MEMORY
         encoded_x = x if isinstance(x, Encoding) else self._encode(x, "x", memory)
@@ -241,7 +240,7 @@ class LPIPS(Frozen):
         return compare_all(encoded_x.features, encoded_y.features, self._heads, memory)
 
     def _encode(self, x: Tensor, name: str, max_memory: int | None) -> Encoding:
-        """Check and encode images, as many at a time as memory allows, at least one."""
+        """Check and encode images, as many at a time as the memory allows, at least one."""
         check_image(x, name, self.tower.spec.min_side)
         self._check_device(x)
         check_values_of_pair({name: x}, self.check_range, self._checked)
@@ -263,7 +262,7 @@ class LPIPS(Frozen):
         return self._heads.distance(torch.stack(layers, dim=-1).sum(dim=-1))
 
     def _layers(self, x: Tensor, y: Tensor, mask: Tensor | None, erode: bool) -> list[Tensor]:
-        """Check images and pool what each layer says of them: L × (N,), or of two heads L × (N, 2)."""
+        """Check images and pool the map of each layer: L × (N,), or with two heads L × (N, 2)."""
         self._check_pair(x, y)
         if mask is not None:
             check_mask(mask, x, self.check_range, self._checked)
@@ -273,7 +272,7 @@ class LPIPS(Frozen):
         return maths.pool_layers(self._layer_maps(x, y), mask, fields)
 
     def _layer_maps(self, x: Tensor, y: Tensor) -> list[Tensor]:
-        """Compare checked images: L × (N, H_l, W_l), or of two heads L × (N, 2, H_l, W_l)."""
+        """Compare checked images: L × (N, H_l, W_l), or with two heads L × (N, 2, H_l, W_l)."""
         if self.max_memory is not None and not fits(self.tower, x, self.max_memory):
             check_no_gradients(x, y, self.max_memory)
             return tiled_layer_maps(self.tower, self._heads, x, y, self.max_memory)

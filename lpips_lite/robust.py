@@ -1,7 +1,7 @@
-"""Wrappers that make a loss see more: averaged over shifts and flips, or at several scales.
+"""Wrappers that average a loss over shifts and flips, or compute it at several scales.
 
-They take any loss of two batches, `LPIPS` or a baseline's Module, and are one themselves. Losses combine by addition:
-`metric(x, y) + 0.1 * L1Loss()(x, y)`.
+They take any loss of two batches, `LPIPS` or the Module of a baseline, and are losses themselves. Add losses to combine
+them: `metric(x, y) + 0.1 * L1Loss()(x, y)`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class Jittered(nn.Module):
     """The mean of a loss over random shifts and flips of both images together.
 
-    A tower with strides sees an image on a grid; where it falls between the features, an optimiser can hide what people
-    see. The images are moved together, so the distance stays what it is, only no longer tied to the grid.
+    A tower with strides sees an image on a grid. Between the positions of that grid, an optimiser can hide differences
+    that people see. Both images are moved together, so the distance stays the same but no longer depends on the grid.
 
     Args:
-        loss: Of two batches.
-        samples: Draws to average at each call.
-        shift: Pixels to shift by, at most; the margin of that width is cut off.
-        generator: Source of randomness; default torch's own.
+        loss: A loss of two batches.
+        samples: Number of random draws to average per call.
+        shift: Largest shift in pixels; a margin of that width is cut off.
+        generator: Source of randomness; default: torch's own.
 
     References:
         Kettunen, Härkönen, Lehtinen: E-LPIPS: Robust Perceptual Image Similarity via Random Transformation Ensembles,
@@ -43,7 +43,7 @@ class Jittered(nn.Module):
         self.loss, self.samples, self.shift, self.generator = loss, samples, shift, generator
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the mean loss. Arguments as of the loss; sides are at least `shift` pixels larger than it needs."""
+        """Return the mean loss. Arguments are those of the loss; sides must be `shift` pixels larger than it needs."""
         check_pair(x, y, self.shift + 1)
         height, width = x.shape[2] - self.shift, x.shape[3] - self.shift
         values = []
@@ -57,13 +57,13 @@ class Jittered(nn.Module):
 
 
 class MultiScale(nn.Module):
-    """The sum of a loss at several scales, each half the size of the one before, by averages over 2 × 2 pixels.
+    """The weighted sum of a loss at several scales; each averages 2 × 2 pixels of the scale before.
 
-    The deepest features of a tower see some two hundred pixels; in larger images this makes it see the whole.
+    The deepest features of a tower see about two hundred pixels. At coarser scales they see all of a larger image.
 
     Args:
-        loss: Of two batches.
-        weights: Of the scales, from the full size on.
+        loss: A loss of two batches.
+        weights: Weights of the scales, starting with the full size.
 
     References:
         The idea is that of Wang, Simoncelli, Bovik: Multi-scale structural similarity for image quality assessment,
@@ -77,7 +77,7 @@ class MultiScale(nn.Module):
         self.loss, self.weights = loss, tuple(weights)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the weighted sum of the losses. Arguments as of the loss; the smallest scale must suit it, too."""
+        """Return the weighted sum of the losses. Arguments are those of the loss; it must accept the smallest scale."""
         check_pair(x, y, 2 ** (len(self.weights) - 1))
         x, y = to_common(to_float(x), to_float(y))
         total = self.weights[0] * self.loss(x, y)

@@ -1,7 +1,7 @@
 """Images larger than memory, read in strips of rows: for baselines that average or sum over an image.
 
-Between `images.py` and `baselines/`. What a strip computes does not depend on the others, so the
-result is that of the whole image, up to rounding. `tiling.py` does the same for towers, which see farther.
+Used by `baselines/` after `images.py`. Strips are computed independently, so the result is that of the whole image, up
+to rounding. `tiling.py` does the same for towers, which see a larger neighbourhood.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from lpips_lite.images import (
     to_float,
 )
 
-Read = Callable[[Tensor], Tensor]  # rows of images, floats -> what is compared
+Read = Callable[[Tensor], Tensor]  # turns rows of float images into what is compared
 
-NUMBERS = 2**19  # of one side of a pair in a strip on a CPU: about its cache, four times as fast as whole large images
+NUMBERS = 2**19  # per image in a strip on a CPU, about the size of its cache: 4 times as fast as whole large images
 ACCELERATOR_NUMBERS = 2**25
-LEAST_ROWS = 32  # of a strip, so that what its windows see twice stays little
+LEAST_ROWS = 32  # rows of a strip, so that few rows are read twice
 
 
 class Strip(NamedTuple):
@@ -34,9 +34,9 @@ class Strip(NamedTuple):
 
     Attributes:
         x: (N, C, rows, W), floats of one dtype, at least float32.
-        y: Likewise.
-        above: Rows above the image that the strip's windows see, too; they are not in it.
-        below: Likewise, below the image.
+        y: The same rows of the other image.
+        above: Number of rows above the image that windows of this strip cover; they are not in `x` and `y`.
+        below: The same, below the image.
     """
 
     x: Tensor
@@ -48,22 +48,22 @@ class Strip(NamedTuple):
 def check_for_strips(
     x: Tensor, y: Tensor, check_range: RangeCheck, min_side: int = 1, *, peak: float = 1.0, crop: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Check a pair for a baseline that needs no tower, and return it as it came, but for the border that is cropped.
+    """Check a pair for a baseline without a tower, and return it unchanged except for the cropped border.
 
     Images may have one channel. Nothing is copied: `strips` turns rows into floats when they are needed. Images that
-    are wider than high and too large for one strip are turned on their sides, since strips are cut across: of what
-    baselines compute, this changes nothing.
+    are too large for one strip and wider than high are transposed, since strips are sets of rows. This does not change
+    what baselines compute.
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1, float in [0, peak] or uint8.
-        y: Likewise, same shape.
-        check_range: When values are read.
-        min_side: Least side of what is left.
+        y: Images of the same shape.
+        check_range: When to check the range of values.
+        min_side: Smallest side after cropping.
         peak: Largest value of float images.
         crop: Pixels to leave out at each border.
 
     Raises:
-        TypeError, ValueError: As `check_for_tower`; ValueError also if `peak` or `crop` is not as described.
+        TypeError, ValueError: Same as `check_for_tower`; ValueError also if `peak` or `crop` is not as described.
     """
     if not isinstance(peak, (int, float)) or not 0 < peak < float("inf"):
         raise ValueError(f"peak={peak!r}: expected a positive number")
@@ -89,19 +89,19 @@ def check_for_strips(
 def strips(
     x: Tensor, y: Tensor, read: Read = to_float, *, window: int = 1, stride: int = 1, above: int = 0, below: int = 0
 ) -> Iterator[Strip]:
-    """Yield a pair in strips, each with all the rows that its windows see.
+    """Yield a pair in strips, each with all the rows that its windows cover.
 
-    Strips are cut where memory can be saved: not where gradients are wanted, which keep everything, nor in compiled or
+    Images are cut only if that saves memory: not if gradients are wanted, which keep everything, nor in compiled or
     exported code.
 
     Args:
         x: Images, (N, C, H, W), checked.
-        y: Likewise, same shape.
-        read: Makes what is compared from rows of floats.
-        window: Rows that a window sees.
-        stride: From one window to the next.
-        above: Rows above the image that the first window sees.
-        below: Rows below the image that windows may see.
+        y: Images of the same shape.
+        read: Turns rows of floats into what is compared.
+        window: Height of a window in rows.
+        stride: Rows from one window to the next.
+        above: Rows above the image that the first window covers.
+        below: Rows below the image that windows may cover.
     """
     height = x.shape[2]
     windows = (height + above + below - window) // stride + 1
@@ -117,7 +117,7 @@ def strips(
 
 
 def average(parts: Iterable[tuple[Tensor, int]]) -> Tensor:
-    """Return the mean over an image from the means over its parts, each with how much it counts."""
+    """Return the mean over an image from the means over its parts and their weights."""
     means: tuple[Tensor, ...]
     means, counts = zip(*parts, strict=True)
     if len(means) == 1:

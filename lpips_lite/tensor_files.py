@@ -1,6 +1,6 @@
-"""Tensors to and from files, and what tells them apart: hashes of files and of contents, names, shapes, finite values.
+"""Reading, writing and checking files of tensors: hashes of files and of contents, names, shapes, finite values.
 
-Knows files but not which there are. `weights.py` gives callers what they ask for with it.
+`weights.py` uses it for the files that it finds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def content_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Hash names, shapes and float32 values, which do not depend on the file they came in."""
+    """Hash names, shapes and float32 values, so that the hash does not depend on the file format."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().float().cpu().contiguous()
@@ -35,14 +35,14 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:
-    """Return the eight hex digits of `content_sha256` that signatures have."""
+    """Return the first eight hex digits of `content_sha256`, as signatures have them."""
     return content_sha256(tensors)[:8]
 
 
 def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str, others: Sequence[Shapes] = ()) -> None:
-    """Raise a ValueError unless `tensors` has exactly the keys and shapes of `shapes`, all values finite.
+    """Raise a ValueError unless `tensors` has exactly the keys and shapes of `shapes`, and all values are finite.
 
-    They may also be those of one of `others`, but errors speak of the first.
+    The keys and shapes may also be those of one of `others`, but errors refer to `shapes`.
     """
     found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     shapes = found if found in others else shapes
@@ -54,7 +54,7 @@ def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str, othe
             raise ValueError(f"{what}: {key} has shape {found[key]}; expected {tuple(shape)}")
         tensor = tensors[key]
         if tensor.is_meta or tensor.is_quantized or tensor.is_complex() or tensor.layout != torch.strided:
-            raise ValueError(f"{what}: {key} is no plain tensor of real numbers; expected float32")
+            raise ValueError(f"{what}: {key} is not a plain tensor of real numbers; expected float32")
         if not torch.isfinite(tensor.float()).all():
             raise ValueError(f"{what}: {key} has values that are NaN, infinite or beyond float32")
 
@@ -63,15 +63,15 @@ def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str, othe
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file with metadata; a reader sees either nothing or the whole file."""
+    """Write a safetensors file with metadata. The file appears only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         whole = Path(scratch) / path.name
         try:
             safetensors.torch.save_file({k: t.detach().contiguous() for k, t in tensors.items()}, whole, dict(metadata))
-        except safetensors.SafetensorError as error:  # what it makes of a full disk
+        except safetensors.SafetensorError as error:  # what it raises for a full disk
             raise OSError(f"{path} cannot be written ({error})") from error
-        whole.chmod(0o644)  # safetensors makes it private; a shared cache is for others to read
+        whole.chmod(0o644)  # safetensors makes it private, but others may read a shared cache
         whole.replace(path)
 
 
@@ -84,9 +84,9 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def digests_in(metadata: Mapping[str, str], path: Path) -> frozenset[str]:
-    """Return what a file's metadata lists as `trained_on`: digests of the references that its numbers have learnt from.
+    """Return the list `trained_on` of a file's metadata: digests of the references that its weights were trained on.
 
-    `lpips_lite.votes.provenance` makes them. A file without a list says nothing.
+    `lpips_lite.votes.provenance` makes the digests. Files without a list give an empty set.
     """
     digests = metadata.get("trained_on", "").split()
     odd = [digest for digest in digests if not re.fullmatch("[0-9a-f]{16}", digest)]
@@ -115,14 +115,14 @@ def read_tensors(path: Path) -> Tensors:
 
 
 def verify(path: Path, sha256: str = "") -> str:
-    """Return the sha256 of a file, or raise a ValueError if it does not begin with the one expected."""
+    """Return the sha256 of a file, or raise a ValueError if it does not begin with the expected digits."""
     _expect_file(path)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(sha256):
         raise ValueError(
             f"weights: {path} has sha256 {found[: len(sha256)]}; expected {sha256}. "
-            f"It is truncated or another file: delete it and load again"
+            f"The file is truncated or a different one: delete it and load again"
         )
     return found
 
@@ -134,7 +134,7 @@ def _expect_file(path: Path) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what the readers raise for a bad file, six unrelated types, into one ValueError."""
+    """Turn the six unrelated exceptions that readers raise for a bad file into one ValueError."""
     _expect_file(path)
     try:
         yield

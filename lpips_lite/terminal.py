@@ -1,6 +1,6 @@
-"""What is said on stderr while work goes on: lines and a progress bar.
+"""Output on stderr during work: lines and a progress bar.
 
-For commands, benchmarks, calibration and examples; the library itself says nothing.
+For commands, benchmarks, calibration and examples; the library itself prints nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterable[T]:
-    """Go through items with a progress bar on stderr, if that is a terminal and there is something to wait for."""
+    """Iterate over items with a progress bar on stderr, if stderr is a terminal and there is more than one item."""
     from rich.console import Console
     from rich.progress import track
 
@@ -25,10 +25,10 @@ def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterab
 
 
 def say(line: str) -> None:
-    """Talk on stderr; where nobody can hear it, that is no reason to fail."""
+    """Print a line on stderr; do nothing if stderr is closed."""
     try:
-        if sys.stderr is not None:  # as it is where the file descriptor was closed
+        if sys.stderr is not None:  # None if the file descriptor was closed
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
     except OSError:
-        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for all that is said from now on
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for all later output

@@ -1,9 +1,9 @@
 """Exact comparison of images larger than memory, tile by tile, without gradients.
 
-Between `heads.py`, which compares features, and its users: `metric.py`, which pools the layers' maps, and baselines
-that read a tower. A tile is computed with a margin of all that its features can see, and only the features that belong
-to it count; zeros are padded at the image's own borders only. Tiles begin at multiples of the tower's stride, so that
-its windows fall where they fall in the whole image: features are the same up to rounding.
+Uses `heads.py`, which compares features. Used by `metric.py`, which pools the maps of layers, and by baselines with a
+tower. Each tile is computed with a margin of everything that its features can see, and only its own features count.
+Zeros are padded only at the borders of the image. Tiles begin at multiples of the tower's stride, so that windows are
+where they are in the whole image, and features are the same up to rounding.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from lpips_lite.layers import Pool
 from lpips_lite.memory import parse_memory
 from lpips_lite.towers import FeatureTower
 
-HEADROOM = 1.5  # what the convolutions' own workspace and the allocator take on top of the arrays themselves
+HEADROOM = 1.5  # factor for the workspace of convolutions and the allocator, in addition to the arrays
 
 Compare = Callable[[Tensor, Tensor], Tensor]  # features of one tap, (N, C_l, h, w) each -> (N, …)
-Merge = Callable[[Sequence[tuple[Tensor, int]]], Tensor]  # what that gave for each tile, and its number of positions
+Merge = Callable[[Sequence[tuple[Tensor, int]]], Tensor]  # the results of all tiles and their numbers of positions
 
 
 class Span(NamedTuple):
-    """Along one side of an image: the pixels that a tile owns, and those that its features see."""
+    """Along one side of an image: the pixels of a tile, and the pixels that its features see."""
 
     own: slice
     seen: slice
 
     def features(self, stride: int) -> slice:
-        """Return which features of what is seen are the tile's own; at the image's end, all that follow."""
+        """Return the slice of the tile's own features; at the end of the image, it includes all remaining ones."""
         start = (self.own.start - self.seen.start) // stride
         last = self.own.stop == self.seen.stop
         return slice(start, None if last else (self.own.stop - self.seen.start) // stride)
@@ -49,29 +49,29 @@ class Tile(NamedTuple):
     columns: Span
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Return what the tile's features see, (1, 3, h, w), as floats."""
+        """Return the pixels that the tile's features see, (1, 3, h, w), as floats."""
         return to_float(images[self.image : self.image + 1, :, self.rows.seen, self.columns.seen])
 
     def own(self, features: Tensor, stride: int) -> Tensor:
-        """Return the tile's own of what was computed from its pixels, (…, h, w)."""
+        """Return the tile's own part of features computed from its pixels, (…, h, w)."""
         return features[..., self.rows.features(stride), self.columns.features(stride)]
 
 
 def compare_layers(
     tower: FeatureTower, x: Tensor, y: Tensor, compare: Compare, merge: Merge, max_memory: str | int | None
 ) -> list[Tensor]:
-    """Compare the features of two batches tap by tap, at once or, where that takes too much memory, in tiles.
+    """Compare the features of two batches tap by tap, in one pass or, if that takes too much memory, in tiles.
 
     Args:
-        tower: Reads the features.
+        tower: The tower that computes the features.
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
-        y: Likewise, the same shape.
-        compare: What is computed of the features at each tap.
-        merge: Makes one of what it gave for all tiles of an image.
-        max_memory: Bytes, or a text like "2GiB"; `None`: no limit.
+        y: Images of the same shape.
+        compare: Compares the features at a tap.
+        merge: Combines the results of all tiles of an image.
+        max_memory: Bytes, or a string like "2GiB"; `None`: no limit.
 
     Returns:
-        What `compare` gives of whole images, L × (N, …).
+        The result of `compare` for whole images, L × (N, …).
 
     Raises:
         ValueError: If tiles are needed and gradients wanted, or the smallest tile needs more memory.
@@ -89,7 +89,7 @@ def compare_layers(
                 streams = (tower.stream(tile.pixels(image)) for image in (x, y))
                 for parts, tap, (f_x, f_y) in zip(layers, tower.taps, zip(*streams, strict=True), strict=True):
                     own = tile.own(f_x, tap.stride), tile.own(f_y, tap.stride)
-                    if own[0].numel():  # at the image's end a tile may own none of the deepest
+                    if own[0].numel():  # at the end of an image, a tile may have no deep features
                         parts.append((compare(*own), own[0].shape[2] * own[0].shape[3]))
             images.append([merge(parts) for parts in layers])
     return [torch.cat(layer) for layer in zip(*images, strict=True)]
@@ -100,11 +100,11 @@ def tiled_layer_maps(tower: FeatureTower, heads: Heads, x: Tensor, y: Tensor, ma
     """Compare two batches layer by layer, in tiles as large as memory allows.
 
     Args:
-        tower: Reads the features.
-        heads: Compare them.
+        tower: The tower that computes the features.
+        heads: The heads that compare them.
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
-        y: Likewise, the same shape.
-        max_memory: Bytes to use at most, apart from the maps.
+        y: Images of the same shape.
+        max_memory: Largest memory in bytes, apart from the maps.
 
     Returns:
         L × (N, H_l, W_l) or L × (N, 2, H_l, W_l), as `Heads.layer_maps` gives them for whole images.
@@ -129,7 +129,7 @@ def _maps_of_tile(tower: FeatureTower, heads: Heads, x: Tensor, y: Tensor, tile:
 
 
 def check_no_gradients(x: Tensor, y: Tensor, max_memory: int) -> None:
-    """Raise a ValueError if gradients are wanted of a pair that has to be cut into tiles."""
+    """Raise a ValueError if gradients are wanted for a pair that has to be cut into tiles."""
     if gradients_wanted(x, y):
         raise ValueError(
             f"max_memory={max_memory} bytes: too few for {tuple(x.shape)} at once, and tiles give no gradients; "
@@ -141,13 +141,13 @@ def check_no_gradients(x: Tensor, y: Tensor, max_memory: int) -> None:
 
 
 def stride_and_reach(tower: FeatureTower) -> tuple[int, int]:
-    """Return the stride of a tower's last tap, and how far its features see to either side, in whole strides."""
+    """Return the stride of a tower's last tap, and how far its features see to each side, in whole strides."""
     stride, before, after = tower.spec.receptive_fields(tower.taps, tower.pooling)[-1]
     return stride, math.ceil(max(before, after) / stride) * stride
 
 
 def bytes_per_pixel(tower: FeatureTower, dtype: torch.dtype) -> float:
-    """Estimate the memory that comparing a pair takes at its peak, for each pixel of one image."""
+    """Estimate the peak memory of comparing a pair, in bytes per pixel of one image."""
     numbers, stride, channels = 0.0, 1, 3
     for stage in tower.spec.stages(tower.taps):
         for layer in stage:
@@ -155,22 +155,22 @@ def bytes_per_pixel(tower: FeatureTower, dtype: torch.dtype) -> float:
             stride *= layer.stride
             if not isinstance(layer, Pool):
                 channels = layer.channels
-            after = channels / stride**2 * (3 if isinstance(layer, Pool) else 1)  # a maximum's 8-byte index, too
+            after = channels / stride**2 * (3 if isinstance(layer, Pool) else 1)  # with the 8-byte index of a maximum
             numbers = max(numbers, before + after)
     itemsize = torch.empty(0, dtype=torch.promote_types(dtype, torch.float32)).element_size()
     return 2 * numbers * itemsize * HEADROOM
 
 
 def fits(tower: FeatureTower, x: Tensor, max_memory: int) -> bool:
-    """Say whether a batch (N, 3, H, W) can be compared at once."""
+    """Return whether a batch (N, 3, H, W) can be compared in one pass."""
     return len(x) * x.shape[2] * x.shape[3] * bytes_per_pixel(tower, x.dtype) <= max_memory
 
 
 def grid(tower: FeatureTower, x: Tensor, max_memory: int) -> tuple[int, int]:
-    """Return into how many rows and columns of tiles images are cut, so that a pair of any tile, with margins, fits.
+    """Return the numbers of rows and columns of tiles to cut images into, so that each pair of tiles fits into memory.
 
-    Of all that fit it is the grid whose tiles see the least in all. They are about equally large, since a sliver with
-    its margins costs nearly as much as a tile.
+    Among all grids that fit, it is the one whose tiles, with their margins, have the fewest pixels in all. Tiles have
+    about the same size, since a narrow tile with its margins costs nearly as much as a wide one.
 
     Raises:
         ValueError: If not even the smallest tile fits.
@@ -191,13 +191,13 @@ def grid(tower: FeatureTower, x: Tensor, max_memory: int) -> tuple[int, int]:
 
 
 def _widest(length: int, parts: int, stride: int, reach: int) -> int:
-    """Return how many pixels the widest of so many parts of a side sees; of two, each has a margin on one side."""
+    """Return how many pixels the widest of `parts` parts of a side sees; with two parts, each has only one margin."""
     own = math.ceil(length // stride / parts) * stride
     return min(length, (length, own + length % stride + reach)[parts - 1] if parts < 3 else own + 2 * reach)
 
 
 def _fewest(length: int, room: int, stride: int, reach: int) -> int | None:
-    """Return into how many parts a side has to be cut, so that each sees at most `room` pixels; `None`: impossible."""
+    """Return the number of parts to cut a side into, so that each sees at most `room` pixels; `None`: impossible."""
     for parts in (1, 2):
         if _widest(length, parts, stride, reach) <= room:
             return parts
@@ -214,7 +214,7 @@ def _tiles(tower: FeatureTower, x: Tensor, max_memory: int) -> Iterator[Tile]:
 
 
 def _spans(length: int, count: int, stride: int, reach: int) -> list[Span]:
-    """Cut a side into about equal parts; all begin at multiples of the stride, the last one takes what is over."""
+    """Cut a side into about equal parts. All begin at multiples of the stride; the last one takes the rest."""
     borders = [length // stride * part // count * stride for part in range(count)] + [length]
     return [
         Span(slice(start, end), slice(max(0, start - reach), min(length, end + reach)))

@@ -1,8 +1,8 @@
-"""What a tower's weights are: read from one file, or given as tensors, and whether they are the published ones.
+"""The weights of a tower, read from one file or given as tensors, and whether they are the published ones.
 
-Between `tensor_files.py`, which reads any tensors, and `weights.py`, which looks for the file. Published is what has
-the content that the manifest has for the tower, or, where it has none, what was made from a file with the published
-hash: the file itself, or a conv-only one that records it and still holds what it held when it was written.
+Uses `tensor_files.py`, which reads any tensors; used by `weights.py`, which looks for the file. Weights are the
+published ones if they have the content listed in the manifest. If the manifest lists no content, they must come from a
+file with the published hash: the file itself, or an unchanged conv-only file that records this hash.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from lpips_lite.tensor_files import (
 
 @dataclass(frozen=True)
 class TowerWeights:
-    """A tower's convolutions, and what is known of where they come from.
+    """The convolutions of a tower, and where they come from.
 
     Attributes:
-        tensors: By torchvision's keys, float32.
-        content: Their `content_sha256`.
-        published: Whether they are the ones that everybody gets under the tower's name.
-        file: Name of the file they were first read from, if there was one.
-        sha256: Its hash.
-        trained_on: Digests of the references that it has learnt people's judgments of, if its file lists them.
+        tensors: Tensors by torchvision's keys, float32.
+        content: The `content_sha256` of the tensors.
+        published: Whether they are the published weights of this tower.
+        file: Name of the file that they were first read from, if any.
+        sha256: Hash of that file.
+        trained_on: Digests of the references whose judgments the tower was trained on, if its file lists them.
     """
 
     tensors: Tensors
@@ -49,7 +49,7 @@ class TowerWeights:
 
     @property
     def label(self) -> str:
-        """For signatures: eight digits of the content, with `custom-` before them unless it is the published one."""
+        """Name in signatures: eight digits of the content hash, after `custom-` unless the weights are published."""
         return self.content[:8] if self.published else f"custom-{self.content[:8]}"
 
 
@@ -59,17 +59,17 @@ def read_tower(net: str, path: Path, shapes: Shapes, others: Sequence[Shapes] = 
     Args:
         net: The tower's name.
         path: The file.
-        shapes: The shape of every weight the tower has.
-        others: Those of its other tables, which the file may have instead.
-        sha256: What the hash of the file must begin with; by default the digits in its name, if there are any.
+        shapes: The shape of every weight of the tower.
+        others: Shapes of its other tables, which the file may have instead.
+        sha256: The first digits of the expected hash of the file; by default those in its name, if there are any.
     """
     named = re.search(r"-([0-9a-f]{8})\.pth$", path.name)  # torchvision's convention
     digest = verify(path, sha256 or (named[1] if named else ""))
     tensors = read_tensors(path)
     if tensors and all(re.match(r"lin\d|channel_weights|near_", key) for key in tensors):
         raise ValueError(
-            f"weights: {path} is the {path.stat().st_size / 1000:.0f} KB channel-weight file given as the tower; "
-            f"the tower is a separate file with the convolutions: pass this one as channel_weights="
+            f"weights: {path} is the {path.stat().st_size / 1000:.0f} KB file of channel weights, passed as a tower; "
+            f"a tower is a separate file with convolutions: pass this one as channel_weights="
         )
     foreign = r"classifier\.|(channel|near)_weights\.\d|near_limit$"
     tensors = {key: tensor.float() for key, tensor in tensors.items() if not re.match(foreign, key)}
@@ -80,12 +80,12 @@ def read_tower(net: str, path: Path, shapes: Shapes, others: Sequence[Shapes] = 
         return replace(identify(net, tensors, path.name, digest), trained_on=seen)
     tower = identify(net, tensors, record.get("source", path.name), record.get("sha256", digest))
     if record["content"] not in (tower.content, tower.content[:8]):
-        raise ValueError(f"weights: {path} holds other numbers than when it was written; delete it and load again")
+        raise ValueError(f"weights: {path} was changed after it was written; delete it and load again")
     return replace(tower, trained_on=seen)
 
 
 def identify(net: str, tensors: Tensors, file: str = "", sha256: str = "") -> TowerWeights:
-    """Say whether tensors are the published ones: by content, or by the hash of the file they were first read from."""
+    """Find out whether tensors are the published ones, by content or by the hash of the file they came from."""
     entry, content = manifest.tower_entry(net), content_sha256(tensors)
     published = content == entry.content if entry.content else sha256.startswith(entry.sha256)
     return TowerWeights(tensors, content, published, file, sha256)

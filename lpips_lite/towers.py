@@ -1,7 +1,7 @@
-"""Feature towers: frozen convolutional networks read out at several taps; image batches in, features out.
+"""Feature towers: frozen convolutional networks that turn image batches into features at several taps.
 
-A tower is a table of layers (`TowerSpec`) plus one dictionary of tensors with torchvision's `features.N…` keys.
-Between `images.py` (which delivers batches in [0, 1]) and `distance.py` (which compares two sets of features).
+A tower is a table of layers (`TowerSpec`) and a dictionary of tensors with torchvision's `features.N…` keys.
+`images.py` checks its input, and `distance.py` compares its features.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from lpips_lite.images import gradients_wanted
 from lpips_lite.layers import Conv, Fire, Layer, Pool, Pooling, TowerSpec, Weights
 from lpips_lite.weights import load_tower
 
-# Mean and standard deviation of ImageNet's RGB values in [0, 1], as every tower here was trained with.
+# Mean and standard deviation of ImageNet's RGB values in [0, 1], with which every tower here was trained.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def _vgg(name: str, convs_per_block: tuple[int, ...], taps: tuple[str, ...]) -> TowerSpec:
-    """Lay out a VGG: blocks of 3×3 convolutions (64, 128, 256, 512, 512 channels) with 2×2 pooling between them."""
+    """Return the table of a VGG: blocks of 3×3 convolutions (64 to 512 channels) with 2×2 pooling between them."""
     layers: list[Layer] = []
     index, inputs = 0, 3
     for block, convs in enumerate(convs_per_block, start=1):
@@ -75,7 +75,7 @@ _SQUEEZE = TowerSpec(
 
 
 def _lite(*channels: int, groups: int = 1) -> TowerSpec:
-    """Lay out AlexNet's strides in few channels. Every window is padded, so small images keep a feature map."""
+    """Return a table with AlexNet's strides and fewer channels. All windows are padded, so small images work, too."""
     one, two, three, four, five = channels
     layers = (
         Conv("relu1", 0, 3, one, 7, stride=4, padding=2),
@@ -92,7 +92,7 @@ def _lite(*channels: int, groups: int = 1) -> TowerSpec:
 TOWERS: Mapping[str, TowerSpec] = {
     spec.name: spec
     for spec in (
-        _lite(48, 96, 128, 96, 96, groups=2),  # one group for the far head, one more for the near head
+        _lite(48, 96, 128, 96, 96, groups=2),  # one group for the far head, one for the near head
         _ALEX,
         _vgg("vgg", (2, 2, 3, 3, 3), ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")),
         _vgg("vgg19", (2, 2, 4, 4, 4), ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")),
@@ -100,15 +100,15 @@ TOWERS: Mapping[str, TowerSpec] = {
     )
 }
 
-# more tables, whose files load by path
-OTHERS: Mapping[str, Sequence[TowerSpec]] = {"lite": [_lite(40, 80, 112, 96, 96)]}  # of lite up to 0.3
+# older tables, whose files can be loaded by path
+OTHERS: Mapping[str, Sequence[TowerSpec]] = {"lite": [_lite(40, 80, 112, 96, 96)]}  # lite up to 0.3
 
 
 def find_spec(net: str, tensors: Weights | None = None) -> TowerSpec:
-    """Return `TOWERS[net]`, or the other table of that net which the tensors fit.
+    """Return `TOWERS[net]`, or the older table of this net that the tensors fit.
 
     Raises:
-        ValueError: If there is no such net, with a list of the valid names.
+        ValueError: If there is no such net; the message lists the valid names.
     """
     if net not in TOWERS:
         raise ValueError(f"net={net!r}: expected one of {', '.join(map(repr, TOWERS))}")
@@ -117,10 +117,10 @@ def find_spec(net: str, tensors: Weights | None = None) -> TowerSpec:
 
 
 def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return images (N, 3, H, W) in [0, 1] as `TowerSpec.run` takes them; mean and std are (3, 1, 1)."""
+    """Normalise images (N, 3, H, W) in [0, 1] for `TowerSpec.run`; mean and std are (3, 1, 1)."""
     x = (x - mean.to(x.dtype)).div_(std.to(x.dtype))
-    if not torch.compiler.is_compiling():  # a compiler chooses by itself
-        # channels_last, in which all that follows is faster; vmap does not know that format by its name
+    if not torch.compiler.is_compiling():  # a compiler chooses the memory format itself
+        # channels_last, which makes all later steps faster; vmap does not support that format by its name
         x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
     return x
 
@@ -130,7 +130,7 @@ class FeatureTower(Frozen):
 
     Args:
         net: A name in `TOWERS`: "lite", "alex", "vgg", "vgg19" or "squeeze".
-        taps: Names of the layers to read (see `TowerSpec.layers`); default: the tower's own.
+        taps: Names of the layers to read (see `TowerSpec.layers`); default: all taps of the tower.
         pooling: "max" as trained, "average" (Gatys et al. 2016 and Chen & Koltun 2017 use it for synthesis), or "l2"
             (Ding et al. 2020).
         weights: `None` (embedded for "lite"; else cache, then download) · a path to a torchvision checkpoint or
@@ -143,9 +143,8 @@ class FeatureTower(Frozen):
         spec: The table of layers that the weights fit.
         taps: The `Tap`s read, in order.
         fingerprint: Content hash of the weights, eight hex digits.
-        label: The fingerprint as signatures have it, with `custom-` before it unless the weights are the published
-            ones of this tower.
-        trained_on: Digests of the references that it has learnt people's judgments of, if its file lists them.
+        label: The fingerprint in signatures, after `custom-` unless the weights are the published ones of this tower.
+        trained_on: Digests of the references whose judgments the tower was trained on, if its file lists them.
 
     Raises:
         ValueError: If `net`, a tap or `pooling` is unknown, or a weight file is wrong (see `weights.load_tower`).
@@ -193,7 +192,7 @@ class FeatureTower(Frozen):
         return tuple(self.stream(x))
 
     def stream(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield what `forward` returns, each tap's features when they are ready, so that none need be kept."""
+        """Yield what `forward` returns, tap by tap as they are computed, so that features need not be kept."""
         self._follow(x.device)
         if x.device != self.device:
             raise ValueError(f"images are on {x.device}; expected the tower's device {self.device}")
@@ -201,13 +200,14 @@ class FeatureTower(Frozen):
         return self.spec.run(x, self._tensors, self.taps, self.pooling, self.checkpoint and x.requires_grad)
 
     def stream_pair(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Yield each tap's features of two batches of one shape.
+        """Yield the features of two batches with the same shape, tap by tap.
 
-        Both pass in one batch, or, if only one needs gradients, each alone: the other then saves nothing.
+        Both are computed in one batch. If only one of them needs gradients, they are computed separately, so that the
+        other saves nothing.
         """
         if x.dtype != y.dtype or gradients_wanted(x) != gradients_wanted(y):
             return zip(self.stream(x), self.stream(y), strict=True)
-        batch = x.shape[0]  # chunk(2) would fix it in what is exported
+        batch = x.shape[0]  # chunk(2) would fix the batch size in exported programs
         both = self.stream(torch.cat([x, y]))
         return (feature.split([batch, batch]) for feature in both)  # type: ignore[no-untyped-call]
 

@@ -18,13 +18,13 @@ from lpips_lite.metric import LPIPS, lpips
 class LPIPSMetric(Metric):
     """The mean distance of all pairs seen: 0 = identical, lower = closer.
 
-    Its states are a sum and a count, so memory does not grow, and under DDP the mean is that of all pairs, however
-    unevenly the processes share them. The sum is kept to twice the digits of float32, as two numbers, since devices
-    like Apple's have no float64: the mean of a million pairs is right to 1e-6.
+    It stores a sum and a count, so memory does not grow. Under DDP the mean is over all pairs, even if processes have
+    different numbers of pairs. The sum is stored as two float32 numbers, with twice the digits, since some devices
+    (Apple's, for example) have no float64. The mean of a million pairs is right to 1e-6.
 
     Args:
-        metric: The distance; default `LPIPS("lite")`. Its reduction plays no part.
-        settings: Of `torchmetrics.Metric`, like `sync_on_compute`.
+        metric: The distance; default `LPIPS("lite")`. Its reduction is ignored.
+        settings: Arguments of `torchmetrics.Metric`, such as `sync_on_compute`.
 
     Example:
         >>> import torch
@@ -60,13 +60,13 @@ class LPIPSMetric(Metric):
 
 
 def _split(number: Tensor) -> Tensor:
-    """Write a number as the nearest float32 and what that leaves, (2,)."""
+    """Split a number into the nearest float32 and the rest, (2,)."""
     high = number.float()
     return torch.stack([high, (number - high).float()])
 
 
 def _add(numbers: Tensor) -> Tensor:
-    """Add numbers of two parts, (K, 2) -> (2,), with what rounding takes away (Knuth's two-sum)."""
+    """Add numbers with two parts each, (K, 2) -> (2,), and keep rounding errors (Knuth's two-sum)."""
     high, low = numbers[0]
     for other, rest in numbers[1:]:
         total = high + other

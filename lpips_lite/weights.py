@@ -1,8 +1,8 @@
-"""Weights by name or by path: what callers ask for, looked for, verified, loaded, and kept where that is possible.
+"""Load weights by name or by path: find the file, verify it, load it, and keep a copy if possible.
 
-Between `manifest.py` (which files there are, and where), `tower_weights.py` and `channel_weights.py` (what is in them),
-and their users, `towers.py` and `metric.py`. What goes by a published name is what was published. Names of tensors,
-shapes, finite values and, for channel weights, signs are checked always.
+Uses `manifest.py` (which files exist, and where), `tower_weights.py` and `channel_weights.py` (what is in them). Used
+by `towers.py` and `metric.py`. Weights loaded by a published name are the published ones. Names of tensors, shapes,
+finite values and, for channel weights, signs are always checked.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ def load_tower(
         source: `None` (embedded for "lite"; else cache, then download) · "random:SEED" (for tests) · a path to a
             torchvision checkpoint or to a conv-only file with the same `features.N…` keys, `.pth` or `.safetensors` ·
             a mapping of such tensors.
-        shapes: The shape of every weight the tower has.
-        others: Those of its other tables, which a file or a mapping may have instead.
+        shapes: The shape of every weight of the tower.
+        others: Shapes of its other tables, which a file or a mapping may have instead.
 
     Returns:
-        The tower; its tensors are exactly those of one table. Where a folder cannot be written, what can be read is
-        loaded all the same.
+        The tower; its tensors are exactly those of one table. It is also loaded if no copy can be kept because the
+        folder cannot be written.
 
     Raises:
-        ValueError: If the file is unreadable, has another hash than its name or manifest entry says, or lacks a key,
-            has one too many, a wrong shape, or a value that is not finite; or if the cached file holds something else
-            than the published tower.
+        ValueError: If the file is unreadable, if its hash is not the one in its name or manifest entry, if a key is
+            missing or unexpected, if a shape is wrong or a value not finite, or if the cached file is not the published
+            tower.
         FileNotFoundError: If the path does not exist, or there is neither a cached file nor a way to download one.
     """
     if source is None:
@@ -63,7 +63,7 @@ def load_tower(
 
 
 def convert_tower(net: str, checkpoint: Path, out: Path, shapes: Shapes) -> TowerWeights:
-    """Keep a checkpoint's convolutions as a conv-only file. See `read_tower` and `save_tower`."""
+    """Write the convolutions of a checkpoint to a conv-only file. See `read_tower` and `save_tower`."""
     tower = read_tower(net, checkpoint, shapes)
     save_tower(net, tower, out)
     return tower
@@ -73,7 +73,7 @@ def _load_cached_tower(net: str, shapes: Shapes) -> TowerWeights:
     kept = manifest.tower_cache_file(net)
     if not manifest.is_here(kept):
         with manifest.one_at_a_time(kept):
-            if not manifest.is_here(kept):  # whoever waited here finds it
+            if not manifest.is_here(kept):  # a process that waited here finds it
                 return _read_first(net, kept, shapes)
     return _read_kept(net, kept, shapes)
 
@@ -96,7 +96,7 @@ def _read_kept(net: str, kept: Path, shapes: Shapes) -> TowerWeights:
 
 
 def _random_tower(seed: int, shapes: Shapes) -> Tensors:
-    """Draw He-normal weights and small positive biases, the same on every machine for one seed."""
+    """Draw He-normal weights and small positive biases; the same seed gives the same values on every machine."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for key, shape in shapes.items():
@@ -114,16 +114,16 @@ def load_channel_weights(net: str, source: str | os.PathLike[str], channels: Seq
 
     Args:
         net: The tower's name.
-        source: "calibrated" (lite: its own; others: "v0.1") · "v0.1" · "v0.0" · "uniform" · a path.
+        source: "calibrated" (the weights made for lite; for others "v0.1") · "v0.1" · "v0.0" · "uniform" · a path.
         channels: Number of channels of each layer.
 
     Returns:
-        The weights. A published file is recognised, so that its path and its version are one metric.
+        The weights. A published file is recognised, so that its path and its version give the same metric.
 
     Raises:
-        ValueError: As `load_tower`; also if a weight is negative, the limit of a near head not positive, or only a
-            part of that head there; or if nothing is published for this net and version.
-        FileNotFoundError: As `load_tower`.
+        ValueError: Same as `load_tower`; also if a weight is negative, if the limit of a near head is not positive, if
+            a near head is incomplete, or if nothing is published for this net and version.
+        FileNotFoundError: Same as `load_tower`.
     """
     if version := published_version(net, source):
         return _published(version, read_channel_weights(_cached_channel_file(net, version), channels))
@@ -134,7 +134,7 @@ def load_channel_weights(net: str, source: str | os.PathLike[str], channels: Seq
 
 
 def published_version(net: str, source: str | os.PathLike[str]) -> str | None:
-    """Return which published channel weights are asked for, or `None` if others are.
+    """Return the version of the published channel weights, if these are asked for, else `None`.
 
     Raises:
         ValueError: If nothing is published for this net and version.
@@ -155,7 +155,7 @@ def _published(version: str, found: ChannelWeights) -> ChannelWeights:
 
 
 def _own_weights(net: str, path: Path, digest: str, channels: Sequence[int]) -> ChannelWeights:
-    """Read weights of any file: the embedded ones, the published ones in whatever file, or a user's."""
+    """Read weights from any file: the embedded ones, the published ones under any file name, or custom ones."""
     found = read_channel_weights(path, channels)
     content = content_sha256(found.named())
     for (named, version), entry in manifest.CHANNEL_FILES.items():
@@ -187,7 +187,7 @@ def embedded_file() -> Path:
 
 
 def present_files(shapes: Mapping[str, Shapes]) -> Iterator[tuple[Path, Callable[[], str]]]:
-    """Yield every weight file on this machine with a function that says what is known of it, or raises a ValueError."""
+    """Yield every weight file on this machine, with a function that describes it or raises a ValueError."""
     yield manifest.embedded_file(), partial(_describe_file, manifest.embedded_file(), manifest.EMBEDDED.sha256)
     for net, entry in manifest.TOWER_FILES.items():
         if manifest.is_here(kept := manifest.tower_cache_file(net)):
@@ -208,4 +208,4 @@ def _describe_kept(net: str, path: Path, shapes: Shapes) -> str:
     tower = _read_kept(net, path, shapes)
     if manifest.tower_entry(net).content:
         return "published, by its content"
-    return f"content as it records it, made from {tower.file} with sha256 {tower.sha256}"
+    return f"content matches its own record; made from {tower.file} with sha256 {tower.sha256}"

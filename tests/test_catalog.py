@@ -115,7 +115,7 @@ def test_measures_of_files_are_in_the_grammar_and_refuse_pixels(text, expected, 
     loaded = parse_metric(text).load()
     assert loaded.of_file(500, 2000) == expected
     assert entry_of(text).direction == "lower"
-    with pytest.raises(ValueError, match=f"{text.lower()} is measured of files, not of pixels; expected image files"):
+    with pytest.raises(ValueError, match=f"{text.lower()} measures files, not pixels; expected image files"):
         loaded.compute(*pair)
 
 
@@ -317,7 +317,7 @@ def test_the_catalogs_spelling_is_stable(values):
         "ssim:matlb": "unknown option 'matlb'; expected wang2004, .*, 3dgs, y, crop; did you mean matlab?",
         "ssim:": "unknown option ''; expected wang2004",
         "ssim:variant=matlab": "unknown option 'variant'; expected wang2004",
-        "zncc:lab": "unknown option 'lab'; zncc has none",
+        "zncc:lab": "unknown option 'lab'; zncc has no options",
         "l2:centered": "unknown option 'centered'; expected lab",
         "ms-ssim:negative=relu:x": "unknown option 'x'; expected negative",
         "ms-ssim:negative=rely": "negative=rely: expected relu, raise; did you mean relu?",
@@ -332,7 +332,7 @@ def test_the_catalogs_spelling_is_stable(values):
         "alex:weights": "weights without a value; expected weights=VALUE",
         "alex:weights=": "weights without a value",
         "alex:tower=x:weights": "weights without a value",
-        "lite:weights=a\udcff": "expected a name of text",
+        "lite:weights=a\udcff": "expected valid text",
     }.items(),
 )
 def test_what_is_not_in_the_grammar(text, message):
@@ -342,5 +342,5 @@ def test_what_is_not_in_the_grammar(text, message):
 
 @pytest.mark.parametrize("entry", [None, 3, ["lite"], Path("lite")])
 def test_entries_are_texts(entry):
-    with pytest.raises(TypeError, match="metrics: expected texts like 'lite'"):
+    with pytest.raises(TypeError, match="metrics: expected strings like 'lite'"):
         parse_metrics(["psnr", entry])

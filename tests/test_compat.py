@@ -231,7 +231,7 @@ def test_checkpoint_with_the_old_keys_loads_strictly():
     assert any(key.startswith("loss.net.") for key in old.state_dict())
     new = OldModel(LPIPS(net="lite"))
     before = new.loss.metric.signature
-    with pytest.warns(UserWarning, match=r"other weights under 'loss.' than 'lpips-lite/1.0 net=lite .*, which stay"):
+    with pytest.warns(UserWarning, match=r"weights under 'loss.' differ from 'lpips-lite/1.0 net=lite .*, which stay"):
         new.load_state_dict(old.state_dict())
     torch.testing.assert_close(new.layer.weight, old.layer.weight)
     assert new.loss.metric.signature == before

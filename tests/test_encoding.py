@@ -145,7 +145,7 @@ def test_other_files_are_errors_that_name_them(gallery, tmp_path):
     whole = path.read_bytes()
     for size in (0, 5, 100, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match=rf"encoding: {path} \({size} bytes\) is no safetensors file, or a trunc"):
+        with pytest.raises(ValueError, match=rf"encoding: {path} \({size} bytes\) is not a safetensors file, or is tr"):
             Encoding.load(path)
     other = {"weight": torch.rand(2)}
     gap = {"features.0": features["features.0"], "features.2": features["features.1"]}

@@ -141,5 +141,5 @@ def test_memory_is_read_with_units(text, expected):
 
 @pytest.mark.parametrize("text", ["2 parsecs", "", "-1", 0, "GiB", "1.2.3MB"])
 def test_memory_without_meaning_is_refused(text):
-    with pytest.raises(ValueError, match="max_memory=.*: expected bytes, or a text like '2GiB'"):
+    with pytest.raises(ValueError, match="max_memory=.*: expected bytes, or a string like '2GiB'"):
         LPIPS("lite", max_memory=text)

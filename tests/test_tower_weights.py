@@ -76,8 +76,8 @@ DAMAGE = {
         "does not record that it was made from a file with sha256",
     ),
     "another file": (lambda record: record | {"sha256": "0" * 64}, "does not record"),
-    "no content": (lambda record: record | {"content": ""}, "holds other numbers than when it was written"),
-    "other numbers": (lambda record: record, "holds other numbers than when it was written"),
+    "no content": (lambda record: record | {"content": ""}, "was changed after it was written"),
+    "other numbers": (lambda record: record, "was changed after it was written"),
 }
 
 

@@ -1,1 +1,1 @@
-"""What a perceptual distance is compared with: one file a family, functions `(x, y) -> (N,)` and loss Modules."""
+"""Metrics to compare LPIPS with: one file per family, with functions `(x, y) -> (N,)` and loss Modules."""

@@ -1,4 +1,4 @@
-"""Feature losses: distances of un-normalised features at a tower's taps. Pairs in, one number per pair out."""
+"""Feature losses: distances of features at the taps of a tower. Takes pairs, returns one number per pair."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lpips_lite.towers import FeatureTower
 Resolution = Literal["256p", "512p", "gta"]
 
 CRN_TAPS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")  # of VGG-19
-CRN_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)  # its images are in [0, 255] minus their mean
+CRN_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)  # this mean is subtracted from images in [0, 255]
 CRN_STD = (1 / 255, 1 / 255, 1 / 255)
-# What each term is divided by, the images' first: the authors' released training scripts.
+# Divisors of the terms, starting with that of the images, from the authors' training scripts.
 CRN_SCALES: dict[Resolution, tuple[float, ...]] = {
     "256p": (1.0, 1.6, 2.3, 1.8, 2.8, 0.08),
     "512p": (1.0, 2.6, 4.8, 3.7, 5.6, 0.15),  # and 1024p
@@ -35,21 +35,21 @@ def content_distance(
 ) -> Tensor:
     """Return the mean squared difference of features, summed over the tower's taps.
 
-    The feature reconstruction loss of Johnson et al. (2016), with `FeatureTower("vgg", taps=["relu3_3"])`. At each tap
-    `piq.ContentLoss` is C times this: it sums over channels. Features are not normalised, unlike in LPIPS, so the
-    number depends on the tower's scale.
+    With `FeatureTower("vgg", taps=["relu3_3"])` it is the feature reconstruction loss of Johnson et al. (2016). At each
+    tap `piq.ContentLoss` is C times as large, since it sums over channels. Unlike in LPIPS, features are not
+    normalised, so the number depends on the scale of the tower.
 
-    With a pixel term it is the loss of Dosovitskiy & Brox (2016), but for their adversarial part:
+    With a pixel term it is the loss of Dosovitskiy & Brox (2016) without their adversarial term:
 
         tower = FeatureTower("alex", taps=["relu5"])
-        loss = 0.01 * content_distance(x, y, tower).mean() + 2e-6 * l2(x, y).mean()   # weights to be tuned
+        loss = 0.01 * content_distance(x, y, tower).mean() + 2e-6 * l2(x, y).mean()   # tune these weights
 
     Args:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
-        y: Likewise, same shape.
-        tower: Makes the features.
-        max_memory: Bytes, or a text like "2GiB"; what would take more is computed tile by tile, without gradients.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        y: Images of the same shape.
+        tower: Computes the features.
+        max_memory: Bytes, or a string like "2GiB"; larger pairs are computed tile by tile, without gradients.
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), ≥ 0, lower = closer.
@@ -94,11 +94,11 @@ def crn_distance(
 
     Args:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
-        y: Likewise, same shape.
-        tower: As `crn_tower()` returns it.
-        resolution: Whose published weights: of the 256p models, of 512p and 1024p, or of the GTA ones.
-        max_memory: Bytes, or a text like "2GiB"; what would take more is computed tile by tile, without gradients.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        y: Images of the same shape.
+        tower: The tower that `crn_tower()` returns.
+        resolution: Which published weights to use: for 256p models, for 512p and 1024p models, or for GTA models.
+        max_memory: Bytes, or a string like "2GiB"; larger pairs are computed tile by tile, without gradients.
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), ≥ 0, lower = closer.
@@ -122,7 +122,7 @@ def crn_distance(
 
 
 class ContentLoss(nn.Module):
-    """The mean over the batch of `content_distance` with `tower`: 0 = same features."""
+    """The mean over the batch of `content_distance` with `tower`: 0 = the same features."""
 
     def __init__(self, tower: FeatureTower, *, check_range: RangeCheck = "auto") -> None:
         super().__init__()

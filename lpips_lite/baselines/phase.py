@@ -1,4 +1,4 @@
-"""Feature similarity: phase congruency and gradients. Pairs in, one number per pair out."""
+"""Feature similarity: phase congruency and gradients. Takes pairs, returns one number per pair."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lpips_lite.memory import parse_memory
 from lpips_lite.strips import check_for_strips, strips
 
 SCALES, ORIENTATIONS = 4, 4
-SHORTEST, RATIO = 6.0, 2.0  # wavelength in pixels of the finest filter; from each scale to the next
-BANDWIDTH = 0.55  # of the log-Gabor filters
+SHORTEST, RATIO = 6.0, 2.0  # wavelength of the finest filter in pixels; ratio from each scale to the next
+BANDWIDTH = 0.55  # bandwidth of the log-Gabor filters
 ANGULAR = math.pi / (ORIENTATIONS * 1.2)  # standard deviation of their orientation
-CUTOFF, ORDER = 0.45, 15  # of the Butterworth low-pass filter that clears the corners of the spectrum
+CUTOFF, ORDER = 0.45, 15  # Butterworth low-pass filter that clears the corners of the spectrum
 NOISE_DEVIATIONS, NOISE_RESCALE = 2.0, 1.7
 T1, T2, T3, T4, CHROMA_POWER = 0.85, 160.0, 200.0, 200.0, 0.03  # Zhang et al. 2011, section IV-A
 RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 MIN_SIDE = 8
-NUMBERS, NUMBERS_AN_IMAGE = 40, 60  # that are held at once for each pixel of shrunk images
+NUMBERS, NUMBERS_AN_IMAGE = 40, 60  # numbers kept at a time per pixel of shrunk images
 
 
 def fsim(
@@ -36,19 +36,20 @@ def fsim(
 
         FSIM = Σ S_PC · S_G · PC_max / Σ PC_max,   S_PC = (2 PC_x PC_y + T1) / (PC_x² + PC_y² + T1)
 
-    PC is the phase congruency of luma (log-Gabor filters, 4 scales × 4 orientations), S_G the likewise similarity of
-    Scharr gradients; FSIMc multiplies by the similarity of both chroma channels of YIQ to the power 0.03. Images are
-    shrunk first by the whole number nearest to (smallest side)/256. Equal to `piq.fsim`, after the authors' code, but
-    where that quotient is 2.5 or 4.5 (sides of 640 and 1152): there MATLAB rounds up, and piq to the even number.
+    PC is the phase congruency of luma (log-Gabor filters, 4 scales × 4 orientations), and S_G is the similarity of
+    Scharr gradients in the same form. FSIMc multiplies by the similarity of both chroma channels of YIQ to the power
+    0.03. Images are first shrunk by the whole number nearest to (smallest side)/256. The result equals `piq.fsim`,
+    except where this quotient is 2.5 or 4.5 (sides of 640 and 1152): as in the authors' MATLAB code, it is rounded up
+    here, while piq rounds to the even number.
 
     Args:
         x: Images, (N, C, H, W), C = 3 or, unless `chromatic`, 1 (grayscale), float in [0, 1] or uint8, sides of at
             least 8.
-        y: Likewise, same shape.
-        chromatic: Whether colour counts.
-        max_memory: Bytes, or a text like "2GiB". Large images are shrunk strip by strip; what is left is transformed
-            whole, and refused where that would take more.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        y: Images of the same shape.
+        chromatic: Whether to compare colour, too.
+        max_memory: Bytes, or a string like "2GiB". Large images are shrunk strip by strip. The shrunk images are
+            transformed as a whole; if that would take more memory, an error is raised.
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [0, 1], higher = closer, 1 = identical. Pairs without any structure give 1.
@@ -67,7 +68,7 @@ def fsim(
     """
     x, y = check_for_strips(x, y, check_range, MIN_SIDE)
     if chromatic and x.shape[1] == 1:
-        raise ValueError("chromatic=True of images with one channel; expected three (RGB), or chromatic=False")
+        raise ValueError("chromatic=True with images of one channel; expected three (RGB), or chromatic=False")
     factor = shrinking_factor(x)
     low, high = sorted(x.shape[2:])
     numbers = (NUMBERS + NUMBERS_AN_IMAGE * len(x)) * (low // factor) * (high // factor)
@@ -75,7 +76,7 @@ def fsim(
     if max_memory is not None and needed > parse_memory(max_memory):
         raise ValueError(
             f"max_memory={max_memory}, but FSIM of {len(x)} × {low}×{high} pixels needs {needed} bytes, since it "
-            f"transforms images whole; compare parts of them"
+            f"transforms images as a whole; compare parts of them"
         )
     with full_precision(x):
         shrunk = [[_to_yiq(rows, factor) for rows in s[:2]] for s in strips(x, y, window=factor, stride=factor)]
@@ -84,7 +85,7 @@ def fsim(
 
 
 def _compare(x: tuple[Tensor, ...], y: tuple[Tensor, ...], chromatic: bool) -> Tensor:
-    """Compare luma and chroma channels, 3 × (N, H, W), or 1."""
+    """Compare luma and chroma channels, 3 × (N, H, W), or luma only, 1 × (N, H, W)."""
     congruency_x, congruency_y = _phase_congruency(torch.cat([x[0], y[0]])).chunk(2)
     similarity = _similar(congruency_x, congruency_y, T1) * _similar(_gradient(x[0]), _gradient(y[0]), T2)
     if chromatic:
@@ -107,7 +108,7 @@ class FSIMLoss(nn.Module):
 
 
 def _to_yiq(images: Tensor, factor: int) -> Tensor:
-    """Return luma and both chroma channels for a peak of 255, shrunk: (N, 3, H/f, W/f); of gray images luma only."""
+    """Return shrunk luma and chroma channels for a peak of 255, (N, 3, H/f, W/f); for gray images only luma."""
     images = F.avg_pool2d(255 * images, factor)
     if images.shape[1] == 1:
         return images
@@ -124,7 +125,7 @@ def _length(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _root(square: Tensor) -> Tensor:
-    present = ~(square <= 0)  # what is not a number stays so
+    present = ~(square <= 0)  # NaN stays NaN
     return torch.where(present, torch.where(present, square, 1).sqrt(), 0)
 
 
@@ -136,13 +137,13 @@ def _gradient(luma: Tensor) -> Tensor:
 
 
 def _frequencies(side: int, like: Tensor) -> Tensor:
-    """Return the frequencies of one direction of a spectrum, in cycles a pixel, 0 first, as the authors space them."""
+    """Return the frequencies along one side of a spectrum, in cycles per pixel, 0 first, spaced as by the authors."""
     steps: Tensor = torch.fft.ifftshift(torch.arange(side, dtype=like.dtype, device=like.device) - side // 2)
     return steps / (side - side % 2)
 
 
 def _log_gabor(luma: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the filters' transfer functions along the radius, (scales, H, W), and around it, (orientations, H, W)."""
+    """Return the filters' transfer functions, radial, (scales, H, W), and angular, (orientations, H, W)."""
     down, across = _frequencies(luma.shape[1], luma).view(-1, 1), _frequencies(luma.shape[2], luma)
     radius = (down**2 + across**2).sqrt()
     angle = torch.atan2(-across.expand_as(radius), down.expand_as(radius))
@@ -161,7 +162,7 @@ def _log_gabor(luma: Tensor) -> tuple[Tensor, Tensor]:
 def _phase_congruency(luma: Tensor) -> Tensor:
     """Return where the phases of all scales agree, in [0, 1]: (N, H, W). One orientation and image at a time."""
     tiny, whole = torch.finfo(luma.dtype).eps, torch.fft.fft2(luma).unsqueeze(1)
-    spectra = [whole] if torch.compiler.is_compiling() else whole.split(1)  # exported for any batch
+    spectra = [whole] if torch.compiler.is_compiling() else whole.split(1)  # for any batch size
     radial, fans = _log_gabor(luma)
     energies: list[Tensor] = []
     amplitudes: list[Tensor] = []
@@ -175,12 +176,12 @@ def _phase_congruency(luma: Tensor) -> Tensor:
 
 
 def _energy(spectrum: Tensor, filters: Tensor, noise_gain: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the energy beyond the noise, and the sum of amplitudes, in one orientation: (N, H, W) each.
+    """Return the energy above the noise, and the sum of amplitudes, in one orientation: (N, H, W) each.
 
     Args:
-        spectrum: Of images, (N, 1, H, W).
-        filters: Transfer functions of all scales, the finest first, (scales, H, W).
-        noise_gain: As `_noise_gain` returns it, ().
+        spectrum: Spectrum of images, (N, 1, H, W).
+        filters: Transfer functions of all scales, finest first, (scales, H, W).
+        noise_gain: Output of `_noise_gain`, ().
     """
     responses = torch.fft.ifft2(spectrum * filters)
     amplitudes = responses.abs()
@@ -193,13 +194,13 @@ def _energy(spectrum: Tensor, filters: Tensor, noise_gain: Tensor) -> tuple[Tens
 
 
 def _noise_gain(filters: Tensor) -> Tensor:
-    """Return the square of the energy that noise is taken to reach, by the median energy of the finest scale: ().
+    """Return the square of the energy assumed to be noise, divided by the median energy of the finest scale: ().
 
-    The median gives the noise's power (a chi-squared variable), the filters' own correlations its sum over scales, the
-    Rayleigh distribution its mean and deviation.
+    The power of the noise comes from the median (of a chi-squared variable), its sum over scales from the correlations
+    of the filters, and its mean and deviation from the Rayleigh distribution.
     """
     power = -1 / math.log(0.5) / filters[0].square().sum()
     total = filters.sum(dim=0)
-    even = (total + total.flip(0, 1).roll((1, 1), (0, 1))) / 2  # whose transform is the impulse response's real part
+    even = (total + total.flip(0, 1).roll((1, 1), (0, 1))) / 2  # its transform is the real part of the impulse response
     above = (math.sqrt(math.pi / 2) + NOISE_DEVIATIONS * math.sqrt(2 - math.pi / 2)) / NOISE_RESCALE
     return power * even.square().sum() * above**2

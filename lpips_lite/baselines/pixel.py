@@ -1,4 +1,4 @@
-"""Pixel baselines: mean absolute and squared error, peak signal-to-noise ratio. Pairs in, one number per pair out."""
+"""Pixel baselines: mean absolute and squared error, and PSNR. Takes pairs, returns one number per pair."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def l1(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
-        y: Likewise, same shape.
+        y: Images of the same shape.
         space: "rgb" · "lab", CIE L*a*b* of sRGB images, where L* is in [0, 100] · "y", luma as in papers on
             super-resolution (`spaces.to_y`).
         crop: Pixels to leave out at each border.
-        check_range: When values are read to check them, as `LPIPS` describes: "auto", "always" or "never".
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), lower = closer; in [0, 1] for "rgb".
@@ -44,17 +44,17 @@ def l2(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
-        y: Likewise, same shape.
+        y: Images of the same shape.
         space: "rgb" · "lab", CIE L*a*b* of sRGB images, where L* is in [0, 100] · "y", luma as in papers on
             super-resolution (`spaces.to_y`).
         crop: Pixels to leave out at each border.
-        check_range: When values are read to check them, as `LPIPS` describes: "auto", "always" or "never".
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), lower = closer; in [0, 1] for "rgb".
 
     Raises:
-        TypeError, ValueError: As `l1`.
+        TypeError, ValueError: Same as `l1`.
 
     Example:
         >>> import torch
@@ -73,27 +73,27 @@ def psnr(
     peak: float = 1.0,
     check_range: RangeCheck = "auto",
 ) -> Tensor:
-    """Return the peak signal-to-noise ratio of each pair, 10 log₁₀(peak² / MSE); in "lab" for L*'s peak of 100.
+    """Return the peak signal-to-noise ratio of each pair, 10 log₁₀(peak² / MSE); the peak of "lab" is 100, as of L*.
 
-    Papers on super-resolution state `psnr(x, y, space="y", crop=scale)`. BasicSR computes so on float images. MATLAB
-    and programs that round Y to whole numbers first, as rgb2ycbcr of bytes does, give less: 0.02 dB at 32 dB, 0.3 at
+    Papers on super-resolution report `psnr(x, y, space="y", crop=scale)`. BasicSR computes this on float images. MATLAB
+    and programs that first round Y to whole numbers, as rgb2ycbcr does for bytes, give less: 0.02 dB at 32 dB, 0.3 at
     45, 1 at 51 (means of twelve photographs).
 
-    Equal images give infinity, and no finite gradient there; use `l2` as a loss.
+    Equal images give infinity, where the gradient is not finite; use `l2` as a loss.
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, peak] or uint8.
-        y: Likewise, same shape.
+        y: Images of the same shape.
         space: "rgb", "lab" or "y", as for `l2`.
         crop: Pixels to leave out at each border.
         peak: Largest value of float images.
-        check_range: When values are read to check them, as `LPIPS` describes: "auto", "always" or "never".
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in decibels, higher = closer.
 
     Raises:
-        TypeError, ValueError: As `l1`.
+        TypeError, ValueError: Same as `l1`.
 
     Example:
         >>> import torch

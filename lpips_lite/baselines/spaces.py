@@ -1,4 +1,4 @@
-"""The spaces in which baselines compare images: RGB, CIE L*a*b*, luma. Images in [0, 1] in, their coordinates out."""
+"""The colour spaces in which baselines compare images: RGB, CIE L*a*b* and luma, computed from images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lpips_lite.strips import Read
 
 Space = Literal["rgb", "lab", "y"]
 
-# Linear sRGB -> CIE XYZ over the white D65, and L*a*b* from there: IEC 61966-2-1, CIE 15:2004.
+# Linear sRGB -> CIE XYZ relative to the white D65, from which L*a*b* is computed: IEC 61966-2-1, CIE 15:2004.
 RGB_TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 WHITE = (0.95047, 1.0, 1.08883)
 RGB_TO_Y = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601, as MATLAB's rgb2ycbcr, in [16/255, 235/255]
@@ -21,7 +21,7 @@ PEAK = {"rgb": 1.0, "lab": 100.0, "y": 1.0}
 
 
 def reader(x: Tensor, space: Space, spaces: tuple[Space, ...], peak: float = 1.0) -> Read:
-    """Return what turns images for a peak into their coordinates in a space.
+    """Return a function that turns images with the given peak into their coordinates in a space.
 
     Raises:
         ValueError: If the space is not among `spaces`, or needs three channels and `x` has one.
@@ -29,7 +29,7 @@ def reader(x: Tensor, space: Space, spaces: tuple[Space, ...], peak: float = 1.0
     if space not in spaces:
         raise ValueError(f"space={space!r}: expected {' or '.join(map(repr, spaces))}")
     if space != "rgb" and x.shape[1] == 1:
-        raise ValueError(f"space={space!r} of images with one channel; expected three (RGB), or space='rgb'")
+        raise ValueError(f"space={space!r} with images of one channel; expected three (RGB), or space='rgb'")
     return partial(_to_space, space=space, peak=peak)
 
 
@@ -62,7 +62,7 @@ def to_lab(images: Tensor) -> Tensor:
 def to_y(images: Tensor) -> Tensor:
     """Return the luma Y of YCbCr, (65.481 R + 128.553 G + 24.966 B + 16) / 255, not rounded: (N, 1, H, W).
 
-    What BasicSR's `rgb2ycbcr(image, y_only=True)` gives for float images in [0, 1]; in at least float32.
+    Equal to BasicSR's `rgb2ycbcr(image, y_only=True)` for float images in [0, 1]; computed in at least float32.
     """
     images = images.to(torch.promote_types(images.dtype, torch.float32))
     weights = numbers_like(images, RGB_TO_Y).view(3, 1, 1)

@@ -1,4 +1,4 @@
-"""Structural similarity, at one scale and at several. Pairs in, one number per pair out."""
+"""Structural similarity, at one scale and at several. Takes pairs, returns one number per pair."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Negative = Literal["relu", "raise"]
 
 WINDOW, SIGMA = 11, 1.5  # Gaussian window and
 K1, K2 = 0.01, 0.03  # stabilising constants of Wang et al. 2004, section III-B
-FLAT_WINDOW = 7  # of scikit-image's default
+FLAT_WINDOW = 7  # scikit-image's default
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 LUMA = (0.2989, 0.5870, 0.1140)  # of MATLAB's rgb2gray
-BORDERS = {"torchmetrics": "reflect", "3dgs": "constant"}  # of variants that average over all positions
+BORDERS = {"torchmetrics": "reflect", "3dgs": "constant"}  # for variants that average over all positions
 SPACES: tuple[Space, ...] = ("rgb", "y")
 
 
@@ -38,30 +38,30 @@ def ssim(
 
         SSIM = (2 μ_x μ_y + C1)(2 σ_xy + C2) / ((μ_x² + μ_y² + C1)(σ_x² + σ_y² + C2))
 
-    Programs differ in window, borders and colour, and so in their numbers, by several hundredths:
+    Programs differ in the window, borders and colour, so their numbers differ by several hundredths:
 
     * "wang2004": Gaussian window 11×11 with σ = 1.5, biased moments, averaged over channels and over the positions
       where the window fits. Equal to `pytorch_msssim.ssim(data_range=1)`, `piq.ssim(downsample=False)` and
       scikit-image's `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
       data_range=1)`.
-    * "matlab": the authors' `ssim.m` on MATLAB's gray: the same window on luma, shrunk first by the whole number
-      nearest to (smallest side)/256. Gray values are not rounded.
+    * "matlab": the authors' `ssim.m` on MATLAB's gray: the same window on luma, which is first shrunk by the whole
+      number nearest to (smallest side)/256. Gray values are not rounded.
     * "skimage": scikit-image's default, a flat window 7×7 and unbiased moments.
-    * "torchmetrics": as "wang2004", but with reflected borders, averaged over all positions.
-    * "3dgs": as "wang2004", but with zeros beyond the borders, averaged over all positions: `utils/loss_utils.py` of 3D
-      Gaussian Splatting, and `pytorch_ssim`.
+    * "torchmetrics": like "wang2004", but with reflected borders, averaged over all positions.
+    * "3dgs": like "wang2004", but with zeros outside the borders, averaged over all positions, as in
+      `utils/loss_utils.py` of 3D Gaussian Splatting, and in `pytorch_ssim`.
 
-    Papers on super-resolution state `ssim(x, y, space="y", crop=scale)`, which is BasicSR's.
+    Papers on super-resolution report `ssim(x, y, space="y", crop=scale)`, as BasicSR computes it.
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, peak] or uint8, sides of at least 11 (7 for
             "skimage", 1 for "3dgs").
-        y: Likewise, same shape.
-        variant: Whose numbers.
+        y: Images of the same shape.
+        variant: The program whose numbers to compute, as listed above.
         space: "rgb", channel by channel, or "y", luma (`spaces.to_y`).
         crop: Pixels to leave out at each border.
         peak: Largest value of float images.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [-1, 1], higher = closer, 1 = identical.
@@ -108,19 +108,19 @@ def ms_ssim(
 ) -> Tensor:
     """Return the multi-scale structural similarity of each pair.
 
-    The contrast and structure term at five scales, each half as large as the last (means of 2×2 pixels), and the
-    luminance term at the last, weighted in the exponent and averaged over channels. Equal to
+    It is the product of the contrast and structure terms at five scales and the luminance term at the last scale, each
+    to a power, averaged over channels. Each scale is half as large as the one before (means of 2×2 pixels). Equal to
     `pytorch_msssim.ms_ssim(data_range=1)`.
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, peak] or uint8, sides of at least 161.
-        y: Likewise, same shape.
-        negative: What becomes of a negative mean at some scale, which has no real power. "relu": it counts as 0, with
-            zero gradient. "raise": a ValueError.
+        y: Images of the same shape.
+        negative: What to do with a negative mean at some scale, which has no real power. "relu": count it as 0, with
+            zero gradient. "raise": raise a ValueError.
         space: "rgb", channel by channel, or "y", luma (`spaces.to_y`).
         crop: Pixels to leave out at each border.
         peak: Largest value of float images.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [0, 1], higher = closer, 1 = identical.
@@ -154,7 +154,7 @@ def ms_ssim(
     stacked = torch.stack(means)  # (scales, N, C)
     if negative == "raise" and (stacked < 0).any():
         raise ValueError(f"a mean over one scale is {stacked.min():g}; expected ≥ 0 (negative='relu' counts it as 0)")
-    positive = ~(stacked <= 0)  # what is not a number stays so
+    positive = ~(stacked <= 0)  # NaN stays NaN
     weights = numbers_like(stacked, SCALE_WEIGHTS).view(-1, 1, 1)
     powers = torch.where(positive, stacked, 1.0) ** weights  # the root of 0 has no finite gradient
     return torch.where(positive, powers, 0.0).prod(dim=0).mean(dim=1)
@@ -224,7 +224,7 @@ def _filter(images: Tensor, window: Tensor) -> Tensor:
     """Filter with the window along both directions, where it fits: (..., H, W) -> (..., H − K + 1, W − K + 1)."""
     flat = images.reshape(
         1, -1, *images.shape[-2:]
-    )  # one channel a plane: the fastest form of a convolution on the CPU
+    )  # one channel per image: the fastest form of a convolution on the CPU
     down, across = window.view(1, 1, -1, 1), window.view(1, 1, 1, -1)
     with full_precision(images):
         for kernel in (down, across):
@@ -233,7 +233,7 @@ def _filter(images: Tensor, window: Tensor) -> Tensor:
 
 
 def _extend(rows: Tensor, strip: Strip, border: str) -> Tensor:
-    """Continue a strip beyond the image, by half a window."""
+    """Extend a strip beyond the image by half a window."""
     return F.pad(rows, (WINDOW // 2, WINDOW // 2, strip.above, strip.below), mode=border)
 
 
@@ -248,7 +248,7 @@ def _halve(x: Tensor, y: Tensor, read: Read) -> tuple[Tensor, Tensor]:
 
 
 def _shrink_luma(x: Tensor, y: Tensor, read: Read) -> tuple[Tensor, Tensor]:
-    """Return luma, averaged over f×f pixels around every f-th, with mirrored borders: (N, 1, H/f, W/f)."""
+    """Return luma averaged over f×f pixels around every f-th pixel, with mirrored borders: (N, 1, H/f, W/f)."""
     factor = shrinking_factor(x)
     before = (factor - 1) // 2
     below, right = (max(0, -(-side // factor) * factor - before - side) for side in x.shape[2:])
@@ -266,7 +266,7 @@ def _luma(images: Tensor) -> Tensor:
 
 
 def _mirror(image: Tensor, dim: int, before: int, after: int) -> Tensor:
-    """Continue an image beyond its borders, its outermost pixels first."""
+    """Extend an image beyond its borders by mirroring, including the outermost pixels."""
     end = image.shape[dim]
     return torch.cat(
         [image.narrow(dim, 0, before).flip(dim), image, image.narrow(dim, end - after, after).flip(dim)], dim

@@ -1,4 +1,4 @@
-"""Style distance: Gram matrices of a tower's features. Pairs in, one number per pair out."""
+"""Style distance: Gram matrices of a tower's features. Takes pairs, returns one number per pair."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def gram_matrix(features: Tensor, *, normalization: Normalization = "johnson", c
     Args:
         features: (N, C, H, W).
         normalization: "johnson" divides by C·H·W, "gatys" by H·W.
-        centered: Whether to take off each channel's mean first, which makes it the covariance of the features.
+        centered: Whether to subtract the mean of each channel first, which gives the covariance of the features.
 
     Returns:
         (N, C, C), symmetric and positive semi-definite, in at least float32.
@@ -55,23 +55,23 @@ def gram_distance(
 ) -> Tensor:
     """Return the style distance of each pair: mean squared difference of Gram matrices, summed over the tower's taps.
 
-    It compares textures and forgets where things are: shuffling the positions of features changes nothing.
+    It compares textures and ignores positions: shuffling the positions of features changes nothing.
 
-    The two conventions differ at each tap by a fixed ratio, d_gatys = d_johnson · C² / 4:
+    There are two conventions, with a fixed ratio at each tap, d_gatys = d_johnson · C² / 4:
 
-    * "johnson": G = F Fᵀ / (C·H·W), squared difference averaged over the matrix. `FeatureTower("vgg",
-      taps=JOHNSON_TAPS)` has the taps of Johnson et al. (2016). `piq.StyleLoss`, per tap, is (C·H·W)² times this.
-    * "gatys": Σ (F Fᵀ − F′ F′ᵀ)² / (4 C² (H·W)²), as Gatys et al. (2016) write it. `FeatureTower("vgg19")` has their
-      taps; they pool by averages, `pooling="average"`, and weigh each by ⅕.
+    * "johnson": G = F Fᵀ / (C·H·W), and the squared difference is averaged over the matrix. `FeatureTower("vgg",
+      taps=JOHNSON_TAPS)` has the taps of Johnson et al. (2016). `piq.StyleLoss`, per tap, is (C·H·W)² times as large.
+    * "gatys": Σ (F Fᵀ − F′ F′ᵀ)² / (4 C² (H·W)²), as in Gatys et al. (2016). `FeatureTower("vgg19")` has their taps.
+      They use `pooling="average"` and weight each tap by ⅕.
 
     Args:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
-        y: Likewise, same shape.
-        tower: Makes the features.
+        y: Images of the same shape.
+        tower: Computes the features.
         normalization: "johnson" or "gatys".
-        centered: Compare covariances, without the means of channels, instead of Gram matrices.
-        max_memory: Bytes, or a text like "2GiB"; what would take more is computed tile by tile, without gradients.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        centered: Whether to compare covariances instead of Gram matrices, so that means of channels do not count.
+        max_memory: Bytes, or a string like "2GiB"; larger pairs are computed tile by tile, without gradients.
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), ≥ 0, lower = closer in style.
@@ -99,7 +99,7 @@ def gram_distance(
 
 
 def _grams_and_means(f_x: Tensor, f_y: Tensor, normalization: Normalization, centered: bool) -> Tensor:
-    """Return both Gram matrices with, as a last row, what was taken off each channel: (N, 2, C + 1, C)."""
+    """Return both Gram matrices, (N, 2, C + 1, C); the last row has the means subtracted from the channels."""
     found = []
     for features in (f_x, f_y):
         gram = gram_matrix(features, normalization=normalization, centered=centered)
@@ -109,7 +109,7 @@ def _grams_and_means(f_x: Tensor, f_y: Tensor, normalization: Normalization, cen
 
 
 def _merge(parts: Sequence[tuple[Tensor, int]], normalization: Normalization) -> Tensor:
-    """Merge tiles: a covariance is the mean of the tiles' own and the covariance of their means."""
+    """Merge tiles: a covariance is the mean of the covariances of the tiles plus the covariance of their means."""
     means = average(parts)[:, :, -1:]
     whole = []
     for part, count in parts:
@@ -121,7 +121,7 @@ def _merge(parts: Sequence[tuple[Tensor, int]], normalization: Normalization) ->
 
 
 class GramLoss(nn.Module):
-    """The mean over the batch of `gram_distance` with `tower`: 0 = same style."""
+    """The mean over the batch of `gram_distance` with `tower`: 0 = the same style."""
 
     def __init__(
         self,

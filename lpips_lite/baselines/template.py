@@ -21,8 +21,8 @@ def ssd(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
-        y: Likewise, same shape.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        y: Images of the same shape.
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), ≥ 0, lower = closer.
@@ -41,38 +41,39 @@ def ssd(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
 def ncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
     """Return the normalised cross-correlation of each pair, Σ xy / √(Σ x² Σ y²), over channels and pixels.
 
-    A gain does not change it: `ncc(a·x, y) = ncc(x, y)` for a > 0. A black image gives 0. OpenCV's `TM_CCORR_NORMED`.
+    A gain does not change it: `ncc(a·x, y) = ncc(x, y)` for a > 0. A black image gives 0. It equals OpenCV's
+    `TM_CCORR_NORMED`.
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
-        y: Likewise, same shape.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        y: Images of the same shape.
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [0, 1], higher = closer.
 
     Raises:
-        TypeError, ValueError: As `ssd`.
+        TypeError, ValueError: Same as `ssd`.
     """
     return _cosine(*check_for_strips(x, y, check_range))
 
 
 def zncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
-    """Return the zero-mean normalised cross-correlation of each pair: `ncc` after taking off each image's mean.
+    """Return the zero-mean normalised cross-correlation of each pair: `ncc` after subtracting the mean of each image.
 
     Gain and offset do not change it: `zncc(a·x + b, y) = zncc(x, y)` for a > 0. A constant image gives 0. The mean is
-    over channels and pixels alike, so for gray images this is Pearson's correlation.
+    over both channels and pixels, so for gray images this is Pearson's correlation.
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
-        y: Likewise, same shape.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        y: Images of the same shape.
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [-1, 1], higher = closer.
 
     Raises:
-        TypeError, ValueError: As `ssd`.
+        TypeError, ValueError: Same as `ssd`.
 
     References:
         Lewis: Fast Normalized Cross-Correlation, Vision Interface 1995.
@@ -89,16 +90,16 @@ def match_template(
 ) -> Tensor:
     """Return how well a template fits at each position of an image, computed by fast Fourier transforms.
 
-    "zncc" equals scikit-image's `match_template` on gray images; "ssd" and "ncc" are the functions of that name.
+    "zncc" equals scikit-image's `match_template` on gray images; "ssd" and "ncc" are the functions with these names.
 
     Args:
         image: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
         template: Templates, (N, C, h, w) with h ≤ H and w ≤ W.
-        method: What is computed at each position.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        method: The metric to compute at each position.
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
-        (N, H − h + 1, W − w + 1); its element (i, j) compares the template with `image[:, :, i:i+h, j:j+w]`.
+        (N, H − h + 1, W − w + 1); element (i, j) compares the template with `image[:, :, i:i+h, j:j+w]`.
 
     Raises:
         TypeError, ValueError: If dtype, shape, range, device or `method` is not as described.
@@ -115,7 +116,7 @@ def match_template(
 
 def _match(image: Tensor, template: Tensor, method: Method) -> Tensor:
     size = template.shape[2:]
-    if method == "zncc":  # an offset changes nothing, and small values keep their digits
+    if method == "zncc":  # an offset does not matter, and small values keep their digits
         image = image - image.mean(dim=(1, 2, 3), keepdim=True)
         template = template - template.mean(dim=(1, 2, 3), keepdim=True)
     count = template[0].numel()
@@ -143,21 +144,21 @@ class SSDLoss(_Loss):
 
 
 class NCCLoss(_Loss):
-    """The mean over the batch of 1 − `ncc`: 0 = equal but for gain."""
+    """The mean over the batch of 1 − `ncc`: 0 = equal except for gain."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return 1 - ncc(x, y, check_range=self.check_range).mean()
 
 
 class ZNCCLoss(_Loss):
-    """The mean over the batch of 1 − `zncc`: 0 = equal but for gain and offset."""
+    """The mean over the batch of 1 − `zncc`: 0 = equal except for gain and offset."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return 1 - zncc(x, y, check_range=self.check_range).mean()
 
 
 def _cosine(x: Tensor, y: Tensor, means: Tensor | None = None) -> Tensor:
-    """Return Σ xy / √(Σ x² Σ y²), after taking off the means (2, N) if they are given."""
+    """Return Σ xy / √(Σ x² Σ y²), after subtracting the means (2, N) if they are given."""
     sums = []
     for strip in strips(x, y):
         a, b = (rows.flatten(1) for rows in strip[:2])
@@ -174,9 +175,9 @@ def _total(parts: Iterable[Tensor]) -> Tensor:
 
 
 def _quotient(product: Tensor, squares: Tensor, count: int) -> Tensor:
-    """Return product / √squares, and 0 where an image has no energy beyond rounding."""
+    """Return product / √squares, and 0 if an image has no energy above the rounding error."""
     floor = (torch.finfo(product.dtype).eps * count) ** 2
-    present = ~(squares <= floor)  # what is not a number stays so
+    present = ~(squares <= floor)  # NaN stays NaN
     return torch.where(present, product / torch.where(present, squares, 1).sqrt(), 0).clamp(-1, 1)
 
 
@@ -189,7 +190,7 @@ def _correlate(image: Tensor, template: Tensor) -> Tensor:
 
 
 def _sums(image: Tensor, size: torch.Size) -> Tensor:
-    """Return the sum over a window of the given size at each position, and over channels, in float64 inside."""
+    """Return the sum over channels and over a window of the given size at each position, computed in float64."""
     place = image if image.device.type not in NO_FLOAT64 else image.cpu()
     total = F.pad(place.double().sum(dim=1).cumsum(dim=1).cumsum(dim=2), (1, 0, 1, 0))
     rows = total[:, size[0] :] - total[:, : -size[0]]

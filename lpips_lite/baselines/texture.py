@@ -1,4 +1,4 @@
-"""DISTS: structure and texture similarity of a tower's features. Pairs in, one number per pair out."""
+"""DISTS: structure and texture similarity of a tower's features. Takes pairs, returns one number per pair."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def read_dists_weights(path: str | os.PathLike[str], tower: FeatureTower) -> tup
     """Read the weights α and β of Ding et al. from their `weights.pt`, or a file like it.
 
     Args:
-        path: A file with tensors `alpha` and `beta`, (1, ΣC, 1, 1) with the images' three channels first.
-        tower: What they are for.
+        path: A file with tensors `alpha` and `beta`, (1, ΣC, 1, 1), with the three channels of images first.
+        tower: The tower to use them with.
 
     Returns:
-        Both as (ΣC,).
+        α and β, each (ΣC,).
 
     Raises:
         ValueError: If the file is unreadable or does not have exactly these tensors.
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is no such file.
     """
     tensors = read_tensors(Path(path))
     count = sum(_channels(tower))
@@ -62,18 +62,18 @@ def dists(
         l = (2 μ_x μ_y + ε) / (μ_x² + μ_y² + ε),   s = (2 σ_xy + ε) / (σ_x² + σ_y² + ε)
 
     with global means, variances and covariances of each channel of the images and of the features at the tower's taps.
-    Equal to `piq.DISTS`. The authors shrink images to a smallest side of 256 first, as piq does; this does not.
+    It equals `piq.DISTS` except that the authors and piq first shrink images to a smallest side of 256; this does not.
 
     Args:
         x: Images, (N, 3, H, W), float in [0, 1] or uint8.
-        y: Likewise, same shape.
-        tower: Makes the features; `dists_tower()` is the published one.
-        weights: α and β, as `read_dists_weights` returns them; `None`: all equal.
-        max_memory: Bytes, or a text like "2GiB"; what would take more is computed tile by tile, without gradients.
-        check_range: When values are read to check them, as for `LPIPS`: "auto", "always" or "never".
+        y: Images of the same shape.
+        tower: Computes the features; `dists_tower()` is the published one.
+        weights: α and β, as returned by `read_dists_weights`; `None`: all are equal.
+        max_memory: Bytes, or a string like "2GiB"; larger pairs are computed tile by tile, without gradients.
+        check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
-        (N,), in [0, 1] but for channels that are anticorrelated, lower = closer, 0 = identical.
+        (N,), lower = closer, 0 = identical; in [0, 1] except for anticorrelated channels.
 
     Raises:
         TypeError, ValueError: If dtype, shape, range, size or device is not as described.
@@ -87,7 +87,7 @@ def dists(
     texture, structure = [], []
     for moments in (of_images, *compare_layers(tower, x, y, _moments, _merge, max_memory)):
         mean_x, mean_y, variances, variance_of_difference = moments.unbind(dim=1)
-        # 1 − similarity as a fraction of its own: of equal images it is exactly 0, which 1 − 1 + rounding is not.
+        # 1 − similarity as one fraction: for equal images it is exactly 0, without rounding errors.
         texture.append((mean_x - mean_y).square() / (mean_x**2 + mean_y**2 + STABILITY))
         structure.append(variance_of_difference / (variances + STABILITY))
     difference = torch.cat(texture + structure, dim=1)  # (N, 2 ΣC)
@@ -107,7 +107,7 @@ def _moments(f_x: Tensor, f_y: Tensor) -> Tensor:
 
 
 def _merge(parts: Sequence[tuple[Tensor, int]]) -> Tensor:
-    """Merge the moments of tiles: a variance is the mean of the tiles' own and the variance of their means."""
+    """Merge the moments of tiles: a variance is the mean of their variances plus the variance of their means."""
     means = average(parts)[:, :2]
     whole = []
     for part, count in parts:

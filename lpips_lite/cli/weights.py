@@ -1,4 +1,4 @@
-"""The command `compare-images weights`: see, fetch, verify and convert weight files, for clusters without a network."""
+"""The command `compare-images weights`: list, fetch, verify and convert weight files, for use without a network."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NETS = ("alex", "vgg", "vgg19", "squeeze")
 
 @click.group()
 def weights() -> None:
-    """See, fetch, verify and convert weight files."""
+    """List, fetch, verify and convert weight files."""
     interrupts_raise()
 
 
 @weights.command("list")
 def list_files() -> None:
-    """List the towers and channel weights there are, their licences, which are here, and by what they are known."""
+    """List towers and channel weights, their licences, where they are on this machine, and their hashes."""
     from rich import box
     from rich.table import Table
 
@@ -57,7 +57,7 @@ def fetch(nets: tuple[str, ...]) -> None:
 @weights.command()
 @click.pass_context
 def verify(ctx: click.Context) -> None:
-    """Check every weight file on this machine, and say by what it is known to be the published one."""
+    """Check every weight file on this machine, and say what shows that it is the published one."""
     from lpips_lite import weights as weight_files
     from lpips_lite.towers import TOWERS
 

@@ -1,1 +1,1 @@
-"""Judgments of people about which of two images is closer to a reference: read, checked, fitted to, agreed with."""
+"""People's judgments of which of two images is closer to a reference: reading, checking, fitting, comparing."""

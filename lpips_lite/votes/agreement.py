@@ -1,8 +1,8 @@
-"""Agreement of a metric with people: the only definitions, on plain arrays.
+"""Agreement of a metric with people, computed from plain arrays. All definitions are here.
 
-A triplet is a reference and two distorted images; d0 and d1 are a metric's distances of the two from the reference, and
-the judgement j is the fraction of observers who chose the second, p1, as closer. Every function says whether it counts
-triplets or votes: with `weights=None` each triplet counts once, with `weights=votes` each vote does.
+A triplet is a reference and two distorted images, p0 and p1. d0 and d1 are the distances of the two from the reference
+under a metric. The judgement j is the fraction of observers who chose p1 as closer. With `weights=None` each triplet
+counts once; with `weights=votes` each vote counts once.
 
 References:
     Zhang et al., CVPR 2018, section 3 and appendix (2AFC score, human ceiling, JND average precision),
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 def triplet_agreement(d0: ArrayLike, d1: ArrayLike, j: ArrayLike) -> Floats:
-    """Return the share of observers who agree with the metric's choice in each triplet, ½ where it has none.
+    """Return the share of observers who agree with the metric's choice in each triplet; ½ if d0 = d1.
 
     Args:
         d0: Distances of p0, (T,), lower = closer.
@@ -56,16 +56,16 @@ def agreement(d0: ArrayLike, d1: ArrayLike, j: ArrayLike, weights: ArrayLike | N
 
 
 def human_agreement(j: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Return how often a random observer agrees with another drawn with replacement: the mean of j² + (1−j)².
+    """Return how often two observers, drawn with replacement, agree: the mean of j² + (1−j)².
 
-    Biased upwards with few votes, since an observer may be compared with himself; see `leave_one_out_agreement`.
+    It is biased upwards with few votes, since the same observer may be drawn twice; see `leave_one_out_agreement`.
     """
     (j,) = _arrays(j=j)
     return _mean(j**2 + (1 - j) ** 2, weights)
 
 
 def oracle_agreement(j: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Return the score of a metric that always chooses with the majority: the mean of max(j, 1−j)."""
+    """Return the score of a metric that always agrees with the majority: the mean of max(j, 1−j)."""
     (j,) = _arrays(j=j)
     return _mean(np.maximum(j, 1 - j), weights)
 
@@ -73,7 +73,7 @@ def oracle_agreement(j: ArrayLike, weights: ArrayLike | None = None) -> float:
 def leave_one_out_agreement(j: ArrayLike, votes: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Return how often an observer agrees with another one of the same triplet, over triplets with at least two votes.
 
-    [k(k−1) + (m−k)(m−k−1)] / [m(m−1)] for k of m votes: unbiased, whatever the number of votes.
+    For k of m votes it is [k(k−1) + (m−k)(m−k−1)] / [m(m−1)], which is unbiased for any number of votes.
 
     Args:
         j: Fraction of observers who chose p1, (T,).
@@ -98,11 +98,11 @@ class Interval:
     """A value with its 95 % bootstrap interval.
 
     Attributes:
-        value: The value, of all the data.
-        low: The interval's lower end; NaN where there is no interval.
-        high: Its upper end; NaN where there is no interval.
-        p_value: Two-sided, for a value of zero; NaN if only one reference counts.
-        note: Why there is no interval, for people; "" if there is one.
+        value: The value for all data.
+        low: Lower end of the interval; NaN if there is no interval.
+        high: Upper end of the interval; NaN if there is no interval.
+        p_value: Two-sided p-value for the hypothesis of zero; NaN if only one reference counts.
+        note: Why there is no interval, for messages; "" if there is one.
     """
 
     value: float
@@ -112,7 +112,7 @@ class Interval:
     note: str = ""
 
     def percent(self) -> str:
-        """Return the value in percent with its interval, or the reason why it has none: "71.49 [69.58, 73.51]"."""
+        """Return the value in percent with its interval, as in "71.49 [69.58, 73.51]", or with `note`."""
         ends = f"[{100 * self.low:.2f}, {100 * self.high:.2f}]" if self.low < self.high else f"({self.note})"
         return f"{100 * self.value:.2f} {ends}"
 
@@ -120,21 +120,22 @@ class Interval:
 def bootstrap(
     scores: ArrayLike, references: ArrayLike, weights: ArrayLike | None = None, *, repeats: int = 1000, seed: int = 0
 ) -> Interval:
-    """Return the weighted mean of scores with an interval from resampling references, whose triplets belong together.
+    """Return the weighted mean of scores, with an interval from resampling references with all their triplets.
 
-    Where resampling changes nothing, because one reference alone counts or all have the same mean, it tells nothing
-    about other references: there is no interval then, and not one of no width.
+    If only one reference counts, or all have the same mean, resampling tells nothing about other references. Then there
+    is no interval, instead of one with no width.
 
     Args:
-        scores: One number a triplet, (T,): `triplet_agreement`, or the difference of two metrics' (a paired test).
-        references: What identifies each triplet's reference, (T,).
-        weights: See `agreement`; references whose weights are all 0 count for nothing.
+        scores: One number per triplet, (T,): `triplet_agreement`, or the difference of two metrics (a paired test).
+        references: An identifier of each triplet's reference, (T,).
+        weights: See `agreement`; references whose weights are all 0 do not count.
         repeats: Number of resamples.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
         The mean, the 2.5 and 97.5 percentiles, and a two-sided p-value for a mean of zero: twice the share of resamples
-        on the other side, never below what `repeats` or a sign test on so many references can show.
+        on the other side of zero, but at least the smallest value possible with `repeats` resamples and with a sign
+        test on this number of references.
 
     Raises:
         ValueError: If lengths differ, a number is NaN, or weights are negative or all 0.
@@ -165,8 +166,8 @@ def bootstrap(
 def interval_of(value: float, resamples: Floats, references: int) -> Interval:
     """Return a value with the 2.5 and 97.5 percentiles of its resamples, and a two-sided p-value for zero.
 
-    The latter is never below what the resamples, or a sign test on so many references, can show. Resamples that are
-    NaN do not count.
+    The p-value is at least the smallest one possible with this number of resamples, and with a sign test on this number
+    of references. Resamples that are NaN do not count.
     """
     resamples = resamples[~np.isnan(resamples)]
     if len(resamples) == 0:
@@ -178,11 +179,11 @@ def interval_of(value: float, resamples: Floats, references: int) -> Interval:
 
 
 def log_likelihood(probability: ArrayLike, j: ArrayLike, votes: ArrayLike) -> float:
-    """Return the mean log-likelihood of a vote, in nats: 0 = certain and right, −log 2 = a coin.
+    """Return the mean log-likelihood of a vote, in nats: 0 = certain and right, −log 2 = chance.
 
     Args:
         probability: The model's probability that an observer chooses p1, (T,), in (0, 1).
-        j: Fraction of observers who did, (T,).
+        j: Fraction of observers who chose p1, (T,).
         votes: Number of observers, (T,).
     """
     p, j, votes = _arrays(probability=probability, j=j, votes=votes)
@@ -192,8 +193,8 @@ def log_likelihood(probability: ArrayLike, j: ArrayLike, votes: ArrayLike) -> fl
 def jnd_average_precision(d: ArrayLike, same: ArrayLike) -> float:
     """Return how well small distances find the pairs that people call the same: area under precision over recall.
 
-    Precision and recall are taken at each distinct distance, so that the order of equally distant pairs does not
-    matter; precision is made monotone, as in the VOC challenge.
+    Precision and recall are computed at each distinct distance, so that the order of equally distant pairs does not
+    matter. Precision is made monotone, as in the VOC challenge.
 
     Args:
         d: Distance of each pair, (P,), lower = closer.
@@ -217,7 +218,7 @@ def jnd_average_precision(d: ArrayLike, same: ArrayLike) -> float:
 
 
 def _arrays(**named: ArrayLike) -> tuple[Floats, ...]:
-    """Turn arguments into equally long float arrays without NaN."""
+    """Turn arguments into float arrays, and check that they have the same length and no NaN."""
     arrays = {name: np.atleast_1d(np.asarray(value, dtype=np.float64)) for name, value in named.items()}
     first, length = next((name, len(array)) for name, array in arrays.items())
     for name, array in arrays.items():

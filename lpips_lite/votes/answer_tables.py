@@ -1,7 +1,7 @@
-"""Judgments as single answers, a row each, with who gave it: counted per item, and kept to see how far people agree.
+"""Tables with one answer per row, and who gave it. Answers are counted per item and kept, to see how far people agree.
 
-The columns are those of the raw table of `lpips-votes export`. Only rows of kind "judged" count, without those that
-have something in `left_out`; an answer "tie" is kept, but is no vote.
+The columns are those of the raw table of `lpips-votes export`. Only rows of kind "judged" count, except those with
+something in `left_out`. An answer "tie" is kept, but it is not a vote.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Key = tuple[str, ...]  # the images of an item, as written
 
 
 def read_answers(table: Table, found: Judgments) -> None:
-    """Count the answers of a table into triplets and pairs; see the top of this file."""
+    """Count the answers of a table as triplets and pairs; see the top of this file."""
     family = table.path.parent.resolve().name
     counts: dict[Key, Counter[str]] = {}
     methods: dict[Key, tuple[str | None, str | None]] = {}
@@ -38,7 +38,7 @@ def read_answers(table: Table, found: Judgments) -> None:
         if kind == "judged" and not cells.problems:
             first = seen.setdefault((rater, key), line)
             if first != line:
-                cells.problems.append(f"{rater} has judged these images in line {first} already")
+                cells.problems.append(f"{rater} has already judged these images in line {first}")
         found.problems += [Finding(table.path, line, what) for what in cells.problems]
         if cells.problems or kind != "judged":
             continue
@@ -56,13 +56,13 @@ def read_answers(table: Table, found: Judgments) -> None:
         what = f"left out {left_out.total()} answers of {len(left_out)} people, as the column left_out says"
         found.notes.append(Finding(table.path, None, what))
     if ties:
-        found.notes.append(Finding(table.path, None, f"{ties} answers are ties, which are no votes"))
+        found.notes.append(Finding(table.path, None, f"{ties} answers are ties, which are not votes"))
     if not found.rows and not found.problems:
-        found.problems.append(Finding(table.path, None, "no votes in it; expected at least one judged row"))
+        found.problems.append(Finding(table.path, None, "has no votes; expected at least one judged row"))
 
 
 def _row(path: Path, line: int, cells: Cells, values: dict[str, str], *, judged: bool) -> tuple[Row, Key, str]:
-    """Read images and choice of a row; without p1 it is a pair."""
+    """Read the images and the choice of a row; a row without p1 is a pair."""
     parts = ("ref", "p0", "p1") if values["p1"] else ("ref", "p0")
     images = {part: cells.path(part) for part in parts}
     choices = TRIPLET_CHOICES if values["p1"] else PAIR_CHOICES
@@ -78,7 +78,7 @@ def _row(path: Path, line: int, cells: Cells, values: dict[str, str], *, judged:
 def _add(
     found: Judgments, row: Row, family: str, counted: Counter[str], methods: tuple[str | None, str | None]
 ) -> None:
-    """Add what was counted for one item, unless all of it are ties."""
+    """Add the counts of one item, unless all its answers are ties."""
     first, second = ("p0", "p1") if "ref" in row.images else ("different", "same")
     votes = counted[first] + counted[second]
     if not votes:

@@ -1,7 +1,7 @@
-"""BAPPS' folders: 2AFC (`ref/ p0/ p1/ judge/`) and JND (`p0/ p1/ same/`), one for each family.
+"""Folders of BAPPS: 2AFC (`ref/ p0/ p1/ judge/`) and JND (`p0/ p1/ same/`), one for each family.
 
-The last folder holds `.npy` files with one number: the fraction of observers who chose p1, or saw no difference. How
-many they were is not in the data. Files are paired by stem, never by position.
+The last subfolder holds `.npy` files with one number: the fraction of observers who chose p1, or who saw no difference.
+The number of observers is not in the data. Files are paired by stem, never by position.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from lpips_lite.votes.records import Finding, JndPair, Judgments, Row, Triplet, 
 BAPPS = "BAPPS"
 UNKNOWN_VOTES = (
     "the number of observers is not in the data, so each judgement counts once; "
-    "votes_per_judgement declares it (published: 2 in BAPPS' training set, 5 in its validation set)"
+    "votes_per_judgement sets it (published: 2 in BAPPS' training set, 5 in its validation set)"
 )
 
 
 def find_families(folder: Path, last: str) -> list[Path]:
-    """Return the folder itself, or else all below it, that have the subfolder with the fractions beside images."""
+    """Return the folder itself, or else all folders below it, that contain the subfolder `last`."""
     found = [folder / last, *sorted(folder.rglob(last))]
     families = [
         path.parent for path in found if path.is_dir() and any((path.parent / p).is_dir() for p in ("p0", "p1"))
@@ -31,11 +31,11 @@ def find_families(folder: Path, last: str) -> list[Path]:
 
 
 def read_bapps(folder: Path, votes: int | None = None) -> Judgments:
-    """Read one family of BAPPS 2AFC; its name is the folder's.
+    """Read one family of BAPPS 2AFC, named after its folder.
 
     Args:
-        folder: With `ref/ p0/ p1/ judge/`.
-        votes: Observers of each triplet, if that is known.
+        folder: Folder with `ref/ p0/ p1/ judge/`.
+        votes: Number of observers per triplet, if known.
     """
     found = Judgments(BAPPS)
     for row, fraction in _rows(folder, ("ref", "p0", "p1", "judge"), votes, found):
@@ -46,7 +46,7 @@ def read_bapps(folder: Path, votes: int | None = None) -> Judgments:
 
 
 def read_jnd(folder: Path, votes: int | None = None) -> Judgments:
-    """Read one family of BAPPS JND, likewise."""
+    """Read one family of BAPPS JND, from a folder with `p0/ p1/ same/`; see `read_bapps`."""
     found = Judgments(BAPPS)
     for row, fraction in _rows(folder, ("p0", "p1", "same"), votes, found):
         weight, counted = float(votes or 1), votes is not None
@@ -56,7 +56,7 @@ def read_jnd(folder: Path, votes: int | None = None) -> Judgments:
 
 
 def _rows(folder: Path, parts: Sequence[str], votes: int | None, found: Judgments) -> Iterator[tuple[Row, float]]:
-    """Yield what belongs together, and its fraction; rows and problems go to `found`."""
+    """Yield the images that belong together, and their fraction; rows and problems are added to `found`."""
     named = {part: _by_stem(folder / part, found) for part in parts}
     stems = sorted(set().union(*named.values()))
     if not stems:
@@ -72,7 +72,7 @@ def _rows(folder: Path, parts: Sequence[str], votes: int | None, found: Judgment
         try:
             fraction = _read_fraction(judged)
             if votes and not whole_votes(fraction, votes):
-                raise ValueError(f"{fraction:g} of {votes} observers is no whole number")
+                raise ValueError(f"{fraction:g} of {votes} observers is not a whole number")
         except (OSError, ValueError) as error:
             found.problems.append(row.finding(str(error)))
             continue
@@ -82,7 +82,7 @@ def _rows(folder: Path, parts: Sequence[str], votes: int | None, found: Judgment
 
 
 def _by_stem(folder: Path, found: Judgments) -> dict[str, list[Path]]:
-    """Return the files of a folder by stem; hidden ones are none of the data."""
+    """Return the files of a folder by stem, without hidden ones."""
     files: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if not path.name.startswith("."):
@@ -90,7 +90,7 @@ def _by_stem(folder: Path, found: Judgments) -> dict[str, list[Path]]:
     for paths in files.values():
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)
-            found.problems.append(Finding(folder, None, f"{names} differ in their suffix only; expected one of them"))
+            found.problems.append(Finding(folder, None, f"{names} differ only in their suffix; expected one of them"))
     return files
 
 
@@ -99,13 +99,13 @@ def _read_fraction(path: Path) -> float:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no such file.
+        ValueError: If it is not such a file.
     """
     try:
         array = np.load(path, allow_pickle=False)
     except OSError:
         raise
-    except Exception as error:  # whatever NumPy makes of other files
+    except Exception as error:  # whatever NumPy raises for other files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"not a .npy file of numbers ({reason})") from None
     if not isinstance(array, np.ndarray) or array.size != 1 or array.dtype.kind not in "biuf":

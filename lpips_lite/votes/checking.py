@@ -1,4 +1,4 @@
-"""Everything that is wrong with judgments, row by row, their images included, and their totals."""
+"""A check of judgments: everything that is wrong, row by row, including images, and the totals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lpips_lite.votes.triplets import read
 
 @dataclass(frozen=True)
 class Family:
-    """Totals of one family; `votes` are those of observers who were counted, in `counted` of its judgements."""
+    """Totals of one family; the number of observers is known for `counted` of its judgements, with `votes` votes."""
 
     name: str
     judgements: int
@@ -34,7 +34,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found: layout, problems and notes by file and line, families, and rows without any problem."""
+    """The result of a check: format, problems and notes by file and line, families, and rows without any problem."""
 
     path: Path
     layout: str
@@ -44,14 +44,14 @@ class Report:
     good_rows: int
 
     def lines(self) -> list[str]:
-        """Return the report for people, one thing a line."""
+        """Return the report as lines of text."""
         total = f"{printable(self.path)}: {self.good_rows} good rows, {len(self.problems)} problems"
         found = [*(f"bad: {problem}" for problem in self.problems), *(f"note: {note}" for note in self.notes)]
         return [*found, *map(str, self.families), total]
 
 
 def as_json(reports: Sequence[Report]) -> dict[str, object]:
-    """Return reports as one JSON document; votes are null where not every judgement has counted ones."""
+    """Return reports as one JSON document; votes are null unless they are known for every judgement."""
     families = [family for report in reports for family in report.families]
     return {
         "data": [
@@ -91,10 +91,10 @@ def inspect(
     votes_per_judgement: int | None = None,
     method_pattern: str | None = None,
 ) -> Report:
-    """Look at all that is in data, its images too; see `read` for arguments.
+    """Check data and their images; see `read` for arguments.
 
     Raises:
-        ValueError: If an argument is wrong, or does not belong to the data; what is wrong with data is reported.
+        ValueError: If an argument is wrong or does not fit the data. Problems of the data are in the report instead.
     """
     try:
         found = read(path, votes_per_judgement=votes_per_judgement, method_pattern=method_pattern)
@@ -125,7 +125,7 @@ def _families(found: Judgments) -> list[Family]:
 
 
 def look_at_images(rows: Sequence[Row], progress: Progress = silently) -> tuple[list[Finding], list[Finding]]:
-    """Decode every image once; return what is wrong with the rows that name it, and notes."""
+    """Decode every image once; return the problems of the rows that name it, and notes."""
     sizes: dict[Path, tuple[int, ...]] = {}
     digests: dict[Path, bytes] = {}
     errors: dict[Path, str] = {}
@@ -153,7 +153,7 @@ def _wrong_images(row: Row, errors: dict[Path, str], sizes: dict[Path, tuple[int
 
 
 def _same_bytes(rows: Sequence[Row], digests: dict[Path, bytes]) -> list[Finding]:
-    """Say that p0 and p1 are copies of one file: two methods may give the same, but votes on them tell nothing."""
+    """Return a note if p0 and p1 have the same bytes: two methods may give the same, but votes on it tell nothing."""
     judged = [row for row in rows if {"ref", "p0", "p1"} <= row.images.keys()]
     same = [row for row in judged if digests.get(row.images["p0"], b"0") == digests.get(row.images["p1"], b"1")]
     if not same:

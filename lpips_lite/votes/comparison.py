@@ -1,6 +1,6 @@
-"""How metrics compare in agreement with people: distances and judgments in, the numbers of all tables out, in percent.
+"""Compare how well metrics agree with people: turn distances and judgments into the numbers of all tables, in percent.
 
-Each data set ("family") stands for itself: its ceilings are told wherever its votes allow it, whatever the others do.
+Each data set ("family") is treated separately: its ceilings are given if its votes allow it, whatever the others have.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from lpips_lite.votes.reliability import Bin, reliability
 from lpips_lite.votes.verdicts import Verdicts
 
 Count = Literal["triplets", "votes"]
-SEVERAL = 3  # votes per triplet from which on p² + (1−p)² is worth telling
+SEVERAL = 3  # least number of votes per triplet for p² + (1−p)²
 
 
 @dataclass(frozen=True)
 class Line:
-    """A number in percent: of a metric or a ceiling, on a family, with bounds and p-value, NaN where there are none."""
+    """The result of a metric or a ceiling on a family, in percent, with bounds and p-value (NaN if there are none)."""
 
     name: str
     family: str
@@ -51,15 +51,15 @@ class Line:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a family holds.
+    """Counts of a family.
 
     Attributes:
         family: Its name.
-        kind: Of what it is judgments.
+        kind: Whether triplets or pairs were judged.
         rows: Number of triplets or pairs.
         votes: Number of votes, NaN if it is unknown.
         references: Number of distinct references.
-        ties: For each metric, in how many triplets p0 and p1 are equally far.
+        ties: For each metric, the number of triplets with equal distances of p0 and p1.
     """
 
     family: str
@@ -72,21 +72,21 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All tables.
+    """All tables of a comparison.
 
     Attributes:
-        count: What counts once in `agreement`, `ceilings` and `differences`.
-        against: The metric from which differences are taken.
-        signatures: What made each metric's distances, `None` if they came from a table.
-        data: What there is.
+        count: What counts once in `agreement`, `ceilings` and `differences`: each triplet or each vote.
+        against: The metric that the others are compared with.
+        signatures: The signature of each metric, `None` if its distances came from a table.
+        data: Counts of each family.
         ceilings: What people reach, by the rule.
         agreement: 2AFC agreement of each metric.
-        differences: Of `agreement`, paired.
+        differences: Paired differences of `agreement`.
         precision: JND average precision of each metric.
-        precision_differences: Of that, paired.
+        precision_differences: Paired differences of `precision`.
         reliability: For metrics with a slope, by metric and family, ten bins.
-        notes: What is to be known besides.
-        alphas: How far people agree with each other, of families that tell them apart.
+        notes: Warnings and remarks.
+        alphas: How far people agree with each other, for families with single answers.
     """
 
     count: Count
@@ -114,16 +114,16 @@ def compare(
     """Compare metrics.
 
     Args:
-        verdicts: What each metric says of the data, by name; not all need have every family.
-        against: The metric from which differences are taken; by default the first.
+        verdicts: The distances of each metric, by name; a metric need not have every family.
+        against: The metric that the others are compared with; by default the first.
         count: What counts once: each triplet, or each vote.
-        order: Families that come first, in this order; the others come as the data have them.
-        notes: On the data, to which others may come.
-        answers: Of single observers, as far as the data has them.
+        order: Families that come first, in this order; the others follow in the order of the data.
+        notes: Notes on the data; others may be added.
+        answers: Answers of single observers, if the data has them.
 
     Raises:
-        ValueError: If there is no such metric, a family's triplets are not the same for all, or votes are to be
-            counted whose number is unknown.
+        ValueError: If there is no such metric, if the triplets of a family differ between metrics, or if votes are to
+            be counted but their number is unknown.
     """
     if against is not None and against not in verdicts:
         raise ValueError(f"against {against!r}: expected one of the metrics {', '.join(verdicts)}")
@@ -135,7 +135,7 @@ def compare(
         unknown = [name for name, table in tables.items() if table["votes"].isna().any()]
         if count == "votes" and unknown:
             why = f"the number of votes of {family} is unknown"
-            raise ValueError(f"{unknown[0]}: {why}; expected it, or triplets to be counted")
+            raise ValueError(f"{unknown[0]}: {why}; expected a known number, or count triplets")
     data = [_data_set(family, "triplets", tables) for family, tables in triplets.items()]
     data += [_data_set(family, "pairs", tables) for family, tables in pairs.items()]
     said = [*notes, *(f"{part.family}: one reference, so no interval" for part in data if part.references == 1)]
@@ -154,11 +154,11 @@ def compare(
     )
 
 
-Tables = dict[str, pd.DataFrame]  # of one family, by metric
+Tables = dict[str, pd.DataFrame]  # tables of one family, by metric
 
 
 def _by_family(tables: Mapping[str, pd.DataFrame], order: Sequence[str]) -> dict[str, Tables]:
-    """Return family -> metric -> its rows, for the metrics that have it."""
+    """Return family -> metric -> rows, for the metrics that have the family."""
     found = dict.fromkeys(family for table in tables.values() for family in table["family"])
     names = [*(family for family in order if family in found), *(family for family in found if family not in order)]
     parts = {name: dict(iter(table.groupby("family", sort=False))) for name, table in tables.items()}
@@ -166,7 +166,7 @@ def _by_family(tables: Mapping[str, pd.DataFrame], order: Sequence[str]) -> dict
 
 
 def _check_same(family: str, tables: Tables) -> None:
-    """Raise a ValueError if metrics were measured on different triplets, in whatever order."""
+    """Raise a ValueError if metrics were measured on different triplets; their order does not matter."""
     (first, expected), *others = tables.items()
     for name, table in others:
         if len(table) != len(expected):
@@ -195,33 +195,33 @@ def _scores(table: pd.DataFrame) -> np.ndarray:
 
 def _agreement(table: pd.DataFrame, count: Count) -> Interval:
     interval = bootstrap(_scores(table), table["ref"], _weights(table, count))
-    return replace(interval, p_value=np.nan)  # that it is zero is no hypothesis
+    return replace(interval, p_value=np.nan)  # nobody asks whether it is zero
 
 
 def _differences(family: str, tables: Tables, base: str, count: Count, notes: list[str]) -> list[Line]:
-    """Return how each metric differs from the base, triplet by triplet."""
+    """Return the difference of each metric from the base, paired by triplet."""
     lines: list[Line] = []
     for name, table in tables.items():
         if name == base or base not in tables:
             continue
         if not _in_step(table, tables[base]):
-            notes.append(f"{name}: {family} is in another order than for {base}; no paired difference")
+            notes.append(f"{name}: {family} is in another order than for {base}, so there is no paired difference")
             continue
-        coarser = min((table, tables[base]), key=lambda t: t["ref"].nunique())  # a table may not tell references
+        coarser = min((table, tables[base]), key=lambda t: t["ref"].nunique())  # a table may lack references
         interval = bootstrap(_scores(table) - _scores(tables[base]), coarser["ref"], _weights(coarser, count))
         lines.append(Line.of(name, family, interval))
     return lines
 
 
 def _in_step(a: pd.DataFrame, b: pd.DataFrame) -> bool:
-    """Say whether rows are the same triplets in the same order, as far as judgments and references can tell."""
+    """Return whether rows are the same triplets in the same order, as far as judgments and references show."""
     told = all(t["ref"].nunique() < len(t) for t in (a, b))
     same_references = not told or np.array_equal(pd.factorize(a["ref"])[0], pd.factorize(b["ref"])[0])
     return same_references and bool(np.allclose(a["judgement"], b["judgement"], atol=1e-4))
 
 
 def _ceilings(families: Mapping[str, pd.DataFrame], count: Count) -> list[Line]:
-    """Return what people reach: another observer, a random one, and the majority, wherever votes allow it."""
+    """Return what people reach (another observer, a random one, the majority) for families whose votes allow it."""
     several = sum(int((table["votes"] >= 2).sum()) for table in families.values())
     rules: dict[str, tuple[Callable[[pd.DataFrame], bool], Callable[[pd.DataFrame], float]]] = {
         f"people, leave-one-out ({several} triplets)": (
@@ -245,7 +245,7 @@ def _ceilings(families: Mapping[str, pd.DataFrame], count: Count) -> list[Line]:
 def _reliabilities(
     verdicts: Mapping[str, Verdicts], triplets: Mapping[str, Tables]
 ) -> dict[tuple[str, str], Sequence[Bin]]:
-    """Return the bins of each metric with a slope, on each family whose number of votes is known."""
+    """Return the bins of each metric with a slope, for each family with a known number of votes."""
     return {
         (name, family): reliability(t["d0"], t["d1"], t["judgement"], t["votes"], slope)
         for name, of in verdicts.items()
@@ -259,7 +259,7 @@ def _reliabilities(
 
 
 def _precisions(pairs: Mapping[str, Tables], base: str) -> tuple[list[Line], list[Line]]:
-    """Return the average precision of each metric, and how it differs from the base's in the same resamples."""
+    """Return the average precision of each metric, and its difference from the base in the same resamples."""
     lines, differences = list[Line](), list[Line]()
     for family, tables in pairs.items():
         if not next(iter(tables.values()))["same"].any():

@@ -1,7 +1,7 @@
-"""Rows of a CSV and the lines in which they stand; what is wrong with one hides no other.
+"""Rows of a CSV with their line numbers; a problem in one row does not hide those in others.
 
-Text is UTF-8, with or without a byte order mark, or UTF-16 with one; commas separate. Spaces around a cell do not
-count, nor do rows that hold nothing. Lines are counted as an editor does: a quoted cell may hold several.
+Text is UTF-8, with or without a byte order mark, or UTF-16 with one, and separated by commas. Spaces around a cell and
+empty rows are ignored. Lines are counted as in an editor: a quoted cell may contain several.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from lpips_lite.votes.records import Finding
 
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-NAMED_COLUMNS = 20  # of those found; more are counted
+NAMED_COLUMNS = 20  # columns listed in messages; more are only counted
 
 
 @dataclass
@@ -27,10 +27,10 @@ class Table:
 
     Attributes:
         path: The file.
-        format: The format whose columns it has; empty if it has those of none.
+        format: The format whose columns it has; empty if it fits no format.
         columns: Names in its header.
-        rows: Line, and cells by column, of every row that has as many as the header.
-        problems: What is wrong with the others, or with the file.
+        rows: Line number and cells by column, for every row with as many cells as the header.
+        problems: Problems of the other rows, or of the file.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Table:
 
 
 def read_table(path: Path, formats: Mapping[str, Sequence[str]]) -> Table:
-    """Read a CSV that has the columns of one of the formats, name -> columns; others are kept, too."""
+    """Read a CSV that has the columns of one of the formats, name -> columns; additional columns are kept."""
     table = Table(path)
     try:
         text = _decode(path.read_bytes())
@@ -79,21 +79,21 @@ def read_table(path: Path, formats: Mapping[str, Sequence[str]]) -> Table:
 
 
 def _decode(data: bytes) -> str:
-    """Return the text of a file; bytes that are not UTF-8 are kept as in names of files."""
+    """Return the text of a file; bytes that are not UTF-8 are kept, as in file names."""
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = data.decode("utf-16") if wide else data.decode("utf-8-sig", "surrogateescape")
     except UnicodeDecodeError as error:
-        raise ValueError(f"starts like UTF-16, but is not ({error.reason}); expected a CSV in UTF-8") from None
+        raise ValueError(f"starts like UTF-16, but is not UTF-16 ({error.reason}); expected a CSV in UTF-8") from None
     if "\0" in text:
         raise ValueError("not a text file; expected a CSV in UTF-8")
     return text
 
 
 def split_rows(text: str, separator: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield the first line of each row that holds anything, and its cells, or else what is wrong.
+    """Yield the first line of each row that is not empty, and its cells, or else the problem.
 
-    Where a quote is not closed, or closed too early, reading goes on in the line after: it would swallow the rest.
+    If a quote is not closed, or is closed too early, reading continues in the next line, so that only one row is lost.
     """
     lines = list(io.StringIO(text, newline=""))
     start = 0
@@ -115,12 +115,12 @@ def split_rows(text: str, separator: str) -> Iterator[tuple[int, list[str] | str
 
 
 def _spell(formats: Mapping[str, Sequence[str]]) -> str:
-    """List the formats as people write their headers."""
+    """List the formats with their headers, for messages."""
     return "the columns of " + " or ".join(f"{name} ({','.join(columns)})" for name, columns in formats.items())
 
 
 def _no_format(text: str, found: Sequence[str], formats: Mapping[str, Sequence[str]]) -> str:
-    """Say why a header belongs to no format: another separator, or columns that are not there."""
+    """Say why a header fits no format: another separator, or missing columns."""
     for separator, said in OTHER_SEPARATORS.items():
         _, header = next(split_rows(text, separator), (1, ""))
         named = {cell.strip() for cell in header} if isinstance(header, list) else set()
@@ -136,21 +136,21 @@ def _no_format(text: str, found: Sequence[str], formats: Mapping[str, Sequence[s
 
 def _named_twice(columns: Sequence[str]) -> str:
     twice = [name for name, count in Counter(filter(None, columns)).items() if count > 1]
-    return f"column {', '.join(twice)} stands there twice; expected each once" if twice else ""
+    return f"column {', '.join(twice)} appears twice; expected each column once" if twice else ""
 
 
 # -- cells -----------------------------------------------------------------------------------------------------------
 
 
 class Cells:
-    """The cells of one row, read one by one; `problems` gathers what is wrong with them."""
+    """The cells of one row, read one by one; their problems are collected in `problems`."""
 
     def __init__(self, folder: Path, cells: Mapping[str, str]) -> None:
         self.folder, self.cells = folder, cells
         self.problems: list[str] = []
 
     def text(self, column: str) -> str:
-        """Return what a cell holds, which must not be nothing."""
+        """Return the text of a cell, which must not be empty."""
         if not self.cells[column]:
             self.problems.append(f"{column} is empty")
         return self.cells[column]
@@ -167,7 +167,7 @@ class Cells:
         if not (text := self.text(column)):
             return math.nan
         try:
-            value = float(text) if "_" not in text else math.nan  # which Python takes for a separator
+            value = float(text) if "_" not in text else math.nan  # which Python reads as a separator
         except ValueError:
             value = math.nan
         if low <= value <= high and math.isfinite(value):

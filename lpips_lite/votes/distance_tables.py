@@ -1,4 +1,4 @@
-"""Distances that some other program measured: a CSV with `d0,d1,judgement`, or a folder of such; checked row by row."""
+"""Distances measured by another program: a CSV with `d0,d1,judgement`, or a folder of CSVs, checked row by row."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ COLUMNS = ("family", "ref", "judgement", "votes", "d0", "d1")
 
 
 def read_distances(path: Path) -> pd.DataFrame:
-    """Read the distances of some other metric: a CSV, or a folder of them.
+    """Read the distances of another metric from a CSV or a folder of CSVs.
 
-    Columns: `d0`, `d1` (lower = closer) and `judgement` (fraction of observers who chose p1); optionally `family`
-    (else the file's name), `ref` (else each row is taken for its own reference) and `votes` (else unknown).
+    Columns are `d0` and `d1` (lower = closer), `judgement` (fraction of observers who chose p1) and, optionally,
+    `family` (default: the file's name), `ref` (default: each row has its own reference) and `votes` (default: unknown).
 
     Returns:
-        `family, ref, judgement, votes, d0, d1`; votes are NaN where they are unknown.
+        `family, ref, judgement, votes, d0, d1`; unknown votes are NaN.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
-        ValueError: If a file is no such table; file and line are named.
+        ValueError: If a file is not such a table; the message names file and line.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
@@ -35,10 +35,10 @@ def read_distances(path: Path) -> pd.DataFrame:
 
 
 def parse_distances(texts: Iterable[str]) -> dict[str, Path]:
-    """Parse texts like "mine=distances.csv" into name -> path.
+    """Parse strings like "mine=distances.csv" into name -> path.
 
     Raises:
-        ValueError: If one is not of this form, or a name comes twice.
+        ValueError: If a string has another form, or a name is used twice.
     """
     found: dict[str, Path] = {}
     for text in texts:
@@ -46,7 +46,7 @@ def parse_distances(texts: Iterable[str]) -> dict[str, Path]:
         if not (name and equals and path):
             raise ValueError(f"{text!r}; expected NAME=PATH, like mine=distances.csv")
         if name in found:
-            raise ValueError(f"{text!r}: {name} is {found[name]} already; expected another name")
+            raise ValueError(f"{text!r}: {name} is already {found[name]}; expected another name")
         found[name] = Path(path)
     return found
 
@@ -61,7 +61,7 @@ def _read(file: Path) -> list[tuple[str, str, float, float, float, float]]:
         raise ValueError(f"{file}: no column {', '.join(absent)}; expected d0, d1 and judgement; found {found}")
     twice = [column for column in COLUMNS if header.count(column) > 1]
     if twice:
-        raise ValueError(f"{file}: column {twice[0]} stands there twice; expected each once")
+        raise ValueError(f"{file}: column {twice[0]} appears twice; expected each column once")
     rows = [_row(file, line, header, cells) for line, cells in lines]
     if not rows:
         raise ValueError(f"{file}: no rows; expected at least one triplet")
@@ -69,7 +69,7 @@ def _read(file: Path) -> list[tuple[str, str, float, float, float, float]]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and cells of each row that holds anything."""
+    """Yield line number and cells of each row that is not empty."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.reader(text, strict=True)
@@ -77,7 +77,7 @@ def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
                 if any(map(str.strip, cells)):
                     yield reader.line_num, cells
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file}: no table ({error}); expected a CSV in UTF-8") from None
+        raise ValueError(f"{file}: not a table ({error}); expected a CSV in UTF-8") from None
 
 
 def _row(file: Path, line: int, header: list[str], cells: list[str]) -> tuple[str, str, float, float, float, float]:

@@ -1,7 +1,7 @@
-"""Distances of judged images from their references, under any metric of the catalog; known ones are kept.
+"""Distances of judged images from their references, under any metric of the catalog; computed values are kept.
 
-What is kept goes by the content of the two files and by the metric's signature: neither the order of the data nor the
-names of files matter, and a killed run continues where it stopped.
+Values are kept by the content of the two files and the signature of the metric. So neither the order of the data nor
+file names matter, and a killed run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def contents(paths: Iterable[Path], progress: Progress = silently) -> dict[Path,
 
 
 class Known:
-    """Values known from earlier runs, by the contents of reference and image: one JSON array a line.
+    """Values known from earlier runs, by the contents of reference and image: one JSON array per line.
 
-    A line that a killed run left unfinished does not count.
+    An unfinished line from a killed run is ignored.
 
     Args:
-        folder: Where they are kept, made if it is not there.
-        metric: The metric's name, for people.
-        signature: What made the values.
+        folder: Folder for the values; it is made if necessary.
+        metric: The metric's name, for messages.
+        signature: The metric's signature.
 
     Raises:
         OSError: If the file cannot be read or written.
@@ -75,16 +75,16 @@ class Known:
             return
 
     def add(self, keys: Sequence[tuple[str, str]], values: Sequence[float]) -> None:
-        """Keep values, in the file before anywhere else."""
+        """Keep values, first in the file and then in memory."""
         lines = [json.dumps([*key, value]) for key, value in zip(keys, values, strict=True)]
         with errors_named(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write("\n" + "\n".join(lines) + "\n")  # what a killed run left unfinished stays a line of its own
+            file.write("\n" + "\n".join(lines) + "\n")  # an unfinished line of a killed run stays separate
         self.values.update(zip(keys, values, strict=True))
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """How distances are measured: where known ones are kept, device, images in a batch, threads that decode."""
+    """Settings for measuring: the folder of known values, the device, images per batch, and decoding threads."""
 
     cache: Path
     settings: Settings
@@ -98,20 +98,20 @@ def measure(
     measuring: Measuring,
     progress: Progress = silently,
 ) -> NDArray[np.float64]:
-    """Return how far each image is from its reference, lower = closer: a similarity with its sign turned.
+    """Return the distance of each image from its reference, lower = closer; similarities are negated.
 
     Args:
-        pairs: References and images; those of the same contents are measured once.
+        pairs: References and images; pairs with the same contents are measured once.
         text: The metric in the catalog's spelling.
-        metric: The metric, loaded.
-        digests: Of the contents of all files; see `contents`.
-        measuring: How.
-        progress: Goes through the batches.
+        metric: The loaded metric.
+        digests: Digests of all files; see `contents`.
+        measuring: Settings.
+        progress: Iterates over the batches and shows progress.
 
     Raises:
-        OSError: If an image cannot be read, or the cache not be written.
+        OSError: If an image cannot be read, or the cache cannot be written.
         ValueError: If an image cannot be decoded or differs in size from its reference, or the metric gives no number;
-            both files are named.
+            the message names both files.
     """
     known = Known(measuring.cache, text.partition(":")[0], metric.signature)
     keys = [(digests[ref], digests[image]) for ref, image in pairs]
@@ -130,7 +130,7 @@ def measure(
 
 
 def _batches(pairs: Iterable[Pair], most: int) -> list[list[Pair]]:
-    """Group neighbours of one reference, since its images are equally large."""
+    """Group neighbouring pairs with the same reference, since their images have the same size."""
     batches: list[list[Pair]] = []
     for pair in pairs:
         if batches and len(batches[-1]) < most and batches[-1][0][0] == pair[0]:
@@ -143,15 +143,15 @@ def _batches(pairs: Iterable[Pair], most: int) -> list[list[Pair]]:
 def _values(
     text: str, metric: LoadedMetric, batch: Sequence[Pair], ref: Tensor, images: Sequence[Tensor], device: str
 ) -> list[float]:
-    """Return one number for each pair of a batch with one reference."""
+    """Return one number per pair of a batch with one reference."""
     check_sizes([path for _, path in batch], images, batch[0][0], ref)
     x, y = torch.stack(list(images)).to(device), ref.expand(len(images), *ref.shape).to(device)
     try:
         with torch.inference_mode():
             values: list[float] = metric.compute(x, y.contiguous()).double().cpu().tolist()
-    except ValueError as error:  # too small for the metric, say
+    except ValueError as error:  # for example, too small for the metric
         raise ValueError(f"{batch[0][1]}: {text}: {error}") from error
     for (path, image_path), value in zip(batch, values, strict=True):
         if math.isnan(value) or (math.isinf(value) and not may_be_infinite(text)):
-            raise ValueError(f"{image_path}: {text} gave {value} against {path}, which is no distance")
+            raise ValueError(f"{image_path}: {text} gave {value} against {path}, which is not a distance")
     return values

@@ -1,4 +1,4 @@
-"""A comparison of metrics for programs: CSV and JSON, with all digits."""
+"""A comparison of metrics as CSV and JSON, for programs, with all digits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS += ("p_value", "rows", "votes", "references", "ties")
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Return one row for each metric or ceiling and each family: its number, interval and difference, and counts.
+    """Return one row per metric or ceiling and family: its number, interval and difference, and counts.
 
     The mean over families has the family "mean"; JND sets have `average_precision` instead of `agreement`.
     """
@@ -49,7 +49,7 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def means(lines: Sequence[Line]) -> dict[str, float]:
-    """Return the mean over families of each name that has them all, if there are several."""
+    """Return the mean over families for each name that has all families, if there are several."""
     families = {line.family for line in lines}
     values: dict[str, list[float]] = {}
     for line in lines:
@@ -58,7 +58,7 @@ def means(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def to_json(comparison: Comparison, source: str = HUMAN) -> str:
-    """Return all tables as one JSON document, whose keys docs/agreement.md lists; what is unknown is null."""
+    """Return all tables as one JSON document; docs/agreement.md lists its keys. Unknown values are null."""
     results = {"triplets": comparison.agreement, "pairs": comparison.precision}
     differences = {"triplets": comparison.differences, "pairs": comparison.precision_differences}
     document = {

@@ -1,8 +1,8 @@
-"""Features for calibration: triplets in; per-channel distances of every judged image from its reference out.
+"""Features for calibration: the distance per channel of every judged image from its reference.
 
-A head of a metric is linear in its channel weights, Σ_c w_c · mean_hw (f̂_x − f̂_y)²_c, so with these numbers on disk
-fitting never runs the tower again. They lie in a memory-mapped matrix, one row for each distinct (reference, image).
-A killed run continues where it stopped. Under `torchrun` the references are shared out among the processes.
+A head of a metric is linear in its channel weights, Σ_c w_c · mean_hw (f̂_x − f̂_y)²_c. With these numbers on disk,
+fitting never runs the tower again. They are in a memory-mapped matrix, with one row per distinct (reference, image). A
+killed run continues where it stopped. Under `torchrun` the references are divided among the processes.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ MATRICES = "differences.npy", "done.npy"
 
 @dataclass(frozen=True)
 class Features:
-    """Per-channel distances of a set of triplets.
+    """Distances per channel for a set of triplets.
 
     Attributes:
         differences: mean_hw (f̂_x − f̂_y)² of each distinct pair, (P, ΣC) float32.
-        rows: Rows of p0 and of p1 in it, (T, 2).
-        channels: Channels of each layer, which sum to ΣC.
+        rows: The rows of p0 and of p1 in `differences`, (T, 2).
+        channels: Number of channels of each layer; their sum is ΣC.
         net: The tower's name.
-        tower: Its fingerprint.
-        data: `fingerprint` of images, judgments and rows.
+        tower: The tower's fingerprint.
+        data: The `fingerprint` of images, judgments and rows.
     """
 
     differences: NDArray[np.float32]
@@ -56,10 +56,10 @@ class Features:
 
 
 def fingerprint(triplets: Sequence[Triplet]) -> str:
-    """Hash what was judged and how, and the rows that `distinct_pairs` gives it, but not where the files lie.
+    """Hash images, judgments and the rows that `distinct_pairs` assigns, but not the paths of files.
 
-    The bytes of every image, the judgments, and which triplets share a row: images with the same bytes under two names
-    are two rows, under one name they are one. So data with this hash has the same numbers in the same rows.
+    The hash includes the bytes of every image, the judgments, and which triplets share a row: images with the same
+    bytes but two names have two rows. So data with the same hash has the same numbers in the same rows.
     """
     contents = {
         path: hashlib.sha256(path.read_bytes()).digest()
@@ -80,20 +80,20 @@ def extract(
     processes: Processes | None = None,
     progress: Progress = silently,
 ) -> Features:
-    """Compute the features of triplets, or take up those in the cache.
+    """Compute the features of triplets, or read them from the cache.
 
-    Each distinct image passes through the tower once for each reference it belongs to, each reference once.
+    Each reference passes through the tower once, and each distinct image once per reference that it belongs to.
 
     Args:
-        triplets: What to compute.
-        metric: Its tower is used, its channel weights are not.
-        cache: Folder for the matrices; each combination of data, tower and arithmetic has its own.
-        batch_size: Images in the tower at a time.
-        processes: Among which references are shared out; the first one returns when all are done.
-        progress: Goes through the references and shows how far it is.
+        triplets: The triplets to compute features for.
+        metric: The metric whose tower is used; its channel weights are not used.
+        cache: Folder for the matrices; each combination of data, tower and arithmetic has its own matrix.
+        batch_size: Number of images in the tower at a time.
+        processes: Processes among which references are divided; the first one returns when all are done.
+        progress: Iterates over the references and shows progress.
 
     Raises:
-        ValueError: If there are no triplets, an image differs in size from its reference, or `metric` is fed unscaled
+        ValueError: If there are no triplets, an image differs in size from its reference, or `metric` takes unscaled
             images (v0.0).
         OSError: If an image cannot be read.
     """
@@ -112,7 +112,7 @@ def extract(
     processes = processes or Processes()
     if processes.first:
         _create(folder, len(pairs), sum(channels))
-    processes.share(None)  # the others wait for it
+    processes.share(None)  # the other processes wait for it
     differences, done = (np.lib.format.open_memmap(folder / name, "r+") for name in MATRICES)
 
     def fill() -> Generator[Path, None, None]:
@@ -132,7 +132,7 @@ def extract(
 
 
 def _create(folder: Path, pairs: int, columns: int) -> None:
-    """Make the matrix and the marks of finished rows, unless they are there."""
+    """Make the matrix and the marks of finished rows, unless they exist."""
     differences, done = (folder / name for name in MATRICES)
     if done.exists():
         return
@@ -152,7 +152,7 @@ def _differences(metric: LPIPS, ref: Path, images: Sequence[Path]) -> NDArray[np
 
 
 def check_sizes(paths: Sequence[Path], images: Sequence[Tensor], ref: Path, reference: Tensor) -> None:
-    """Raise a ValueError, which names both files, unless images (3, H, W) are as large as their reference."""
+    """Raise a ValueError that names both files unless images (3, H, W) have the size of their reference."""
     for path, image in zip(paths, images, strict=True):
         if image.shape != reference.shape:
             sizes = tuple(image.shape[1:]), tuple(reference.shape[1:])

@@ -1,10 +1,10 @@
-"""Fit non-negative channel weights to human judgments: features in, weights and how well they do out.
+"""Fit non-negative channel weights to human judgments, and measure how well they agree with people.
 
-The objectives are in `objectives.py`; of a metric with two heads, `two_heads.py` fits one. How strong the penalty on
-leaving the starting weights is, cross-validation over references decides, and what the recipe scores is measured on
-references it has not seen. Judgments fix the order of distances, not their scale, which `scale.py`, or a head that is
-held, keeps; the slope carries the rest. Where votes say too little for weights, a slope or an interval, there is none,
-and `Fitted.uncertain` says why.
+The objectives are in `objectives.py`; `two_heads.py` fits one head of a metric with two. A penalty keeps weights near
+the starting ones. Cross-validation over references chooses its strength, and agreement is measured on references that
+were not used for fitting. Judgments fix the order of distances, not their scale: `scale.py`, or the head that is kept,
+fixes the scale, and the slope follows. If votes do not determine weights, a slope or an interval, there is none, and
+`Fitted.uncertain` says why.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from lpips_lite.votes.progress import Progress, silently
 from lpips_lite.votes.scale import keep_scale as keep_scale
 from lpips_lite.votes.two_heads import fit_head
 
-PENALTIES = (1.0, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4)  # from stiff to free
-FEW_VOTES = 100  # of which not much can be said
+PENALTIES = (1.0, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4)  # from strong to weak
+FEW_VOTES = 100  # fewer than these are not reliable
 
 Solution = tuple[HeadVectors, float]  # with a slope
-Solve = Callable[[NDArray[np.bool_]], list[Solution]]  # from chosen triplets; one for each penalty, or the only one
+Solve = Callable[[NDArray[np.bool_]], list[Solution]]  # from chosen triplets; one per penalty, or the only one
 
 
 def choose_head(start: HeadVectors, head: Head | None, objective: str) -> Head:
-    """Return which head is fitted: the one that is asked for, else near where there are two.
+    """Return the head to fit: the requested one, or by default the near head if there are two.
 
     Raises:
-        ValueError: If there is no such head, or the objective cannot hold the other one.
+        ValueError: If there is no such head, or the objective cannot keep the other one.
     """
     if start.near is None:
         if head == "near":
-            raise ValueError("--head near: the metric has one head; expected weights with near ones, or no --head")
+            raise ValueError("--head near: the metric has one head; expected weights with a near head, or no --head")
         return "far"
     if objective == "ranking":
-        raise ValueError("--objective ranking: fits one head alone, and the metric has two; expected logistic")
+        raise ValueError("--objective ranking: fits one head only, and the metric has two; expected logistic")
     return head or "near"
 
 
 def folds_by_reference(references: NDArray[np.str_], count: int, seed: int) -> NDArray[np.int64]:
-    """Deal references to folds at random; all triplets of a reference share its fold."""
+    """Assign references to folds at random; all triplets of a reference are in the same fold."""
     names, which = np.unique(references, return_inverse=True)
     if len(names) < count:
         raise ValueError(f"--folds {count}: the data has {len(names)} references; expected at least as many")
@@ -65,17 +65,18 @@ def folds_by_reference(references: NDArray[np.str_], count: int, seed: int) -> N
 
 @dataclass(frozen=True)
 class Fitted:
-    """Weights for all data, and how their recipe does on references it has not seen.
+    """Weights fitted to all data, and how well the recipe does on references that it has not seen.
 
     Attributes:
-        weights: ≥ 0; those it started from where votes say nothing at all. A head that was held is as it was.
-        slope: See `LPIPS.preference`; `None` where votes do not determine it.
-        penalty: Chosen strength; 0 for the ranking objective.
-        fold: The one of each triplet, (T,); there are no more folds than references.
+        weights: Weights ≥ 0; the starting ones if votes say nothing. A head that was kept is unchanged.
+        slope: See `LPIPS.preference`; `None` if votes do not determine it.
+        penalty: Strength that was chosen; 0 for the ranking objective.
+        fold: Fold of each triplet, (T,); there are no more folds than references.
         held_out: Distances d0 and d1 of each triplet under weights that never saw its reference, (2, T); NaN with one
             reference.
-        agreement: Of those with the votes, with a bootstrap interval over references; NaN with one reference.
-        uncertain: What the votes do not say, each a word, a colon and a sentence.
+        agreement: Agreement of `held_out` with the votes, with a bootstrap interval over references; NaN with one
+            reference.
+        uncertain: What the votes do not determine, each as a word, a colon and a sentence.
     """
 
     weights: HeadVectors
@@ -100,10 +101,10 @@ def fit(
 ) -> Fitted:
     """Fit on all triplets, and cross-validate by reference.
 
-    The penalty that a fold is judged with is chosen on the other folds.
+    The penalty for each fold is chosen on the other folds.
 
     Raises:
-        ValueError: If there are fewer than two folds, or as `choose_head`.
+        ValueError: If there are fewer than two folds; also same as `choose_head`.
     """
     if folds < 2:
         raise ValueError(f"--folds {folds}: expected at least 2")
@@ -131,9 +132,9 @@ def fit(
     if unseen and unseen != nothing:
         uncertain.append(f"{unseen} (on references not seen)")
     if not uncertain and references > 1 and agreement.low <= 0.5:
-        uncertain.append(f"chance: the agreement on references not seen may be a coin's, {agreement.percent()} %")
+        uncertain.append(f"chance: the agreement on references not seen may be due to chance, {agreement.percent()} %")
     if references == 1:
-        uncertain.append("one reference: there is no other to try the weights on")
+        uncertain.append("one reference: there is no other to test the weights on")
     determined = not uncertain
     uncertain += _too_few(votes, references, folds)
     if objective == "ranking":
@@ -150,10 +151,10 @@ def _cross_validate(
     fold: NDArray[np.int64],
     progress: Progress,
 ) -> tuple[int, Floats]:
-    """Return which penalty does best, and the distances of each triplet when its fold was held out, (2, T)."""
+    """Return the index of the best penalty, and the distances of each triplet when its fold was held out, (2, T)."""
     folds = int(fold.max()) + 1
     if folds == 1:
-        return 0, np.full((2, len(fold)), np.nan)  # the stiffest
+        return 0, np.full((2, len(fold)), np.nan)  # the strongest
     distances = np.empty((len(PENALTIES), 2, len(fold)))  # held out
     losses = np.empty((len(PENALTIES), folds))
     count = 0
@@ -171,7 +172,7 @@ def _cross_validate(
 
 
 def _penalty_path(gaps: NDArray[np.float32], votes: Votes, start: Floats) -> list[Floats]:
-    """Fit with each penalty, from stiff to free, each beginning where the last ended."""
+    """Fit with each penalty, from strong to weak, each starting from the last solution."""
     solutions: list[Floats] = []
     for penalty in PENALTIES:
         solutions.append(fit_logistic(gaps, votes, start, penalty, solutions[-1] if solutions else None))
@@ -180,15 +181,15 @@ def _penalty_path(gaps: NDArray[np.float32], votes: Votes, start: Floats) -> lis
 
 def _agreement(held_out: Floats, votes: Votes) -> Interval:
     if np.isnan(held_out).any():
-        return Interval(np.nan, np.nan, np.nan, np.nan, "one reference: nothing to try the weights on")
+        return Interval(np.nan, np.nan, np.nan, np.nan, "one reference: nothing to test the weights on")
     return bootstrap(triplet_agreement(held_out[0], held_out[1], votes.judgement), votes.reference, votes.count)
 
 
 def _too_few(votes: Votes, references: int, folds: int) -> list[str]:
-    """Say what there is too little of for numbers that can be relied on."""
+    """Return warnings about too few votes or references for reliable numbers."""
     few, total = [], votes.count.sum()
     if 1 < references < folds:
         few.append(f"few references: {references} for {folds} folds, so there are {references} folds")
     if total < FEW_VOTES:
-        few.append(f"few votes: {total:g}; with fewer than {FEW_VOTES}, take weights and intervals for rough guesses")
+        few.append(f"few votes: {total:g}; with fewer than {FEW_VOTES}, take weights and intervals as rough guesses")
     return few

@@ -1,4 +1,4 @@
-"""The heads of a metric as vectors over all its channels: cached features in, distances out.
+"""The heads of a metric as vectors over all its channels, which turn cached features into distances.
 
     d = F + C·(1 − exp(−N/C)),   F = Σ_c w_c δ_c,   N = Σ_c v_c δ_c
 
@@ -27,12 +27,12 @@ Head = Literal["far", "near"]
 
 @dataclass(frozen=True)
 class HeadVectors:
-    """What turns features into distances.
+    """Weights that turn features into distances.
 
     Attributes:
-        far: (ΣC,), ≥ 0.
-        near: (ΣC,), ≥ 0; `None` with one head.
-        near_limit: What the near distance comes near to where N is large; > 0.
+        far: Far weights, (ΣC,), ≥ 0.
+        near: Near weights, (ΣC,), ≥ 0; `None` with one head.
+        near_limit: The value that the near distance approaches for large N; > 0.
     """
 
     far: Floats
@@ -48,7 +48,7 @@ class HeadVectors:
         return cls(_one_vector(far), _one_vector(near), metric.tensors["near_limit"].item())
 
     def tensors(self, channels: Sequence[int]) -> dict[str, Tensor]:
-        """Return what a weight file holds, of layers with so many channels each."""
+        """Return the tensors of a weight file, for layers with these numbers of channels."""
         if self.near is None:
             return number_layers(_layers(self.far, channels))
         limit = torch.tensor(self.near_limit, dtype=torch.float32)
@@ -75,13 +75,13 @@ class HeadVectors:
         return far if self.near is None else far + (self.near_distances(f0) - self.near_distances(f1))
 
     def times(self, factor: float) -> HeadVectors:
-        """Return heads whose distances are these ones times a factor."""
+        """Return heads whose distances are multiplied by a factor."""
         return HeadVectors(
             self.far * factor, None if self.near is None else self.near * factor, self.near_limit * factor
         )
 
     def any(self) -> bool:
-        """Say whether any distance differs from 0."""
+        """Return whether any weight differs from 0."""
         return bool(self.far.any() or (self.near is not None and self.near.any()))
 
 

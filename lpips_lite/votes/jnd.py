@@ -1,4 +1,4 @@
-"""Average precision on JND sets, pairs of images that some people could not tell apart, with its uncertainty."""
+"""Average precision, with its uncertainty, on JND sets: pairs of images that some people could not tell apart."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Floats = NDArray[np.float64]
 def resampled_precisions(
     d: ArrayLike, same: ArrayLike, references: ArrayLike, *, repeats: int = 1000, seed: int = 0
 ) -> Floats:
-    """Return the average precision in resamples of references, whose pairs belong together.
+    """Return the average precision in resamples of references with all their pairs.
 
-    With the same references, repeats and seed, all metrics meet the same resamples, so that they can be paired.
+    With the same references, repeats and seed, all metrics get the same resamples, so that they can be paired.
 
     Args:
         d: Distance of each pair, (P,), lower = closer.
         same: Fraction of observers who said "same", (P,).
-        references: What identifies each pair's reference, (P,).
+        references: An identifier of each pair's reference, (P,).
         repeats: Number of resamples.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
-        (repeats,); NaN where nobody called any resampled pair the same, and everywhere if there is one reference only.
+        (repeats,); NaN if nobody called any resampled pair the same; all NaN if there is only one reference.
     """
     d, same = np.asarray(d, dtype=np.float64), np.asarray(same, dtype=np.float64)
     names, group = np.unique(np.asarray(references), return_inverse=True)

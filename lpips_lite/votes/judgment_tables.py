@@ -1,7 +1,7 @@
-"""Judgments in tables: one reader for each format of CSV, named in `COLUMNS`.
+"""Tables of judgments: one reader per CSV format; `COLUMNS` lists the formats.
 
-Votes are numbers ≥ 0 with a positive sum. Where both are whole they count observers; fractions of votes (shares, or
-votes that were weighted) weigh the triplet, but count nobody.
+Votes are numbers ≥ 0 with a positive sum. If both are whole, they are numbers of observers. Fractions (shares, or
+weighted votes) are the weight of the triplet, and the number of observers is unknown.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ COLUMNS = {
     ANSWERS: answer_tables.COLUMNS,
 }
 METHODS = ("method_p0", "method_p1")
-SCORE_GAP = 0.5  # opinion scores further apart than this make a pair
-NIGHTS_VOTES = 6  # as its authors use it
+SCORE_GAP = 0.5  # opinion scores that differ by more than this make a pair
+NIGHTS_VOTES = 6  # its authors use rows with at least this many votes
 
 
 def read_csv(path: Path) -> Judgments:
@@ -47,7 +47,7 @@ def read_csv(path: Path) -> Judgments:
 
 
 def has_methods(found: Judgments) -> bool:
-    """Say whether the data itself tells which method made each image."""
+    """Return whether the data has columns for the methods that made the images."""
     return any(t.method0 is not None for t in found.triplets)
 
 
@@ -70,7 +70,7 @@ def _read_votes(table: Table, found: Judgments) -> None:
 
 
 def _read_pairs(table: Table, found: Judgments) -> None:
-    """Read pairs of images, and how many called them the same."""
+    """Read pairs of images, and how many people called them the same."""
     family = table.path.parent.resolve().name
     for line, values in table.rows:
         cells = Cells(table.path.parent, values)
@@ -106,7 +106,7 @@ def _read_nights(table: Table, found: Judgments) -> None:
 def _read_scores(table: Table, found: Judgments) -> None:
     """Turn mean opinion scores (higher = better) into pairs: within a reference, |ΔMOS| > 0.5.
 
-    The better of the two counts as chosen. Nobody has voted on the pair, so it weighs 1 and counts nobody.
+    The better of the two counts as chosen. Nobody voted on the pair, so its weight is 1 and it has no observers.
     """
     groups: dict[str, dict[str, tuple[Path, Path, float, int]]] = {}
     for line, values in table.rows:
@@ -116,7 +116,7 @@ def _read_scores(table: Table, found: Judgments) -> None:
         group = groups.setdefault(os.path.normpath(ref), {})
         first = group.setdefault(os.path.normpath(file), (ref, file, mos, line))
         if first[-1] != line and not cells.problems:
-            cells.problems.append(f"{values['file']} has a score in line {first[-1]} already")
+            cells.problems.append(f"{values['file']} already has a score in line {first[-1]}")
         row = Row(table.path, line, {"ref": ref, "file": file})
         if not _is_good(row, cells, found) and first[-1] == line:
             del group[os.path.normpath(file)]
@@ -131,7 +131,7 @@ def _read_scores(table: Table, found: Judgments) -> None:
 
 
 def _votes(cells: Cells, columns: tuple[str, ...]) -> list[float]:
-    """Return two numbers of votes, at least one of which must be positive."""
+    """Return two numbers of votes, of which at least one must be positive."""
     v0, v1 = (cells.number(column, low=0) for column in columns)
     if not (math.isnan(v0) or math.isnan(v1) or 0 < v0 + v1 < math.inf):
         no = "no votes" if v0 + v1 == 0 else f"votes {v0:g} and {v1:g}"
@@ -148,7 +148,7 @@ def _images(cells: Cells, columns: tuple[str, ...]) -> list[Path]:
 
 
 def _is_good(row: Row, cells: Cells, found: Judgments) -> bool:
-    """Put a row where it belongs, by what is wrong with its cells."""
+    """Add a row to the good rows, or its problems to the others, and return whether it is good."""
     found.problems += [row.finding(what) for what in cells.problems]
     if not cells.problems:
         found.rows.append(row)

@@ -1,4 +1,4 @@
-"""Which method made each image, read from its path by a pattern like "out/{method}/*"; never guessed from folders."""
+"""The method that made each image, read from its path by a pattern like "out/{method}/*"; never guessed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_method_pattern(text: str, folder: Path) -> Pattern:
     """Read a pattern of paths relative to a folder; it must have the field `{method}`.
 
     Raises:
-        ValueError: If it is no pattern, or has no such field.
+        ValueError: If it is not a pattern, or has no such field.
     """
     pattern = read_pattern(text, folder, f"method_pattern {text!r}")
     if FIELD not in pattern.fields:
@@ -25,7 +25,7 @@ def read_method_pattern(text: str, folder: Path) -> Pattern:
 
 
 def name_methods(found: Judgments, pattern: Pattern) -> None:
-    """Name the method of each distorted image; rows with an image whose path does not tell it are problems."""
+    """Set the method of each distorted image; rows with an image whose path does not tell it are problems."""
     methods: dict[Path, str] = {}
     for row in list(found.rows):
         for part, path in _distorted(row):
@@ -44,7 +44,7 @@ def name_methods(found: Judgments, pattern: Pattern) -> None:
 
 
 def _distorted(row: Row) -> list[tuple[str, Path]]:
-    """Return the images of a row that a method made; pairs of JND have no reference, and no methods."""
+    """Return the images of a row that were made by a method; JND pairs have no reference and no methods."""
     return [(part, path) for part, path in row.images.items() if part != "ref"] if "ref" in row.images else []
 
 

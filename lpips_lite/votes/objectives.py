@@ -1,9 +1,9 @@
-"""The two objectives of a fit, and what votes say of a slope: arrays in, weights and slopes out.
+"""The two objectives of a fit, and the slope that votes determine.
 
 * "logistic" (default): the probability that an observer chooses p1 is σ(slope · (d0 − d1)); weights and slope maximise
-  the binomial likelihood of the votes, with a penalty on leaving the starting weights.
-* "ranking": the original recipe (Zhang et al. 2018, appendix B): a small network judges the pair of distances; trained
-  together with the weights, then thrown away.
+  the binomial likelihood of the votes, minus a penalty on the distance from the starting weights.
+* "ranking": the original recipe (Zhang et al. 2018, appendix B): a small network judges the pair of distances. It is
+  trained together with the weights and then thrown away.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from torch import Generator, nn
 from lpips_lite.votes.triplets import Triplet
 
 Floats = NDArray[np.float64]
-EPOCHS, BATCH = 5, 50  # of the original recipe
-DRAWS, RATE = 50_000, 1e-3  # triplets in an epoch at least, and learning rate; published: 151,400 and 1e-4
-SLOPES = -10.0, 12.0  # logarithms of those that are searched
+EPOCHS, BATCH = 5, 50  # as in the original recipe
+DRAWS, RATE = 50_000, 1e-3  # least number of triplets per epoch, and learning rate; published: 151,400 and 1e-4
+SLOPES = -10.0, 12.0  # logarithms of the smallest and largest slope tried
 EQUAL = "equal: both images of every triplet are equally far from the reference"
-UNDECIDED = "undecided: as many people chose the one image as the other, in every triplet"
+UNDECIDED = "undecided: in every triplet, equally many people chose each image"
 
 
 @dataclass(frozen=True)
 class Votes:
-    """What people chose, as arrays over triplets: fraction for p1, number of votes, reference."""
+    """Votes as arrays over triplets: the fraction for p1, the number of votes, and the reference."""
 
     judgement: Floats
     count: Floats
@@ -61,35 +61,35 @@ def vote_loss(logits: Floats, votes: Votes) -> float:
 
 
 def best_slope(margin: Floats, votes: Votes) -> float:
-    """Return the factor of d0 − d1 that makes the votes likeliest, within what is searched; see `undetermined`."""
+    """Return the factor of d0 − d1 under which the votes are most likely, within `SLOPES`; see `undetermined`."""
     found = minimize_scalar(lambda log: vote_loss(np.exp(log) * margin, votes), bounds=SLOPES, method="bounded")
     return float(np.exp(found.x))
 
 
 def undetermined(margin: Floats, votes: Votes) -> str | None:
-    """Say why no slope of d0 − d1 makes the votes likeliest, in a word and a sentence, or return None if one does."""
+    """Return why no slope of d0 − d1 maximises the likelihood, as a word and a sentence, or None if one does."""
     if not margin.any():
         return EQUAL
     if (votes.judgement == 0.5).all():
         return UNDECIDED
     pull = votes.count * (votes.judgement - 0.5) * margin
     if pull.sum() <= 0:  # the likelihood falls from a slope of 0 on
-        return "contrary: the distances predict the votes no better than a coin"
+        return "contrary: the distances predict the votes no better than chance"
     if _separable(margin, votes):
-        return "separable: the distances predict every single vote, so that any steeper slope is likelier"
+        return "separable: the distances predict every single vote, so that a steeper slope is always more likely"
     log = np.log(best_slope(margin, votes))
     if not SLOPES[0] + 0.01 < log < SLOPES[1] - 0.01:
-        return f"extreme: the likeliest slope is not between e^{SLOPES[0]:g} and e^{SLOPES[1]:g}"
+        return f"extreme: the most likely slope is not between e^{SLOPES[0]:g} and e^{SLOPES[1]:g}"
     return None
 
 
 def _separable(margin: Floats, votes: Votes) -> bool:
-    """Return whether all people of a triplet chose the closer image, in every triplet that has one."""
+    """Return whether everybody chose the closer image, in every triplet that has one."""
     return bool(((votes.judgement == (margin > 0)) | (margin == 0)).all())
 
 
 def finite_slope(margin: Floats, votes: Votes) -> float:
-    """Return the best slope, where every vote is predicted as if one voter more had been undecided."""
+    """Return the best slope; if every vote is predicted, as if there were one more, undecided, voter."""
     if margin.any() and _separable(margin, votes):
         share = votes.count / votes.count.sum()
         judgement = (votes.judgement * votes.count + share / 2) / (votes.count + share)
@@ -101,9 +101,9 @@ def finite_slope(margin: Floats, votes: Votes) -> float:
 
 
 def channel_spread(gaps: NDArray[np.floating[Any]], dtype: type[np.floating[Any]]) -> NDArray[Any]:
-    """Return the root mean square of each channel, at least a ten-thousandth of all channels' together.
+    """Return the root mean square of each channel, but at least a ten-thousandth of that of all channels together.
 
-    Without a least value, channels that hardly answer to these images would get weights beyond all measure.
+    Without this limit, channels that hardly respond to these images would get huge weights.
     """
     spread = np.sqrt(np.mean(np.square(gaps), axis=0, dtype=dtype))
     least = 1e-4 * np.sqrt(np.mean(np.square(spread)))
@@ -111,16 +111,16 @@ def channel_spread(gaps: NDArray[np.floating[Any]], dtype: type[np.floating[Any]
 
 
 def fit_logistic(gaps: NDArray[np.float32], votes: Votes, start: Floats, penalty: float, warm: Floats | None) -> Floats:
-    """Return u = slope · weights ≥ 0 of the penalised maximum likelihood.
+    """Return u = slope · weights ≥ 0 that maximises the penalised likelihood.
 
     Args:
         gaps: Features of p0 minus those of p1, (T, ΣC).
-        votes: What people chose.
-        start: Weights to stay near, (ΣC,), whose best slope is found first.
-        penalty: On the squared distance from there, each channel in units of its spread.
-        warm: Where to begin, if another penalty's solution is known.
+        votes: The votes to fit.
+        start: Weights to stay near, (ΣC,); their best slope is found first.
+        penalty: Strength of the penalty on the squared distance from `start`, with channels in units of their spread.
+        warm: Where to begin, if the solution for another penalty is known.
     """
-    scale = channel_spread(gaps, np.float64)  # so that all channels matter alike
+    scale = channel_spread(gaps, np.float64)  # so that all channels count equally
     scaled = (gaps / scale).astype(np.float32)
     share = votes.count / votes.count.sum()
     prior = start * scale
@@ -141,18 +141,18 @@ def fit_logistic(gaps: NDArray[np.float32], votes: Votes, start: Floats, penalty
 def fit_ranking(
     f0: NDArray[np.float32], f1: NDArray[np.float32], votes: Votes, start: Floats, *, draws: int = DRAWS, seed: int = 0
 ) -> Floats:
-    """Return weights trained with the original recipe: 5 epochs of Adam, 5 more with falling rate, batches of 50.
+    """Return weights trained with the original recipe: 5 epochs of Adam, 5 more with a falling rate, batches of 50.
 
-    Departures that make it converge on small data: an epoch repeats the data up to `draws` triplets, weights are
-    stepped in units of each channel's spread, and the learning rate is ten times the published one.
+    Three changes make it converge on small data: an epoch repeats the data up to `draws` triplets, steps of weights are
+    in units of the spread of each channel, and the learning rate is ten times the published one.
 
     Args:
         f0: Features of p0, (T, ΣC).
         f1: Features of p1, (T, ΣC).
-        votes: What people chose.
+        votes: The votes to fit.
         start: Weights to begin with, (ΣC,).
-        draws: Triplets in an epoch.
-        seed: Of the ranking network and the order of triplets.
+        draws: Number of triplets per epoch.
+        seed: Seed of the ranking network and of the order of triplets.
     """
     generator = Generator().manual_seed(seed)
     spread = torch.from_numpy(channel_spread(f0 - f1, np.float32))

@@ -22,9 +22,9 @@ class Alpha:
         family: Its name.
         raters: Number of people.
         answers: Number of answers to items that at least two people judged.
-        value: 1 = all agree, 0 = as by chance; NaN where all answers are equal, or nobody shares an item.
-        low: Lower end of its 95 % interval by resampling items.
-        high: Upper end.
+        value: 1 = all agree, 0 = as by chance; NaN if all answers are equal, or no item was judged by two people.
+        low: Lower end of the 95 % interval from resampling items.
+        high: Upper end of the interval.
     """
 
     family: str
@@ -36,13 +36,13 @@ class Alpha:
 
 
 def krippendorff_alpha(counts: np.ndarray) -> float:
-    """Return alpha for nominal answers: 1 − observed over expected disagreement, of pairs of answers to one item.
+    """Return alpha for nominal answers: 1 − observed / expected disagreement of pairs of answers to the same item.
 
     Args:
-        counts: How many gave each answer to each item, (items, answers); items with fewer than two count for nothing.
+        counts: How many people gave each answer to each item, (items, answers); items with fewer than two are ignored.
 
     Returns:
-        At most 1; 0 = as by chance; NaN where there is no disagreement to expect.
+        At most 1; 0 = as by chance; NaN if no disagreement is expected.
 
     References:
         Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011, https://repository.upenn.edu/asc_papers/43

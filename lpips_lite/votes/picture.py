@@ -1,4 +1,4 @@
-"""A comparison of metrics as a picture: bars with intervals, and how reliable what metrics predict is."""
+"""A comparison of metrics as a picture: bars with intervals, and the reliability of predictions."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def check_picture(path: Path) -> None:
-    """Raise a ValueError if a picture cannot have this name."""
+    """Raise a ValueError if this is not the name of a picture."""
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path}: no picture is called so; expected a name that ends with {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: not the name of a picture; expected one that ends with {', '.join(SUFFIXES)}")
 
 
 def draw(comparison: Comparison, title: str, path: Path) -> None:
     """Draw agreement, JND average precision and reliability, as far as there are any, side by side.
 
     Raises:
-        ValueError: If the file's suffix is none of a picture's.
+        ValueError: If the file does not have the suffix of a picture.
         OSError: If it cannot be written.
     """
     check_picture(path)
@@ -56,7 +56,7 @@ def draw(comparison: Comparison, title: str, path: Path) -> None:
 
 
 def _draw_bars(axes: Axes, lines: Sequence[Line], label: str) -> None:
-    """Draw a group of bars for each family, one for each name."""
+    """Draw a group of bars per family, with one bar per name."""
     from matplotlib import colormaps
 
     families, names = list(dict.fromkeys(x.family for x in lines)), list(dict.fromkeys(x.name for x in lines))
@@ -78,7 +78,7 @@ def _draw_bars(axes: Axes, lines: Sequence[Line], label: str) -> None:
 
 
 def _draw_reliability(axes: Axes, comparison: Comparison) -> None:
-    """Draw actual over predicted shares; the size of a point tells the number of votes."""
+    """Plot actual over predicted shares; the size of a point shows the number of votes."""
     axes.plot([0, 100], [0, 100], color="black", linewidth=0.8, linestyle=":")
     for (name, family), bins in comparison.reliability.items():
         held = [part for part in bins if part.votes]

@@ -1,4 +1,4 @@
-"""How long work takes is for commands to show: what goes through items, and how to do so silently."""
+"""Progress is shown by commands: the interface of functions that show it, and one that shows nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Goes through items and shows how far it is; `lpips_lite.terminal.progress` is one."""
+    """Iterates over items and shows progress, like `lpips_lite.terminal.progress`."""
 
     def __call__(self, items: Iterable[T], title: str, total: int | None = None) -> Iterable[T]: ...
 
 
 def silently(items: Iterable[T], title: str, total: int | None = None) -> Iterable[T]:
-    """Go through items and show nothing."""
+    """Iterate over items and show nothing."""
     return items

@@ -1,8 +1,8 @@
-"""What weights have learnt from: digests of the references that people judged, kept in the weight file.
+"""What weights were trained on: digests of the judged references, kept in the weight file.
 
-Whoever judges a metric, or fits it further, must do so on references that it has not seen. A file's metadata has a
-list, `trained_on`, of digests of pixels, so that a reference is known under any name and in any lossless format. The
-same photograph at another size or in another crop is not known again.
+A metric must be judged, or fitted further, on references that it has not seen. The metadata of a weight file have a
+list, `trained_on`, of digests of pixels, so that a reference is recognised under any name and in any lossless format.
+The same photograph at another size or in another crop is not recognised.
 """
 
 from __future__ import annotations
@@ -29,41 +29,41 @@ def reference_digest(path: Path) -> str:
 
 
 def reference_digests(triplets: Sequence[Triplet], progress: Progress = silently) -> dict[Path, str]:
-    """Return the digest of every reference of some triplets."""
+    """Return the digest of every reference of the triplets."""
     references = list(dict.fromkeys(t.ref for t in triplets))
     return {path: reference_digest(path) for path in progress(references, "references")}
 
 
 def trained_on(metric: LPIPS, digests: Iterable[str]) -> str:
-    """Return what to write as `trained_on` into weights that `metric` learnt from references with these digests."""
+    """Return the list `trained_on` for weights that were fitted to these references, starting from `metric`."""
     return spell_digests({*metric.trained_on, *digests})
 
 
 def check_unseen(metric: LPIPS, digests: Mapping[Path, str]) -> None:
-    """Check that a metric has learnt nothing from the references that it is to be judged on.
+    """Check that a metric was not trained on the references that it is to be judged on.
 
     Args:
-        metric: Which knows what the files of its tower and of its channel weights list.
-        digests: Of the references, see `reference_digests`.
+        metric: The metric, with the lists in the files of its tower and of its channel weights.
+        digests: Digests of the references; see `reference_digests`.
 
     Raises:
-        ValueError: If it has, if only from one; there is no way around it.
+        ValueError: If it was trained on one of them. No option skips this check.
     """
     seen = [path for path, digest in digests.items() if digest in metric.trained_on]
     if seen:
         raise ValueError(
-            f"{metric.signature!r} has learnt people's judgments of {len(seen)} of these {len(digests)} references, "
-            f"the first {seen[0]}: what it scores on them says nothing about others. Name weights that have not seen "
-            f"them: instead of lite's own, distilled ones without judgments (in a clone calibration/results/"
-            f"lite-0.4-distilled.safetensors, as tower and as weights), instead of fitted ones, those they started from"
+            f"{metric.signature!r} was trained on people's judgments of {len(seen)} of these {len(digests)} "
+            f"references, the first {seen[0]}: its score on them says nothing about others. Name weights that have not "
+            f"seen them: instead of those of lite, the distilled ones (in a clone calibration/results/"
+            f"lite-0.4-distilled.safetensors, as tower and as weights); instead of fitted ones, those they started from"
         )
 
 
 def rewrite_metadata(path: Path, changes: Mapping[str, str]) -> None:
-    """Change entries of a safetensors file's metadata, and not a bit of its tensors.
+    """Change entries in the metadata of a safetensors file without changing its tensors.
 
-    The header is sorted, so that the same tensors and metadata are the same bytes. The embedded lite weights got their
-    list so: `rewrite_metadata(FILE, {"trained_on": trained_on(LPIPS(), reference_digests(load(DATA)).values())})`.
+    The header is sorted, so that the same tensors and metadata give the same bytes. This made the list of the embedded
+    lite weights: `rewrite_metadata(FILE, {"trained_on": trained_on(LPIPS(), reference_digests(load(DATA)).values())})`.
     """
     data = path.read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")

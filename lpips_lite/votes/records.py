@@ -1,7 +1,7 @@
-"""What reading judgments gives: triplets, and where in the data they stand, with everything that is to say about them.
+"""Records of judgments: triplets, their places in the data, and findings about them.
 
-The readers (`judgment_tables.py`, `bapps.py`) make these records, `triplets.py` hands them on, and `checking.py` looks
-closer.
+The readers (`judgment_tables.py`, `bapps.py`) make these records, `triplets.py` collects them, and `checking.py` checks
+them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ class Triplet:
     """A reference, two distorted images, and what people chose.
 
     Attributes:
-        family: Kind of distortion, or the data set's name.
+        family: Kind of distortion, or name of the data set.
         ref: The reference image.
         p0: The first distorted image.
-        p1: The second.
-        judgement: Fraction of observers who chose p1 as closer, in [0, 1], as the data has it.
-        votes: What the triplet weighs: the number of observers, or 1 where the data does not tell it.
-        method0: What made p0, if the data says so.
-        method1: What made p1.
-        counted: Whether `votes` is a number of observers that the data, or who reads it, has declared.
+        p1: The second distorted image.
+        judgement: Fraction of observers who chose p1 as closer, in [0, 1], as in the data.
+        votes: Weight of the triplet: the number of observers, or 1 if it is unknown.
+        method0: The method that made p0, if the data names it.
+        method1: The method that made p1, if the data names it.
+        counted: Whether `votes` is a number of observers, from the data or from an argument.
     """
 
     family: str
@@ -43,7 +43,7 @@ class Triplet:
 
 @dataclass(frozen=True)
 class JndPair:
-    """Two images and the fraction of observers, `same`, who could not tell them apart; votes as in `Triplet`."""
+    """Two images and the fraction of observers, `same`, who could not tell them apart; for votes see `Triplet`."""
 
     family: str
     p0: Path
@@ -55,7 +55,7 @@ class JndPair:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one observer said of the images of one item, which are its name; `choice` is one of a few words."""
+    """The answer of one observer to one item, which is named by its images; `choice` is one of a few words."""
 
     family: str
     rater: str
@@ -65,7 +65,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to say about data: the file, the line in it if it has lines, and what it is."""
+    """A problem or note about data: the file, the line if there are lines, and the text."""
 
     file: Path
     line: int | None
@@ -78,29 +78,29 @@ class Finding:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of data: where it stands, and its images by column; the others are compared with the first."""
+    """One row of data: its place, and its images by column; the first image is the one to compare with."""
 
     file: Path
     line: int | None
     images: dict[str, Path]
 
     def finding(self, what: str) -> Finding:
-        """Say something about this row."""
+        """Return a finding about this row."""
         return Finding(self.file, self.line, what)
 
 
 @dataclass
 class Judgments:
-    """What a reader found.
+    """The result of a reader.
 
     Attributes:
         layout: Name of the format.
-        triplets: In the order of the data.
-        jnd: Pairs of which it is known who called them the same.
-        answers: Of single observers, where the data tells them apart.
-        rows: Those in which nothing is wrong, but for what only their images can show.
-        problems: What is wrong, row by row.
-        notes: What is not wrong, but good to know.
+        triplets: Triplets in the order of the data.
+        jnd: Pairs of images that people called the same or different.
+        answers: Answers of single observers, if the data has them.
+        rows: Rows without problems; their images were not checked.
+        problems: Problems, row by row.
+        notes: Remarks that are not problems.
     """
 
     layout: str
@@ -112,7 +112,7 @@ class Judgments:
     notes: list[Finding] = field(default_factory=list)
 
     def add(self, others: Iterable[Judgments]) -> Judgments:
-        """Append what others hold, and return this."""
+        """Append the contents of others, and return this object."""
         for other in others:
             for name in ("triplets", "jnd", "answers", "rows", "problems", "notes"):
                 getattr(self, name).extend(getattr(other, name))
@@ -120,11 +120,11 @@ class Judgments:
 
 
 def same_path(a: Path, b: Path) -> bool:
-    """Say whether two paths are spellings of one, like `x.png` and `./y/../x.png`."""
+    """Return whether two paths are the same in different spellings, like `x.png` and `./y/../x.png`."""
     return os.path.normpath(a) == os.path.normpath(b)
 
 
 def whole_votes(judgement: float, votes: float) -> bool:
-    """Say whether some of `votes` observers can make this fraction, but for the noise of float32."""
+    """Return whether a whole number of `votes` observers can give this fraction, up to float32 rounding."""
     chosen = judgement * votes
     return float(votes).is_integer() and abs(chosen - round(chosen)) <= 1e-6 * votes

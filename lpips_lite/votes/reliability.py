@@ -1,4 +1,4 @@
-"""Whether a metric is as sure as it should be: predicted shares of votes beside the actual ones."""
+"""Reliability of a metric's predictions: predicted and actual shares of votes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Bin:
         low: Lower bound, in [0, 1].
         high: Upper bound.
         predicted: Mean predicted share, NaN if there are no votes.
-        actual: Share of the votes that went to p1, likewise.
-        votes: Their number.
+        actual: Actual share of votes for p1, NaN if there are no votes.
+        votes: Number of votes.
     """
 
     low: float
@@ -31,7 +31,7 @@ class Bin:
 
 
 def reliability(d0: ArrayLike, d1: ArrayLike, j: ArrayLike, votes: ArrayLike, slope: float) -> list[Bin]:
-    """Return ten bins of the predicted share σ(slope · (d0 − d1)), by equal steps from 0 to 1.
+    """Return ten bins of the predicted share σ(slope · (d0 − d1)), in equal steps from 0 to 1.
 
     Args:
         d0: Distances of p0, (T,), lower = closer.

@@ -1,4 +1,4 @@
-"""The scale of fitted weights, which judgments leave open: kept where it was, over distortions of a drawn picture."""
+"""The scale of fitted weights, which judgments do not determine: it is kept, over distortions of a drawn picture."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SMALLEST, LARGEST = 3.0, 90.0  # radii of leaves, in pixels
 
 @lru_cache(1)
 def draw_leaves() -> Tensor:
-    """Draw a picture with edges, shades and textures of all sizes, as photographs have, the same everywhere.
+    """Draw a picture with edges, shades and textures of all sizes, like a photograph; it is the same on every machine.
 
     Discs cover each other, with radii r as frequent as 1/r³, so that no scale is preferred (the "dead leaves" of
-    Ruderman 1997 and Lee, Mumford & Huang 2001). Each has a colour, a gradient, and ripples of its own.
+    Ruderman 1997 and Lee, Mumford & Huang 2001). Each disc has its own colour, gradient and ripples.
 
     Returns:
         (1, 3, 256, 256) in [0, 1], multiples of 1/255.
@@ -33,7 +33,7 @@ def draw_leaves() -> Tensor:
     for _ in range(LEAVES):
         draw = generator.random(12)
         radius = (SMALLEST**-2 + draw[0] * (LARGEST**-2 - SMALLEST**-2)) ** -0.5
-        left, top = SIDE * (1.2 * draw[1:3] - 0.1)  # of the centre, which may lie outside
+        left, top = SIDE * (1.2 * draw[1:3] - 0.1)  # of the centre, which may be outside
         rows, columns = (slice(max(0, int(c - radius - 1)), max(0, int(c + radius + 2))) for c in (top, left))
         v, u = grid[:, rows, columns]
         u, v = (u - left) / radius, (v - top) / radius
@@ -47,24 +47,24 @@ def draw_leaves() -> Tensor:
 
 
 def distort_once_each(picture: Tensor) -> list[Tensor]:
-    """Return copies of a picture (1, 3, H, W), one under each distortion at half its strength, the same everywhere."""
+    """Return copies of a picture (1, 3, H, W), one per distortion at half its strength, always the same."""
     return [distort(picture, kind, torch.tensor([0.5]), Generator().manual_seed(0)) for kind in DISTORTIONS]
 
 
 def keep_scale(
     weights: Floats, slope: float | None, start: Floats, metric: LPIPS, picture: Tensor | None = None
 ) -> tuple[Floats, float | None]:
-    """Scale weights to the starting weights' median distance over every distortion of a picture.
+    """Scale weights so that the median distance over distortions of a picture is that of the starting weights.
 
     Args:
-        weights: Fitted, (ΣC,).
+        weights: Fitted weights, (ΣC,).
         slope: Their slope, if votes determine one.
         start: The weights whose scale is kept, (ΣC,).
-        metric: Its tower is used.
-        picture: To distort, (1, 3, H, W) in [0, 1]; default: `draw_leaves`.
+        metric: The metric whose tower is used.
+        picture: The picture to distort, (1, 3, H, W) in [0, 1]; default: `draw_leaves`.
 
     Returns:
-        Weights and slope; their product is what it was.
+        Weights and slope; their product does not change.
 
     Raises:
         ValueError: If more than half of the distances are 0 under either weights.

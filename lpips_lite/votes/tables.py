@@ -17,7 +17,7 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: title, names of columns, and rows of as many cells."""
+    """A table: title, names of columns, and rows with the same number of cells."""
 
     title: str
     header: Sequence[str]
@@ -38,7 +38,7 @@ def _difference(line: Line) -> str:
 
 
 def _across(title: str, lines: Iterable[Line], cell: Callable[[Line], str], mean: bool) -> Grid:
-    """Put names down and families across, with the mean over families in names that have them all."""
+    """Return a table with a row per name and a column per family, and the mean for names that have all families."""
     lines = list(lines)
     families, names = list(dict.fromkeys(x.family for x in lines)), list(dict.fromkeys(x.name for x in lines))
     over_all = means(lines) if mean else {}
@@ -88,7 +88,7 @@ def _bins(name: str, by_family: dict[str, Sequence[Bin]]) -> Grid:
 
 
 def grids(comparison: Comparison, source: str = HUMAN) -> list[Grid]:
-    """Return the tables that there is something for.
+    """Return all tables that are not empty.
 
     Args:
         comparison: What to show.
@@ -124,7 +124,7 @@ def grids(comparison: Comparison, source: str = HUMAN) -> list[Grid]:
 
 
 def _width(text: str) -> int:
-    """Return how many columns a text takes on a terminal."""
+    """Return the width of a text on a terminal, in columns."""
     return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
 
 

@@ -1,17 +1,15 @@
-"""Judgments of people: folders and tables in, triplets out.
+"""Read judgments of people from folders and tables as triplets.
 
-Formats that are read; `read` tells them apart:
+`read` recognises these formats:
 
 * votes: a CSV with `ref,p0,p1,votes_p0,votes_p1`, paths relative to the file, and `method_p0,method_p1` if known;
-* BAPPS 2AFC: a folder with `ref/ p0/ p1/` (images) and `judge/` (`.npy`, fraction who chose p1), or a folder of such;
-* NIGHTS: `data.csv` with `ref_path,left_path,right_path,right_vote,votes`; only rows of ≥ 6 votes are meant;
-* opinion scores: a CSV with `file,ref,mos` (higher = better), turned into pairs of more than 0.5 apart.
-
-* answers: a CSV with `rater,kind,ref,p0,p1,choice`, a row for each answer, as `lpips-votes export --raw` writes it.
+* BAPPS 2AFC: a folder with `ref/ p0/ p1/` (images) and `judge/` (`.npy`, fraction who chose p1), or a folder of these;
+* NIGHTS: `data.csv` with `ref_path,left_path,right_path,right_vote,votes`; only rows with ≥ 6 votes are used;
+* opinion scores: a CSV with `file,ref,mos` (higher = better); scores that differ by more than 0.5 make a pair;
+* answers: a CSV with `rater,kind,ref,p0,p1,choice`, one row per answer, as `lpips-votes export --raw` writes it.
 
 BAPPS' JND folders (`p0/ p1/ same/`), and a CSV with `p0,p1,votes_same,votes_different`, are read, too; they hold pairs
-and no triplets. Judgements come as the data has
-them, and a number of observers only where it is declared.
+and no triplets. Judgements are kept as they are in the data, and a number of observers only if it is given.
 """
 
 from __future__ import annotations
@@ -41,21 +39,21 @@ __all__ = [
     "read",
 ]
 
-TABLES = ("votes.csv", "data.csv", "labels.csv")  # what a table in a folder is called
+TABLES = ("votes.csv", "data.csv", "labels.csv")  # names of tables in folders
 
 
 def read(path: Path, *, votes_per_judgement: int | None = None, method_pattern: str | None = None) -> Judgments:
-    """Read any of the formats above; whatever is wrong with the data is among the problems of the result.
+    """Read any of the formats above; everything wrong with the data is listed in the problems of the result.
 
     Args:
-        path: A table, or a folder.
-        votes_per_judgement: Observers of each judgement in BAPPS' folders, which do not tell it.
-        method_pattern: Where the path of a distorted image, relative to the folder of the table, names its method, like
-            "out/{method}/*".
+        path: A table or a folder.
+        votes_per_judgement: Number of observers per judgement in BAPPS' folders, which do not contain it.
+        method_pattern: Pattern that finds the method in the path of a distorted image, relative to the folder of the
+            table, like "out/{method}/*".
 
     Raises:
         FileNotFoundError: If there is nothing at `path`.
-        ValueError: If an argument is wrong, or does not belong to the data.
+        ValueError: If an argument is wrong or does not fit the data.
     """
     if votes_per_judgement is not None and votes_per_judgement < 1:
         raise ValueError(f"votes_per_judgement is {votes_per_judgement}; expected a whole number ≥ 1")
@@ -66,10 +64,10 @@ def read(path: Path, *, votes_per_judgement: int | None = None, method_pattern: 
     found = _read_folder(path, votes_per_judgement) if path.is_dir() else read_csv(path)
     if pattern is not None:
         if has_methods(found):
-            raise ValueError(f"{path}: {pattern.said} is to name methods, but it has columns that name them")
+            raise ValueError(f"{path}: {pattern.said} names methods, but the table has columns that name them")
         name_methods(found, pattern)
     if votes_per_judgement is not None and found.layout != BAPPS:
-        found.notes.append(Finding(path, None, "votes_per_judgement is for BAPPS' folders, and changes nothing here"))
+        found.notes.append(Finding(path, None, "votes_per_judgement is for BAPPS' folders, and has no effect here"))
     found.notes += _judged_again(found.rows)
     return found
 
@@ -88,7 +86,7 @@ def _read_folder(folder: Path, votes: int | None) -> Judgments:
 
 
 def _judged_again(rows: Sequence[Row]) -> list[Finding]:
-    """Say that pairs are judged in several rows, in either order: as well several observers as a slip."""
+    """Return a note on pairs that are judged in several rows, in either order: by several observers, or by mistake."""
     first: dict[tuple[str, ...], Row] = {}
     again = []
     for row in rows:
@@ -100,7 +98,7 @@ def _judged_again(rows: Sequence[Row]) -> list[Finding]:
         return []
     earlier, row = again[0]
     several = f" ({len(again)} such rows)" if len(again) > 1 else ""
-    what = f"judges the pair of line {earlier.line} again{several}; each row counts as a triplet of its own"
+    what = f"judges the pair of line {earlier.line} again{several}; each row counts as a separate triplet"
     return [row.finding(what)]
 
 
@@ -110,7 +108,7 @@ def _judged_again(rows: Sequence[Row]) -> list[Finding]:
 def load_judgments(
     paths: Iterable[Path], *, votes_per_judgement: int | None = None, method_pattern: str | None = None
 ) -> Judgments:
-    """Read data that must be whole; images are looked at when they are used, or by `lpips-votes check`.
+    """Read data that must have no problems; images are checked when they are used, or by `lpips-votes check`.
 
     Args:
         paths: Tables and folders of triplets.
@@ -118,11 +116,11 @@ def load_judgments(
         method_pattern: See `read`.
 
     Returns:
-        Triplets and JND pairs of all, and notes on them.
+        All triplets and JND pairs, and notes on them.
 
     Raises:
         FileNotFoundError: If there is nothing at a path.
-        ValueError: If anything is wrong with any row, or there is none; file and line are named.
+        ValueError: If any row has a problem, or there are no rows; the message names file and line.
     """
     parts = []
     for path in paths:
@@ -136,10 +134,10 @@ def load_judgments(
 def load(
     paths: Iterable[Path], *, votes_per_judgement: int | None = None, method_pattern: str | None = None
 ) -> list[Triplet]:
-    """Return the triplets of `load_judgments`, which see.
+    """Return the triplets of `load_judgments`; see there for arguments and errors.
 
     Raises:
-        ValueError: Besides, if there are JND pairs only.
+        ValueError: Also if there are only JND pairs.
     """
     found = load_judgments(paths, votes_per_judgement=votes_per_judgement, method_pattern=method_pattern)
     if found.jnd and not found.triplets:
@@ -159,9 +157,9 @@ def _first_problem(path: Path, problems: Sequence[Finding], votes: int | None, p
 
 
 def distinct_pairs(triplets: Sequence[Triplet]) -> tuple[list[tuple[Path, Path]], NDArray[np.int64]]:
-    """Return every (reference, image) once, and where p0 and p1 of each triplet stand among them, (T, 2).
+    """Return every distinct (reference, image), and the indices of p0 and p1 of each triplet in it, (T, 2).
 
-    References, and the images of each, come in the order of the triplets, whatever the files are called.
+    References, and the images of each reference, are in the order of the triplets; file names do not matter.
     """
     by_reference: dict[Path, dict[Path, None]] = {}
     for t in triplets:

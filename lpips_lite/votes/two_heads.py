@@ -1,10 +1,10 @@
-"""The likelihood of votes where one head of a metric is fitted and the other held: arrays in, heads and slopes out.
+"""Fit one head of a metric with two heads to votes, while the other head is kept.
 
-The probability that an observer chooses p1 is σ(slope · (d0 − d1)). With the slope taken into the fitted head,
-slope · v and slope · C, or slope · w, it is the factor of the held part alone. These numbers maximise the likelihood,
-with a penalty on leaving the start: for weights in units of each channel's spread there, for slope and C in their
-logarithms, so that votes which say nothing of the held part leave the proportion of the heads. The scale is the held
-head's.
+The probability that an observer chooses p1 is σ(slope · (d0 − d1)). The free numbers are slope · v and slope · C (near
+head), or slope · w (far head), and the slope itself, which then multiplies only the kept head. They maximise the
+likelihood, minus a penalty on the distance from the start: for weights in units of the spread of each channel, for
+slope and C in their logarithms. So votes that say nothing about the kept head do not change the proportion of the
+heads. The scale is that of the kept head.
 """
 
 from __future__ import annotations
@@ -20,32 +20,30 @@ from scipy.special import expit
 from lpips_lite.votes.head_vectors import Differences, Floats, Head, HeadVectors
 from lpips_lite.votes.objectives import Votes, channel_spread, finite_slope, vote_loss
 
-FURTHEST = 10.0  # of a logarithm from where it starts, either way
-LEAST_LOGIT = (
-    0.1  # root mean square under the slope to start from, which a start that contradicts the votes would make 0
-)
+FURTHEST = 10.0  # largest change of a logarithm from its start
+LEAST_LOGIT = 0.1  # root mean square under the starting slope, which would be 0 if the start contradicts the votes
 
 
 class HeldHead:
-    """What is minimised, of free numbers: scaled weights (ΣC,), log slope and, for near, log (slope · C).
+    """The loss as a function of free numbers: scaled weights (ΣC,), log slope and, for the near head, log (slope · C).
 
     Args:
         f0: Features of p0, (T, ΣC).
         f1: Features of p1, (T, ΣC).
-        votes: What people chose.
-        start: Two heads, to stay near.
-        head: The one that is fitted.
+        votes: The votes to fit.
+        start: Two heads to stay near.
+        head: The head to fit.
     """
 
     def __init__(self, f0: Differences, f1: Differences, votes: Votes, start: HeadVectors, head: Head) -> None:
         if start.near is None:
-            raise ValueError("start has one head; expected two, of which one is held")
+            raise ValueError("start has one head; expected two, of which one is kept")
         self.sides, self.votes, self.start, self.is_near = (f0, f1), votes, start, head == "near"
         self.share = votes.count / votes.count.sum()
         if self.is_near:
             weights, self.held = start.near, start.far_distances(f0 - f1)
             falls = [_saturate(f @ weights, start.near_limit)[1].astype(f.dtype) for f in self.sides]
-            gaps = f0 * falls[0][:, None] - f1 * falls[1][:, None]  # what a little more weight would change
+            gaps = f0 * falls[0][:, None] - f1 * falls[1][:, None]  # derivative with respect to the weights
         else:
             weights, self.held = start.far, start.near_distances(f0) - start.near_distances(f1)
             gaps = f0 - f1
@@ -71,7 +69,7 @@ class HeldHead:
         return vote_loss(logits, self.votes) + penalty / 2 * float(away @ away), gradient
 
     def solution(self, free: Floats) -> tuple[HeadVectors, float]:
-        """Return heads and slope; the held head is that of the start, bit for bit."""
+        """Return the heads and the slope; the kept head is exactly that of the start."""
         weights, slope, limit = self._unpack(free)
         if self.is_near:
             return replace(self.start, near=weights / slope, near_limit=limit / slope), slope
@@ -87,18 +85,18 @@ class HeldHead:
 def fit_head(
     f0: Differences, f1: Differences, votes: Votes, start: HeadVectors, head: Head, penalties: Sequence[float]
 ) -> list[tuple[HeadVectors, float]]:
-    """Fit one head, the other being held, with each penalty, each beginning where the last ended.
+    """Fit one head and keep the other, once per penalty, each time starting from the last solution.
 
     Args:
         f0: Features of p0, (T, ΣC).
         f1: Features of p1, (T, ΣC).
-        votes: What people chose.
-        start: Two heads, to stay near.
-        head: The one to fit.
-        penalties: On half the squared distance from the start.
+        votes: The votes to fit.
+        start: Two heads to stay near.
+        head: The head to fit.
+        penalties: Factors of half the squared distance from the start.
 
     Returns:
-        The heads and their slope, for each penalty.
+        The heads and their slope for each penalty.
     """
     held, solutions = HeldHead(f0, f1, votes, start, head), []
     free = held.prior
@@ -112,7 +110,7 @@ def fit_head(
 
 
 def _saturate(n: Floats, limit: float) -> tuple[Floats, Floats, Floats]:
-    """Return C·(1 − exp(−N/C)) and what it grows by with N and with log C; without a limit, N itself."""
+    """Return C·(1 − exp(−N/C)) and its derivatives with respect to N and log C; with an infinite limit, N itself."""
     if limit == math.inf:
         return n, np.ones_like(n), np.zeros_like(n)
     fall = np.exp(n / -limit)

@@ -1,4 +1,4 @@
-"""What metrics say of judged images: folders and tables of judgments in, one table of distances per metric out."""
+"""Measure judged images with metrics: from folders and tables of judgments to a table of distances per metric."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def _no_rows(columns: Sequence[str]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What one metric says of the data.
+    """The distances of one metric.
 
     Attributes:
-        signature: What made the distances, if that is known.
+        signature: The metric's signature, if it is known.
         slope: See `LPIPS.preference`; `None` if the metric has none.
-        triplets: `family, ref, judgement, votes, d0, d1` of each triplet; votes are NaN where unknown.
+        triplets: `family, ref, judgement, votes, d0, d1` of each triplet; unknown votes are NaN.
         pairs: `family, ref, same, votes, d` of each pair of a JND set.
     """
 
@@ -43,13 +43,13 @@ class Verdicts:
 
 
 def load_all(paths: Iterable[Path], votes_per_judgement: int | None = None) -> Judgments:
-    """Read data that must be whole; see `triplets.load_judgments`.
+    """Read data that must have no problems; see `triplets.load_judgments`.
 
-    Data sets of one name from two paths are told apart by their paths.
+    Data sets with the same name get their paths as names.
 
     Raises:
         OSError: If something cannot be read.
-        ValueError: If anything is wrong with any row, or a path comes twice.
+        ValueError: If any row has a problem, or a path is given twice.
     """
     parts, seen = Judgments(""), set[Path]()
     for path in paths:
@@ -80,24 +80,24 @@ def gather(
     """Measure data with metrics of the catalog, and read the distances of others.
 
     Args:
-        data: See `load_all`; there may be none.
-        metrics: To measure it with.
+        data: See `load_all`; may be empty.
+        metrics: Metrics to measure the data with.
         distances: Names of other metrics, and tables of their distances; see `distance_tables.read_distances`.
-        measuring: How to measure.
-        progress: Goes through what takes long.
+        measuring: Settings for measuring.
+        progress: Iterates over slow steps and shows progress.
         votes_per_judgement: See `triplets.read`.
 
     Returns:
-        What each metric says, by its name, notes on the data, and answers of single observers, where it has them.
+        The distances of each metric by its name, notes on the data, and answers of single observers, if it has them.
 
     Raises:
         OSError: If something cannot be read or written.
-        ValueError: If something is wrong with data, tables or metrics, or two metrics have one name.
+        ValueError: If something is wrong with data, tables or metrics, or two metrics have the same name.
     """
     specs = list(metrics) if data else []
     twice = [spec.text for spec in specs if spec.text in distances]
     if twice:
-        raise ValueError(f"distances {twice[0]}: also the name of a metric; expected another one")
+        raise ValueError(f"distances {twice[0]}: also the name of a metric; expected another name")
     given = {name: Verdicts(triplets=read_distances(path)) for name, path in distances.items()}
     loaded = load_metrics(specs, measuring.settings)
     found = load_all(data, votes_per_judgement)
@@ -106,7 +106,7 @@ def gather(
 
 
 def _seen(data: Judgments, metrics: Mapping[str, LoadedMetric], progress: Progress) -> Iterator[str]:
-    """Say which metrics have learnt people's judgments of the references that they are judged on."""
+    """Yield warnings about metrics that were trained on people's judgments of the references they are judged on."""
     if not any(metric.trained_on for metric in metrics.values()):
         return
     digests = reference_digests(data.triplets, progress).values()
@@ -114,7 +114,7 @@ def _seen(data: Judgments, metrics: Mapping[str, LoadedMetric], progress: Progre
         seen = sum(digest in metric.trained_on for digest in digests)
         if seen:
             yield (
-                f"{text} has learnt people's judgments of {seen} of these {len(digests)} references: "
+                f"{text} was trained on people's judgments of {seen} of these {len(digests)} references: "
                 f"its numbers on them say nothing about others"
             )
 
@@ -125,9 +125,9 @@ def judge(
     measuring: Measuring,
     progress: Progress = silently,
 ) -> dict[str, Verdicts]:
-    """Measure all that was judged with each metric; see `distances.measure` for errors.
+    """Measure all judged images with each metric; see `distances.measure` for errors.
 
-    References of the same content are one, whatever their files are called.
+    References with the same content count as one, whatever the files are called.
     """
     compared, index = distinct_pairs(data.triplets) if data.triplets else ([], None)
     same = [(pair.p0, pair.p1) for pair in data.jnd]

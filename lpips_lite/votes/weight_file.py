@@ -1,4 +1,4 @@
-"""The weight file of a fit: what `LPIPS(channel_weights=...)` loads, and what is to be known of it later."""
+"""The weight file of a fit, which `LPIPS(channel_weights=...)` loads, with metadata on how it was made."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def write_weights(
     digests: Iterable[str],
     settings: Mapping[str, str],
 ) -> None:
-    """Write fitted weights in the scale of those they started from, which a head that was held keeps by itself.
+    """Write fitted weights in the scale of the starting ones; if a head was kept, they have this scale already.
 
-    The metadata has `slope` only if votes determine one, and `uncertain`, the reasons why not everything can be relied
-    on, only if there are some.
+    The metadata have `slope` only if votes determine one, and `uncertain`, the reasons why some results are not
+    reliable, only if there are any.
 
     Args:
         path: File to write.
         start: The metric that was fitted, with the weights that it started from.
-        features: What it was fitted with.
-        votes: Likewise.
+        features: The features that were used.
+        votes: The votes that were used.
         fitted: The result.
-        digests: Of the references, which go on the list of what the weights have learnt from.
-        settings: More metadata.
+        digests: Digests of the references, to be listed in `trained_on`.
+        settings: Additional metadata.
     """
     heads, slope = fitted.weights, fitted.slope
     if heads.near is None:

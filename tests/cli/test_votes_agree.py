@@ -88,7 +88,7 @@ def test_a_metric_that_has_learnt_what_it_is_judged_on_is_named(study, tmp_path)
     status, out, _ = run(study, "-m", "lite,lite:weights=mine.safetensors", "--format", "json")
     assert status == 0
     (note,) = json.loads(out)["notes"]
-    assert note.startswith("lite:weights=mine.safetensors has learnt people's judgments of 1 of these 2 references")
+    assert note.startswith("lite:weights=mine.safetensors was trained on people's judgments of 1 of these 2 references")
 
 
 def test_votes_or_triplets(study):

@@ -96,7 +96,7 @@ def test_every_wrong_row_and_the_totals(study):
         "bad: votes.csv:5: p1 gone.png: no such file",
         "bad: votes.csv:6: p1 folder.png: is a folder, not an image",
         "bad: votes.csv:7: ref gone.png: no such file",
-        "note: votes.csv:8: judges the pair of line 2 again; each row counts as a triplet of its own",
+        "note: votes.csv:8: judges the pair of line 2 again; each row counts as a separate triplet",
         f"{study.name}: 6 triplets, 13 votes, 2 references",
         "votes.csv: 2 good rows, 6 problems",
     ]

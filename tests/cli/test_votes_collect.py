@@ -43,14 +43,14 @@ def test_what_cannot_be_collected_is_refused_in_one_line(study):
     for arguments, message in (
         (["nothing", "weak"], "nothing: no such file or folder"),
         (["original"], "expected at least 2"),
-        (["original", "table.csv"], "table.csv: is no folder"),
+        (["original", "table.csv"], "table.csv: is not a folder"),
         (["table.csv"], "strong/9.png"),
         (["table.csv", "weak"], "expected the table alone"),
         (["original", "weak", "strong", "--count", "5"], "count is 5; expected at most 4"),
         (["original", "weak", "strong", "--instructions", "no.md"], "no.md"),
         (["original", "weak", "strong", "--mode", "same", "--ties"], 'expected ties in mode "closer" only'),
-        (["original", "weak", "strong", "--host", "no.such.host.invalid"], "cannot be listened on"),
-        (["original", "weak", "strong", "--store", "no.db"], "no.db: is no store of votes"),
+        (["original", "weak", "strong", "--host", "no.such.host.invalid"], "cannot listen there"),
+        (["original", "weak", "strong", "--store", "no.db"], "no.db: is not a store of votes"),
         (["original", "weak", "strong", "--store", "no/votes.db"], "no such folder"),
     ):
         store = [] if "--store" in arguments else ["--store", "votes.db"]
@@ -63,7 +63,7 @@ def test_what_cannot_be_collected_is_refused_in_one_line(study):
         taken.listen()
         port = taken.getsockname()[1]
         status, _, error = run("collect", "original", "weak", "strong", "--store", "votes.db", "--port", port)
-    assert (status, f"--host 127.0.0.1 --port {port}: cannot be listened on" in error) == (2, True)
+    assert (status, f"--host 127.0.0.1 --port {port}: cannot listen there" in error) == (2, True)
 
 
 def test_addresses_a_second_server_and_the_end(study):
@@ -111,7 +111,7 @@ def test_export(study):
     assert len((study / "answers.csv").read_text().splitlines()) == 9
     for arguments, message in (
         (["no.db", "-o", "votes.csv"], "no.db: no such file"),
-        (["votes.csv", "-o", "other.csv"], "votes.csv: is no store of votes"),
+        (["votes.csv", "-o", "other.csv"], "votes.csv: is not a store of votes"),
         (["votes.db", "-o", "votes.db"], "would replace the store"),
         (["votes.db", "-o", "a.csv", "--raw", "a.csv"], "would replace"),
         (["votes.db", "-o", "no/a.csv"], "no such folder"),

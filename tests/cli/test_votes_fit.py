@@ -103,7 +103,7 @@ def test_from_votes_to_a_metric(data, tmp_path, net, objective, monkeypatch):
     assert table[name][0] == pytest.approx(metric(p0[:1], ref[:1]).item(), rel=1e-4)
     status, _, err = fit(data, "--metric", name, "-o", "again.safetensors")  # which has learnt from all of it
     assert status == 2
-    assert "has learnt people's judgments of 120 of these 120 references" in err
+    assert "was trained on people's judgments of 120 of these 120 references" in err
 
 
 @pytest.mark.parametrize("head", ["near", "far", None])

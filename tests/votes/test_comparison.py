@@ -99,7 +99,7 @@ def test_another_order_has_no_paired_difference_and_says_so():
     table = triplets()
     found = compare({"m": Verdicts(triplets=table), "n": Verdicts(triplets=table[::-1])})
     assert found.differences == []
-    assert found.notes == ["n: f is in another order than for m; no paired difference"]
+    assert found.notes == ["n: f is in another order than for m, so there is no paired difference"]
     assert found.agreement[0].value == pytest.approx(found.agreement[1].value)
 
 

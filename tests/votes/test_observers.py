@@ -85,7 +85,7 @@ def test_single_answers_are_counted(images):
     assert [answer.rater for answer in found.answers] == ["r1", "r2", "r3", "r4"]
     assert [note.what for note in found.notes] == [
         "left out 1 answers of 1 people, as the column left_out says",
-        "1 answers are ties, which are no votes",
+        "1 answers are ties, which are not votes",
     ]
 
 
@@ -96,14 +96,14 @@ def test_what_is_wrong_with_answers(images):
     ]
     found = read(table(images / "answers.csv", *lines, header=HEADER))
     assert [f"{problem.line}: {problem.what}" for problem in found.problems] == [
-        "3: r1 has judged these images in line 2 already",
+        "3: r1 has already judged these images in line 2",
         "4: kind is 'asked'; expected one of judged, repeat, catch, practice",
         "5: choice is 'left'; expected one of p0, p1, tie",
         "6: choice is 'p0'; expected one of same, different",
         "7: p0 and p1 are the same file, a.png",
     ]
     empty = read(table(images / "answers.csv", "r1,catch,r.png,r.png,r.png,p0,,,", header=HEADER))
-    assert "no votes in it" in empty.problems[0].what
+    assert "has no votes" in empty.problems[0].what
 
 
 def test_same_or_different(images):

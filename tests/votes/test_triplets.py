@@ -74,7 +74,7 @@ def test_soft_labels_are_not_rounded(tmp_path):
     bapps(tmp_path, [0.123456, 0.5], images=False)
     first, second = load([tmp_path])
     assert (first.judgement, second.judgement) == (float(np.float32(0.123456)), 0.5)
-    assert problems(tmp_path, votes_per_judgement=2) == [(None, "0.123456 of 2 observers is no whole number")]
+    assert problems(tmp_path, votes_per_judgement=2) == [(None, "0.123456 of 2 observers is not a whole number")]
 
 
 def test_fractions_of_votes_weigh_but_count_nobody(tmp_path):
@@ -129,7 +129,7 @@ def test_jnd(tmp_path):
     bapps(tmp_path / "2afc/cnn", [0.2], images=False)  # as BAPPS is unpacked
     both = load_judgments([tmp_path])
     assert (both.layout, len(both.jnd), both.triplets) == ("BAPPS", 3, load([tmp_path / "2afc"]))
-    with pytest.raises(ValueError, match="0.2 of 2 observers is no whole number"):
+    with pytest.raises(ValueError, match="0.2 of 2 observers is not a whole number"):
         load_judgments([tmp_path], votes_per_judgement=2)
 
 
@@ -234,7 +234,7 @@ def test_pairs_judged_again_are_noted(tmp_path):
     assert len(found.triplets) == 4
     (note,) = found.notes
     assert (
-        str(note) == f"{path}:4: judges the pair of line 2 again (2 such rows); each row counts as a triplet of its own"
+        str(note) == f"{path}:4: judges the pair of line 2 again (2 such rows); each row counts as a separate triplet"
     )
 
 
@@ -257,7 +257,7 @@ ALL = (
         (b"ref;p0;p1;votes_p0;votes_p1\n", 1, f"cells are separated by semicolons; expected commas, and {ALL}"),
         (b"file\tref\tmos\n", 1, f"cells are separated by tabs; expected commas, and {ALL}"),
         (b"ref,p0,p1,votes_p0\nr,a,b,1\n", 1, f"no column votes_p1; columns ref, p0, p1, votes_p0; expected {ALL}"),
-        (b"ref,p0,p1,votes_p0,votes_p1,p0\n", 1, "column p0 stands there twice; expected each once"),
+        (b"ref,p0,p1,votes_p0,votes_p1,p0\n", 1, "column p0 appears twice; expected each column once"),
         (b"ref,p0,p1,votes_p0,votes_p1,method_p1\nr,a,b,1,2,m\n", 1,
          "column method_p1 without method_p0; expected both, or none"),
         (b"ref,p0,p1,votes_p0,votes_p1\n", 1, "no rows after the header; expected at least one"),
@@ -311,7 +311,7 @@ def test_a_missing_file_of_bapps_shifts_nothing(tmp_path):
     found = read(tmp_path)
     assert [(t.ref.stem, t.p0.stem, t.judgement) for t in found.triplets] == [("000000", "000000", 0)]
     assert sorted(map(str, found.problems)) == [
-        f"{tmp_path}/p1: 000002.jpg, 000002.png differ in their suffix only; expected one of them",
+        f"{tmp_path}/p1: 000002.jpg, 000002.png differ only in their suffix; expected one of them",
         f"{tmp_path}: 000001 is missing in p0",
         f"{tmp_path}: 000003 is missing in ref, p0, p1",
     ]
@@ -372,7 +372,7 @@ def test_votes_per_judgement_is_for_data_that_does_not_tell_them(tmp_path):
     found = load_judgments([table(tmp_path / "v.csv", "r,a,b,1,2")], votes_per_judgement=5)
     assert found.triplets[0].votes == 3
     assert [note.what for note in found.notes] == [
-        "votes_per_judgement is for BAPPS' folders, and changes nothing here"
+        "votes_per_judgement is for BAPPS' folders, and has no effect here"
     ]
 
 
@@ -381,7 +381,7 @@ def test_votes_per_judgement_is_for_data_that_does_not_tell_them(tmp_path):
     [
         ({"method_pattern": "out/*"}, "expected the field {method}, as in out/{method}/*"),
         ({"method_pattern": "out/{method"}, "a brace that belongs to no field"),
-        ({"method_pattern": "{method}*"}, "is to name methods, but it has columns that name them"),
+        ({"method_pattern": "{method}*"}, "names methods, but the table has columns that name them"),
         ({"votes_per_judgement": 0}, "votes_per_judgement is 0; expected a whole number ≥ 1"),
     ],
 )

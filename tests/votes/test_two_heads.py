@@ -108,7 +108,7 @@ def test_few_references(references):
     ("two", "arguments", "message"),
     [
         (False, {"head": "near"}, "--head near: the metric has one head"),
-        (True, {"objective": "ranking"}, "--objective ranking: fits one head alone, and the metric has two"),
+        (True, {"objective": "ranking"}, "--objective ranking: fits one head only, and the metric has two"),
     ],
 )
 def test_heads_that_cannot_be_fitted(two, arguments, message):

@@ -1,4 +1,4 @@
-"""The command `lpips-votes`: judgments collected and checked, metrics fitted to them, and agreement with them told."""
+"""The command `lpips-votes`: collect and check judgments, fit metrics to them, and measure agreement with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lpips_lite.cli.votes.fit import fit
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, hidden=True)
 def main(debug: bool) -> None:
-    """Collect judgments of people, check them, fit metrics to them, and say how often metrics agree with them."""
+    """Collect judgments of people, check them, fit metrics to them, and measure how often metrics agree with them."""
     interrupts_raise()
 
 

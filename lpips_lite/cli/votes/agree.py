@@ -1,4 +1,4 @@
-"""`lpips-votes agree`: how often metrics agree with people, beside what people reach, and how sure that is."""
+"""`lpips-votes agree`: how often metrics agree with people, compared with what people reach, with intervals."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Examples:
   lpips-votes agree votes.csv -m lite,l2 --distances mine=distances.csv --against mine --format json
 
 \b
-DATA is what `lpips-votes check` takes: a table of votes or of opinion scores, BAPPS, NIGHTS; folders with p0/ p1/ same/
-(JND) are judged by average precision. Metrics are those of `compare-images --help`. Tables for --distances have the
-columns d0, d1, judgement, and may have family, ref, votes.
+DATA is anything that `lpips-votes check` reads: a table of votes or of opinion scores, BAPPS, NIGHTS. Folders with
+p0/ p1/ same/ (JND) are judged by average precision. Metrics are those of `compare-images --help`. Tables for
+--distances have the columns d0, d1, judgement, and may have family, ref, votes.
 
 \b
-What is told: agreement in % of triplets, or of votes, with a 95 % interval by resampling references; what people reach
-(leave-one-out, wherever triplets have two votes; p² + (1-p)², where all have three; the majority); differences from the
-first metric, or from --against, paired; for metrics whose weights carry a slope the share of votes that they predict,
-beside the actual one; of single answers (`lpips-votes export --raw`) Krippendorff's alpha. Equally far images count
-one half; they are counted as ties.
+The output has agreement in % of triplets, or of votes, with a 95 % interval from resampling references; what people
+reach (leave-one-out, over triplets with two votes or more; p² + (1-p)², if all have three; the majority); paired
+differences from the first metric, or from --against; predicted and actual shares of votes, for metrics whose weights
+carry a slope; and Krippendorff's alpha, for single answers (`lpips-votes export --raw`). Triplets with equal distances
+count one half, and their number is given as ties.
 
 \b
-Exit status: 0 fine, 2 bad input or a resource that ran out, 130 interrupted; what was measured until then is kept.
+Exit status: 0 fine, 2 bad input or a resource that ran out, 130 interrupted; measured distances are kept.
 """
 
 
@@ -64,18 +64,18 @@ _PATH = FilePath()
               help="Metrics, separated by commas; options follow after colons.  [default: lite,l2,ssim]",
               show_default=False)  # fmt: skip
 @click.option("--distances", multiple=True, metavar="NAME=PATH", callback=parse_tables,
-              help="Another metric, from a CSV of its distances or a folder of them. Repeatable.")  # fmt: skip
-@click.option("--against", metavar="METRIC", help="From which differences are taken.  [default: the first]")
+              help="Another metric, from a CSV of its distances or a folder of CSVs. Repeatable.")  # fmt: skip
+@click.option("--against", metavar="METRIC", help="Metric to compare the others with.  [default: the first]")
 @click.option("--count", type=click.Choice(["triplets", "votes"]), default="triplets", help="What counts once.")
 @click.option("--votes-per-judgement", metavar="N", type=click.IntRange(1),
-              help="Observers of each judgement in BAPPS' folders, which do not tell it.")  # fmt: skip
+              help="Number of observers per judgement in BAPPS' folders, which do not contain it.")  # fmt: skip
 @click.option("-f", "--format", "form", type=click.Choice(["table", "markdown", "csv", "json"]), default="table")
 @click.option("--plot", type=_PATH, metavar="FILE.png", help="Draw the tables into this file.")
 @click.option("--cache", type=_PATH, default=Path("distances"), metavar="FOLDER",
-              help="Where distances are kept for the next run.")  # fmt: skip
-@click.option("--device", default="cpu", help="Where to compute, like cuda or mps.")
-@click.option("--batch-size", type=click.IntRange(1), default=8, help="Images at once, at most.")
-@click.option("--workers", type=click.IntRange(1), default=2, help="Threads that decode images.")
+              help="Folder in which distances are kept for the next run.")  # fmt: skip
+@click.option("--device", default="cpu", help="Device to compute on, like cuda or mps.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, help="Largest number of images at a time.")
+@click.option("--workers", type=click.IntRange(1), default=2, help="Number of threads that decode images.")
 @click.pass_context
 def agree(
     ctx: click.Context,
@@ -92,11 +92,11 @@ def agree(
     batch_size: int,
     workers: int,
 ) -> None:
-    """Say how often metrics agree with people, on judgments in DATA."""
+    """Measure how often metrics agree with the judgments in DATA."""
     if not data and not distances:
         raise click.UsageError("Missing argument 'DATA...'.", ctx)
     if not data and ctx.get_parameter_source("metrics") != ParameterSource.DEFAULT:
-        raise click.UsageError("--metric without DATA; expected what it shall be measured on", ctx)
+        raise click.UsageError("--metric without DATA; expected data to measure it on", ctx)
     from lpips_lite.files.outputs import check_folder
     from lpips_lite.files.settings import Settings
     from lpips_lite.votes.comparison import compare
@@ -121,7 +121,7 @@ def agree(
 
 
 def _named(against: str, names: Sequence[str]) -> str:
-    """Return which of the metrics `--against` means, in whatever spelling."""
+    """Return the metric that `--against` names, in any spelling."""
     if against in names:
         return against
     try:
@@ -134,7 +134,7 @@ def _named(against: str, names: Sequence[str]) -> str:
 
 
 def _show(comparison: Comparison, form: str) -> None:
-    """Write the tables to stdout, and what is to be known besides to stderr."""
+    """Write the tables to stdout, and notes to stderr."""
     from lpips_lite.votes.exports import to_csv, to_json
     from lpips_lite.votes.tables import grids, to_markdown, to_text
 

@@ -1,4 +1,4 @@
-"""`lpips-votes check`: everything that is wrong with judgments, row by row, and their totals."""
+"""`lpips-votes check`: list everything that is wrong with judgments, row by row, and their totals."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Data:
 
 @click.command(epilog=EPILOG)
 @click.argument("data", metavar="DATA...", type=FilePath(), nargs=-1, required=True)
-@click.option("--method-pattern", metavar="PATTERN", help="Where paths of images, relative to the folder of the data, "
-              'name the method that made them, like "out/{method}/*".')  # fmt: skip
+@click.option("--method-pattern", metavar="PATTERN", help="Pattern of image paths, relative to the folder of the "
+              'data, that contains the method, like "out/{method}/*".')  # fmt: skip
 @click.option("--votes-per-judgement", metavar="N", type=click.IntRange(min=1),
-              help="Observers of each judgement in BAPPS' folders, which do not tell it.")  # fmt: skip
-@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", help="Of the report.")
+              help="Number of observers per judgement in BAPPS' folders, which do not contain it.")  # fmt: skip
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", help="Format of the report.")
 @click.pass_context
 def check(
     ctx: click.Context, data: tuple[Path, ...], method_pattern: str | None, votes_per_judgement: int | None, style: str
 ) -> None:
     """List everything that is wrong with DATA, file by file and line by line, and its totals.
 
-    Exit status 2 if anything is wrong, or there is no data.
+    The exit status is 2 if anything is wrong, or if there is no data.
     """
     from lpips_lite.votes.checking import as_json, inspect
 

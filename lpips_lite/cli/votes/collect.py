@@ -22,15 +22,15 @@ Examples:
 
 \b
 DATA is a folder of original images and a folder for each method, with the same names in each, or a CSV with ref,p0,p1
-(ref,p0 for --mode same) and, if known, method_p0,method_p1. Two addresses are printed: one for those who vote, one for
-you, who watch. Every vote is in the store before the next images are shown; started again with the same DATA, the
-command goes on where it stopped. `lpips-votes export` makes tables of the votes, also meanwhile.
+(ref,p0 for --mode same) and, if known, method_p0,method_p1. Two addresses are printed: one for people who vote, and
+one for you, to watch. Every vote is in the store before the next images are shown. Started again with the same DATA,
+the command continues where it stopped. `lpips-votes export` makes tables of the votes, also while it runs.
 
 \b
-The page has no encryption of its own: beyond a network that you trust, put it behind a server that has.
+The page is not encrypted: outside a network that you trust, put it behind a server that encrypts.
 
 \b
-Exit status: 0 fine, 2 bad input or a resource that ran out, 130 interrupted, which is how it is stopped.
+Exit status: 0 fine, 2 bad input or a resource that ran out, 130 interrupted, which is the way to stop it.
 """
 _PATH = FilePath()
 
@@ -38,24 +38,24 @@ _PATH = FilePath()
 @click.command(cls=Command, epilog=EXAMPLES, context_settings={"max_content_width": 120})
 @click.argument("data", metavar="DATA...", type=_PATH, nargs=-1, required=True)
 @click.option(
-    "--store", type=_PATH, metavar="FILE", required=True, help="Where votes are kept, made if it is not there."
+    "--store", type=_PATH, metavar="FILE", required=True, help="File in which votes are kept; made if necessary."
 )
 @click.option("--mode", type=click.Choice(["closer", "same"]), default="closer",
-              help="What is asked: which of two is closer to the original, or whether two look the same.")  # fmt: skip
+              help="The question: which of two is closer to the original, or whether two look the same.")  # fmt: skip
 @click.option("--view", type=click.Choice(["middle", "flip"]), default="middle",
-              help="The original between the two, or in their place when asked for.")  # fmt: skip
+              help="Show the original between the two, or in their place on request.")  # fmt: skip
 @click.option("--ties", is_flag=True, help='Allow the answer "neither".')
-@click.option("--count", type=click.IntRange(1), help="Triplets to make of folders.  [default: 300, or all]")
-@click.option("--trials", type=click.IntRange(1), default=60, help="Judgments of each person, at most.")
-@click.option("--repeats", type=click.IntRange(0), default=8, help="How many of them are asked once more.")
-@click.option("--catches", type=click.IntRange(0), default=8, help="Trials with a known answer, for each person.")
-@click.option("--practice", type=click.IntRange(0), default=3, help="Trials to practise first.")
-@click.option("--instructions", type=_PATH, metavar="FILE.md", help="What people read and agree to, in Markdown.")
+@click.option("--count", type=click.IntRange(1), help="Triplets to make from folders.  [default: 300, or all]")
+@click.option("--trials", type=click.IntRange(1), default=60, help="Largest number of judgments per person.")
+@click.option("--repeats", type=click.IntRange(0), default=8, help="Number of judgments that are asked again.")
+@click.option("--catches", type=click.IntRange(0), default=8, help="Number of trials with a known answer, per person.")
+@click.option("--practice", type=click.IntRange(0), default=3, help="Number of practice trials.")
+@click.option("--instructions", type=_PATH, metavar="FILE.md", help="Text that people read and agree to, in Markdown.")
 @click.option(
-    "--host", default="127.0.0.1", help="Where to listen; a secret is in the address unless it is this machine."
+    "--host", default="127.0.0.1", help="Host to listen on; other hosts than this machine get a secret in the address."
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Where to listen; 0 takes any that is free.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of all random choices.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on; 0 takes any free port.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of all random choices.")
 def collect(
     data: tuple[Path, ...],
     store: Path,

@@ -1,4 +1,4 @@
-"""`lpips-votes export`: tables of the votes that `lpips-votes collect` has collected."""
+"""`lpips-votes export`: write tables of the votes that `lpips-votes collect` has collected."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Examples:
   lpips-votes export votes.db -o votes.csv --raw answers.csv
 
 \b
-The votes CSV has a row for each item, with the number of people who chose either image, and method_p0,method_p1 where
-methods are known; of --mode same it has votes_same,votes_different. The raw CSV has a row for each answer, with
-practice, repeats and catch trials; `lpips-votes agree` reads either, and tells Krippendorff's alpha of the latter.
+The votes CSV has a row per item, with the number of people who chose each image, and method_p0,method_p1 if methods
+are known; with --mode same it has votes_same,votes_different. The raw CSV has a row per answer, including practice,
+repeats and catch trials. `lpips-votes agree` reads both, and computes Krippendorff's alpha from the raw CSV.
 
 \b
 --screen leaves out people who
@@ -26,7 +26,7 @@ practice, repeats and catch trials; `lpips-votes agree` reads either, and tells 
   gave the same answer again to fewer than a third of at least 8 repeats
   chose one side in more than 90 % of at least 20 trials
   took less than 0.3 s for half of at least 10 trials
-and says whom, and why.
+and says who was left out, and why.
 
 \b
 Exit status: 0 fine, 2 bad input or a resource that ran out, 130 interrupted.
@@ -40,9 +40,9 @@ _PATH = FilePath()
 @click.option("--raw", type=_PATH, metavar="ANSWERS.csv", help="Table of all answers to write.")
 @click.option("--screen", is_flag=True, help="Leave out people who break one of the rules below.")
 @click.option("--ties", type=click.Choice(["leave-out", "half"]), default="leave-out",
-              help='What becomes of "neither": nothing, or half a vote for either.')  # fmt: skip
+              help='How to count "neither": not at all, or as half a vote for each.')  # fmt: skip
 def export(store: Path, output: Path, raw: Path | None, screen: bool, ties: str) -> None:
-    """Write the votes in STORE as tables, also while they are being collected."""
+    """Write the votes in STORE as tables; this also works while they are being collected."""
     from lpips_lite.files.outputs import check_folder, check_outputs, replace_file
     from lpips_lite.votes.collect.export import raw_csv, read_store, told, votes_csv
 

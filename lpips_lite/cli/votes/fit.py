@@ -1,4 +1,4 @@
-"""`lpips-votes fit`: judgments in, channel weights out, and how well they do on references that they have not seen."""
+"""`lpips-votes fit`: fit channel weights to judgments, and measure their agreement on references not used to fit."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ Examples:
   torchrun --nproc-per-node 4 --no-python lpips-votes fit 2afc/train --metric alex:weights=v0.1 -o mine.safetensors
 
 \b
-DATA is what `lpips-votes check` takes. Afterwards, in commands and in Python:
+DATA is anything that `lpips-votes check` reads. Use the weights in commands and in Python:
   compare-images original.png a.jpg b.jpg --metric alex:weights=mine.safetensors
   LPIPS("alex", channel_weights="mine.safetensors").preference(ref, p0, p1)    # P(people choose p1)
 
 \b
-The weights to start from, and to stay near if votes are few, are named: weights=v0.1 (published), weights=uniform,
-weights=calibrated (lite's own) or weights=FILE. Weights that have learnt from a reference in DATA are refused, since
-they cannot be judged on it. Where votes do not say how sure people are, a warning says so, and the file has no slope.
-Of weights with two heads --head near (the default) fits the one that tells small differences, far the other.
+Name the weights to start from, and to stay near if votes are few: weights=v0.1 (published), weights=uniform,
+weights=calibrated (made for lite) or weights=FILE. Weights that were trained on a reference in DATA are refused, since
+they cannot be judged on it. If votes do not determine how sure people are, there is a warning, and the file has no
+slope. For weights with two heads, --head near (the default) fits the head for small differences, and far the other.
 
 \b
-An interrupted run goes on where it stopped, by its --cache. Exit status: 0 fine, 2 bad input or a resource that ran
-out, 130 interrupted.
+An interrupted run continues where it stopped, using its --cache. Exit status: 0 fine, 2 bad input or a resource that
+ran out, 130 interrupted.
 """
 
 
 def parse_start(ctx: click.Context, parameter: click.Parameter, value: str) -> MetricSpec:
-    """Parse `--metric alex:weights=v0.1`: one metric with channel weights, which are named."""
+    """Parse `--metric alex:weights=v0.1`: one metric, with the name of its channel weights."""
     try:
         specs = parse_metrics([value])
     except ValueError as error:
@@ -78,23 +78,23 @@ _PATH = FilePath()
               help="What to fit: a tower, and the channel weights to start from.")  # fmt: skip
 @click.option("-o", "--output", type=_PATH, metavar="FILE.safetensors", required=True, help="Weight file to write.")
 @click.option("--head", type=click.Choice(["near", "far"]),
-              help="Of a metric with two, the one to fit; the other is held.  [default: near]")  # fmt: skip
+              help="For weights with two heads, the head to fit; the other is kept.  [default: near]")  # fmt: skip
 @click.option("--objective", type=click.Choice(["logistic", "ranking"]), default="logistic",
-              help="Likelihood of the votes, or the recipe of Zhang et al. 2018.")  # fmt: skip
-@click.option("--folds", type=click.IntRange(2), default=5, help="Of the cross-validation, by reference.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the folds.")
+              help="Maximise the likelihood of the votes, or use the recipe of Zhang et al. 2018.")  # fmt: skip
+@click.option("--folds", type=click.IntRange(2), default=5, help="Folds of the cross-validation, by reference.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the folds.")
 @click.option("--votes-per-judgement", metavar="N", type=click.IntRange(min=1),
-              help="Observers of each judgement in BAPPS' folders, which do not tell it.")  # fmt: skip
+              help="Number of observers per judgement in BAPPS' folders, which do not contain it.")  # fmt: skip
 @click.option("--held-out", type=_PATH, metavar="FILE.csv", help="Write the cross-validated distances to this file.")
 @click.option("--cache", type=_PATH, default=Path("features"), metavar="FOLDER",
-              help="Where features of the images are kept for the next run.")  # fmt: skip
-@click.option("--device", default="cpu", help="Where to compute the features, like cuda or mps.")
-@click.option("--batch-size", type=click.IntRange(1), default=8, help="Images in the tower at a time.")
+              help="Folder in which features of the images are kept for the next run.")  # fmt: skip
+@click.option("--device", default="cpu", help="Device to compute the features on, like cuda or mps.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, help="Number of images in the tower at a time.")
 def fit(**options: Any) -> None:
-    """Fit channel weights to the judgments in DATA, and say how well they do on references that they have not seen.
+    """Fit channel weights to the judgments in DATA, and measure their agreement on references not used to fit them.
 
-    Printed are agreement with people in % of votes, at the start, and of weights fitted in the other folds, and the
-    difference, each with a 95 % interval by resampling references.
+    The output is the agreement with people, in % of votes, of the starting weights and of weights fitted in the other
+    folds, and the difference, each with a 95 % interval from resampling references.
     """
     from lpips_lite.files.processes import Processes
 
@@ -118,7 +118,7 @@ def _check_folders(output: Path, held_out: Path | None) -> None:
 def _load(
     data: tuple[Path, ...], votes: int | None, metric: MetricSpec, output: Path, held_out: Path | None
 ) -> Judgments:
-    """Read the judgments, and check that nothing which is read will be replaced."""
+    """Read the judgments, and check that no input will be overwritten."""
     from lpips_lite.files.outputs import check_outputs
     from lpips_lite.votes.triplets import load_judgments
 
@@ -135,12 +135,12 @@ def _load(
 
 @contextmanager
 def _lines_named(rows: Sequence[Row]) -> Iterator[None]:
-    """Let errors about images tell which line of the data names them."""
+    """Add the line of the data that names an image to errors about it."""
     from lpips_lite.votes.checking import look_at_images
 
     try:
         yield
-    except ConnectionError:  # another process has failed, and says why
+    except ConnectionError:  # another process has failed and prints why
         raise
     except (OSError, ValueError) as error:
         problems, _ = look_at_images(rows)
@@ -165,7 +165,7 @@ def _run(
     device: str,
     batch_size: int,
 ) -> None:
-    """Share the features out among the processes; the first one fits, tells and writes."""
+    """Compute the features in all processes; the first one fits, prints and writes."""
     from lpips_lite.files.measuring import check_device
     from lpips_lite.files.settings import Settings
     from lpips_lite.metric import LPIPS
@@ -228,7 +228,7 @@ def _tell(start: LPIPS, features: Features, votes: Votes, fitted: Fitted) -> Non
 
 
 def _write_distances(path: Path, triplets: list[Triplet], fitted: Fitted, start: str) -> None:
-    """Write distances of each triplet under weights that have not seen its reference, and what those started from."""
+    """Write the distances of each triplet under weights that have not seen its reference, and the name of the start."""
     from dataclasses import asdict
 
     import pandas as pd

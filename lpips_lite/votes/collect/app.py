@@ -1,7 +1,7 @@
 """The server: addresses of the page, its images, votes, and the experimenter's page.
 
-What people can reach is theirs alone: images by the random keys of their own trials, which say nothing of methods,
-sides or files. Everything else is refused.
+People can reach only their own trials. The addresses of images are random keys, which do not reveal methods, sides or
+files. Everything else is refused.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from lpips_lite.votes.collect.store import Ahead, NotShownError, Store, VotedErr
 from lpips_lite.votes.collect.study import SCREEN, Choice
 from lpips_lite.votes.collect.watching import COLUMNS, overview
 
-LONGEST_TIME = 24 * 3600 * 1000  # milliseconds of an answer; beyond it is this
+LONGEST_TIME = 24 * 3600 * 1000  # longest time of an answer in milliseconds; longer ones are cut to this
 
 
 class Server:
-    """The study's server; `app` is what serves it.
+    """The server of a study; `app` is its ASGI application.
 
     Args:
-        store: Where votes are kept.
-        secret: Part of the address; "" for an address that everybody on this machine knows.
+        store: The store for votes.
+        secret: Secret part of the address; "" for an address without one.
         watch: Secret part of the experimenter's address.
-        hosts: Names by which the server may be called; `None` for any.
-        instructions: Markdown that people agree to; `None` for a line of the page's own.
-        limits: Of what one visitor may ask.
-        tell: Is told of what people cannot mend: a full disk, an image that is gone.
+        hosts: Host names under which the server may be addressed; `None` for any.
+        instructions: Markdown that people agree to; `None` for a default text.
+        limits: Limits on the requests of one visitor.
+        tell: Called with problems that visitors cannot solve, such as a full disk or a missing image.
     """
 
     def __init__(
@@ -83,16 +83,16 @@ class Server:
     # -- pages -------------------------------------------------------------------------------------------------------
 
     async def page(self, request: Request) -> Response:
-        """The page itself, the same for all."""
+        """Serve the page, which is the same for everybody."""
         return HTMLResponse(self.html, headers={"cache-control": "no-cache"})
 
     async def file(self, request: Request) -> Response:
-        """Its script and style sheet."""
+        """Serve its script and style sheet."""
         name = request.url.path.rpartition("/")[2]
         return Response(source(name), media_type=TYPES[name], headers={"cache-control": "no-cache"})
 
     async def image(self, request: Request) -> Response:
-        """An image of a trial that was dealt to who asks."""
+        """Serve an image of a trial that was assigned to the visitor."""
         key, place = request.path_params["key"], request.path_params["place"]
         if place not in PLACES[self.settings.mode]:
             raise HTTPException(404, "nothing here")
@@ -109,26 +109,26 @@ class Server:
     # -- those who vote ----------------------------------------------------------------------------------------------
 
     async def _known(self, request: Request) -> str | None:
-        """Return who asks, by their cookie, if they have been here."""
+        """Return the visitor's name by their cookie, or `None` if they have not joined."""
         token = request.cookies.get(self.cookie)
         return None if token is None else await run_in_threadpool(self.store.rater, token)
 
     async def _rater(self, request: Request) -> str:
-        """Return who asks, and refuse those who have not been here."""
+        """Return the visitor's name, and refuse visitors who have not joined."""
         rater = await self._known(request)
         if rater is None:
             raise HTTPException(403, "not known here; load the page again")
         return rater
 
     async def state(self, request: Request) -> Response:
-        """What lies before who asks: the welcome, trials, or thanks."""
+        """Return what comes next for the visitor: the welcome, trials, or thanks."""
         rater = await self._known(request)
         if rater is None:
             return _json({"state": "welcome"})
         return _json(_state(rater, await run_in_threadpool(self.store.ahead, rater)))
 
     async def join(self, request: Request) -> Response:
-        """Take a person in; they are known by a cookie from now on."""
+        """Add a person to the study, who is recognised by a cookie from then on."""
         self.rates.check(
             "join", request.client.host if request.client else "", self.limits.joins, 1 / self.limits.join_seconds
         )
@@ -142,7 +142,7 @@ class Server:
         return response
 
     async def vote(self, request: Request) -> Response:
-        """Write a vote down; the answer comes when it is on the disk."""
+        """Save a vote, and answer when it is on the disk."""
         rater = await self._rater(request)
         self.rates.check("vote", rater, self.limits.votes, self.limits.votes)
         said = await read_object(request, self.limits)
@@ -160,19 +160,19 @@ class Server:
             choice = _choice(answer, trial.flipped)
             ahead = await run_in_threadpool(self.store.vote, rater, key, choice, milliseconds, screen, page)
         except KeyError:
-            raise HTTPException(404, "trial: none of yours") from None
+            raise HTTPException(404, "trial: not one of yours") from None
         except (NotShownError, VotedError) as error:
             raise HTTPException(409, str(error)) from None
         right = self.store.items[trial.number].right if trial.kind == "practice" else None
         return _json(_state(rater, ahead) | ({} if right is None else {"practice": choice == right}))
 
     async def leave(self, request: Request) -> Response:
-        """Let somebody else vote in this browser; what was said stays."""
+        """Let somebody else vote in this browser; answers are kept."""
         await read_object(request, self.limits)
         return self._without_cookie()
 
     async def forget(self, request: Request) -> Response:
-        """Delete all that who asks has said."""
+        """Delete all answers of the visitor."""
         rater = await self._rater(request)
         await read_object(request, self.limits)
         await run_in_threadpool(self.store.forget, rater)
@@ -186,21 +186,21 @@ class Server:
     # -- who watches -------------------------------------------------------------------------------------------------
 
     async def watch(self, request: Request) -> Response:
-        """The experimenter's page."""
+        """Serve the experimenter's page."""
         votes, joined = await run_in_threadpool(self.store.votes), await run_in_threadpool(self.store.raters)
         html = render_watch(columns=COLUMNS, **overview(self.store.items, votes, joined))
         return HTMLResponse(html, headers={"cache-control": "no-store"})
 
     async def forget_rater(self, request: Request) -> Response:
-        """Delete all that somebody has said."""
+        """Delete all answers of a person."""
         if not await run_in_threadpool(self.store.forget, request.path_params["rater"]):
-            raise HTTPException(404, "rater: none of that name")
+            raise HTTPException(404, "rater: nobody has this name")
         return RedirectResponse(f"{self.watch_path}/", 303)
 
     async def _fail(self, request: Request, error: Exception) -> Response:
-        """Tell the experimenter what failed, and who votes that it did."""
+        """Tell the experimenter what failed, and the visitor that something failed."""
         self.tell(f"error: {error}")
-        return _json({"error": "the server cannot save or read; who runs it has been told"}, 503)
+        return _json({"error": "the server cannot save or read; the person who runs it has been told"}, 503)
 
 
 def _json(content: dict[str, Any], status: int = 200) -> Response:
@@ -216,14 +216,14 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 def _state(rater: str, ahead: Ahead) -> dict[str, Any]:
-    """Return what the page may know: never of what kind a trial is, but for practice."""
+    """Return what the page may know. The kind of a trial is hidden, except for practice."""
     trials = [{"key": trial.key, "practice": trial.kind == "practice"} for trial in ahead.trials]
     progress = {"rater": rater, "done": ahead.done, "total": ahead.total}
     return {"state": "vote" if trials else "thanks", "trials": trials, **progress}
 
 
 def _choice(answer: str, flipped: bool) -> Choice:
-    """Turn what was said of sides into what is meant."""
+    """Turn an answer about sides into an answer about images."""
     if answer in ("left", "right"):
         return "p1" if (answer == "right") != flipped else "p0"
     choices: dict[str, Choice] = {"tie": "tie", "same": "same", "different": "different"}
@@ -237,9 +237,9 @@ def _milliseconds(value: object) -> int:
 
 
 def _screen(value: object) -> dict[str, float | bool]:
-    """Check what the page told of its window: known names, with numbers and truth values."""
+    """Check the facts that the page sent about its window: known names, with numbers and booleans."""
     facts = value if isinstance(value, dict) else {}
     good = all(isinstance(fact, (bool, int, float)) and abs(fact) < 1e6 for fact in facts.values())
     if facts.keys() == SCREEN.keys() and good:
         return facts
-    raise HTTPException(400, f"screen: expected numbers and truth values of {', '.join(SCREEN)}")
+    raise HTTPException(400, f"screen: expected numbers and booleans for {', '.join(SCREEN)}")

@@ -1,4 +1,4 @@
-"""Trials with a known answer: a reference itself against a strong distortion of it, which anybody sees who looks."""
+"""Trials with a known answer: a reference against a strong distortion of it, which everybody sees who looks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from lpips_lite.votes.progress import Progress, silently
 
 STRONG = ("white_noise", "gaussian_blur", "pixelated", "jpeg", "impulse_noise", "displaced_patches", "color_fringe")
 LEVEL = 0.8
-VISIBLE = 0.04  # root mean square of the change, in [0, 1], below which another distortion is taken
-MOST = 24  # references that catch items are made of
+VISIBLE = 0.04  # least root mean square of the change, in [0, 1]; else another distortion is used
+MOST = 24  # largest number of references for catch items
 
 
 def catch_items(
     items: Sequence[Item], mode: Mode = "closer", *, seed: int = 0, progress: Progress = silently
 ) -> list[Item]:
-    """Make catch items of some of the references, each with a distortion that changes it visibly.
+    """Make catch items from some of the references, each with a distortion that changes it visibly.
 
     Args:
-        items: What is judged.
-        mode: "closer": the reference against a distorted copy. "same": either the two, or the reference twice.
-        seed: Of the choice of references and distortions.
-        progress: Goes through the references.
+        items: The items to judge.
+        mode: "closer": the reference against a distorted copy. "same": either these two, or the reference twice.
+        seed: Seed for choosing references and distortions.
+        progress: Iterates over the references and shows progress.
     """
     random = Random(seed)
     references = sorted({item.ref for item in items})
@@ -46,7 +46,7 @@ def catch_items(
 
 
 def draw(image: Tensor, name: str) -> Tensor:
-    """Distort an image (3, H, W) in [0, 1] as catch items do, the same each time."""
+    """Distort an image (3, H, W) in [0, 1] for a catch item, always in the same way."""
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         return distort(image[None], name, torch.tensor([LEVEL]), generator)[0]

@@ -1,4 +1,4 @@
-"""Tables of a study: votes for `lpips-votes check`, `fit` and `agree`, and all answers, one a row."""
+"""Tables of a study: votes for `lpips-votes check`, `fit` and `agree`, and all answers, one per row."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ RAW_COLUMNS = (
 
 @dataclass(frozen=True)
 class Study:
-    """What a store holds.
+    """The contents of a store.
 
     Attributes:
-        settings: Of those who came last.
-        items: By number.
-        votes: All of them.
-        raters: Those who voted.
+        settings: Settings of the latest run.
+        items: Items by number.
+        votes: All votes.
+        raters: The people who voted.
     """
 
     settings: Settings
@@ -39,11 +39,11 @@ class Study:
 
 
 def read_store(path: Path) -> Study:
-    """Read a store, also while a server writes to it.
+    """Read a store; this also works while a server writes to it.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no store.
+        ValueError: If it is not a store.
     """
     base = open_to_read(path)
     try:
@@ -57,16 +57,16 @@ def read_store(path: Path) -> Study:
 
 
 def votes_csv(study: Study, folder: Path, *, screen: bool = False, ties: Ties = "leave-out") -> tuple[str, list[str]]:
-    """Write how many chose which, a row for each item that has a vote; repeats, catch trials and practice do not count.
+    """Return a table of votes, one row per item that has any; repeats, catch trials and practice do not count.
 
     Args:
-        study: What a store holds.
-        folder: Where the table will be; its paths are relative to it.
+        study: The contents of a store.
+        folder: Folder of the table; its paths are relative to it.
         screen: Whether to leave out people by the rules in `quality.RULES`.
-        ties: "leave-out", or "half": half a vote for either image.
+        ties: "leave-out", or "half": half a vote for each image.
 
     Returns:
-        The table, and notes: who was left out and why.
+        The table, and notes on who was left out and why.
 
     Raises:
         ValueError: If nothing is left.
@@ -106,7 +106,7 @@ def votes_csv(study: Study, folder: Path, *, screen: bool = False, ties: Ties = 
 
 
 def raw_csv(study: Study, folder: Path, *, screen: bool = False) -> str:
-    """Write every answer, with what was shown on the left; `left_out` has the rules by which its person is left out."""
+    """Return a table of all answers, with the image on the left; `left_out` has the rules that the person breaks."""
     left_out = {rater.name: " ".join(rater.left_out) if screen else "" for rater in study.raters}
     return _csv([RAW_COLUMNS, *(_raw_row(vote, folder, left_out[vote.rater]) for vote in study.votes)])
 
@@ -123,7 +123,7 @@ def _raw_row(vote: Vote, folder: Path, left_out: str) -> list[object]:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """Return a path as a table in `folder` names it."""
+    """Return a path relative to the folder of a table."""
     return Path(os.path.relpath(path, folder.resolve())).as_posix()
 
 

@@ -1,4 +1,4 @@
-"""What keeps strangers, floods and other sites away from the page: hosts, headers, sizes and rates."""
+"""Protection of the page against strangers, floods and other sites: hosts, headers, sizes and rates."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """Of what one visitor may ask.
+    """Limits on the requests of one visitor.
 
     Attributes:
-        body: Bytes of a request.
-        seconds: To send them in.
-        joins: People who may come from one address at once; another one may each `join_seconds`.
+        body: Size of a request in bytes.
+        seconds: Time to send a request.
+        joins: Number of people who may join from one address at once; one more may join every `join_seconds`.
         join_seconds: See `joins`.
-        votes: Requests of one person at once; so many more may come each second.
-        images: Likewise, of images.
+        votes: Number of requests of one person at once, and per second after that.
+        images: The same for images.
     """
 
     body: int = 4096
@@ -50,7 +50,7 @@ class Limits:
 
 
 class Rates:
-    """Counts requests by whom they come from; each has an allowance that fills again with time."""
+    """Counts requests by visitor; each visitor has an allowance that refills with time."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._left: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
@@ -73,13 +73,13 @@ class Rates:
 
 
 async def read_object(request: Request, limits: Limits) -> dict[str, Any]:
-    """Return the JSON object that a request holds.
+    """Return the JSON object in a request.
 
     Raises:
-        HTTPException: If it is too large or too slow, or holds something else.
+        HTTPException: If the request is too large or too slow, or contains something else.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise HTTPException(415, "content type: expected application/json")  # which no form of another site can send
+        raise HTTPException(415, "content type: expected application/json")  # which forms of other sites cannot send
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > limits.body:
         raise HTTPException(413, f"body: expected at most {limits.body} bytes", {"connection": "close"})
@@ -101,11 +101,11 @@ async def read_object(request: Request, limits: Limits) -> dict[str, Any]:
 
 
 class Guard:
-    """Middleware: refuses other hosts, as a page elsewhere may name them, and gives every answer its headers.
+    """Middleware that refuses requests for other host names, which other sites may point here, and adds headers.
 
     Args:
-        app: What it stands before.
-        hosts: Names by which the server may be called; `None` for any.
+        app: The application to protect.
+        hosts: Host names under which the server may be addressed; `None` for any.
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
@@ -132,6 +132,6 @@ class Guard:
 
 
 def _host(request: Request) -> str:
-    """Return the name by which the server was called, without its port."""
+    """Return the host name of a request, without its port."""
     host = request.headers.get("host", "")
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]

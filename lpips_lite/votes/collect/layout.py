@@ -1,4 +1,4 @@
-"""The layout of a store, and how it is read: tables of items, people and trials, and words about the study."""
+"""The layout of a store and how to read it: tables of items, people and trials, and texts about the study."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from lpips_lite.files.names import printable
 from lpips_lite.votes.collect.study import Item, Settings, Vote, as_text
 
-APPLICATION, VERSION = 0x6C706970, 1  # in the file's header, by which it is known
+APPLICATION, VERSION = 0x6C706970, 1  # in the header of the file, to recognise it
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE files (path TEXT PRIMARY KEY, digest TEXT NOT NULL);
@@ -33,7 +33,7 @@ ITEM_COLUMNS = ("ref", "p0", "p1", "method0", "method1", "kind", "distortion")
 
 @contextmanager
 def errors_told(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into an OSError that names the file: a full disk, no right to write, a broken file."""
+    """Turn errors of SQLite (a full disk, no permission, a broken file) into an OSError that names the file."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -41,7 +41,7 @@ def errors_told(path: Path) -> Iterator[None]:
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """Open a store, or make an empty file for it; every commit is on the disk before it returns.
+    """Open a store, or make an empty file for it; a commit returns when it is on the disk.
 
     Raises:
         OSError: If it cannot be opened or written.
@@ -62,7 +62,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a store to read it, while a server writes or not.
+    """Open a store for reading, whether a server writes to it or not.
 
     Raises:
         OSError: If it cannot be read.
@@ -71,7 +71,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise FileNotFoundError(f"{printable(path)}: no such file")
     log = path.with_name(f"{path.name}-wal")
-    options = "mode=ro" if log.exists() else "mode=ro&immutable=1"  # where the folder may not be written, either
+    options = "mode=ro" if log.exists() else "mode=ro&immutable=1"  # works also if the folder is read-only
     with errors_told(path):
         base = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None)
     try:
@@ -92,11 +92,11 @@ def _check_known(base: sqlite3.Connection, path: Path, *, empty: bool) -> None:
     except sqlite3.OperationalError as error:
         raise OSError(f"{printable(path)}: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise ValueError(f"{printable(path)}: is no store of votes ({error}); expected another path") from error
+        raise ValueError(f"{printable(path)}: is not a store of votes ({error}); expected another path") from error
     if empty and not tables:
         return
     if application != APPLICATION:
-        raise ValueError(f"{printable(path)}: is no store of votes, but another data base; expected another path")
+        raise ValueError(f"{printable(path)}: is not a store of votes, but another database; expected another path")
     if version != VERSION:
         raise ValueError(f"{printable(path)}: is a store of version {version}; expected version {VERSION}")
 
@@ -104,17 +104,17 @@ def _check_known(base: sqlite3.Connection, path: Path, *, empty: bool) -> None:
 def create(
     base: sqlite3.Connection, path: Path, items: Sequence[Item], settings: Settings, digests: Mapping[Path, str]
 ) -> None:
-    """Fill an empty store, or check that one which is not empty is of the same study.
+    """Fill an empty store, or check that a store belongs to the same study.
 
     Args:
-        base: The store, open to be written.
+        base: The store, open for writing.
         path: Its file, for messages.
-        items: What is judged.
-        settings: They replace those that are kept, but for the mode, which stays.
-        digests: Of the content of each image.
+        items: The items to judge.
+        settings: New settings, which replace those in the store; the mode cannot change.
+        digests: Digest of each image.
 
     Raises:
-        ValueError: If it is of another study, or an image has changed.
+        ValueError: If the store belongs to another study, or an image has changed.
     """
     with errors_told(path):
         if not base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -129,10 +129,10 @@ def create(
         known, mode = list(items_of(base).values()), json.loads(meta_of(base)["settings"])["mode"]
         contents = dict(base.execute("SELECT path, digest FROM files").fetchall())
     if mode != settings.mode:
-        raise ValueError(f"{printable(path)}: its mode is {mode}, not {settings.mode}; expected the mode it has")
+        raise ValueError(f"{printable(path)}: its mode is {mode}, not {settings.mode}; expected the mode of the store")
     if known != list(items):
         raise ValueError(
-            f"{printable(path)}: holds votes on {_count(known)}, which are not these {_count(items)}; "
+            f"{printable(path)}: holds votes on {_count(known)}, which differ from these {_count(items)}; "
             "expected the same images and options, or another store"
         )
     changed = [image for image, digest in digests.items() if contents.get(str(image)) != digest]
@@ -160,7 +160,7 @@ def _fill(base: sqlite3.Connection, items: Sequence[Item], settings: Settings, d
 
 
 def meta_of(base: sqlite3.Connection) -> dict[str, str]:
-    """Return the words about the study."""
+    """Return the texts about the study."""
     return dict(base.execute("SELECT key, value FROM meta").fetchall())
 
 

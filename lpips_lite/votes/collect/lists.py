@@ -1,4 +1,4 @@
-"""What to ask about a table: triplets with `ref,p0,p1`, or pairs with `ref,p0`, and who made them if that is known."""
+"""Items from a table: triplets with `ref,p0,p1`, or pairs with `ref,p0`, and their methods if known."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ COLUMNS = {"closer": ("ref", "p0", "p1"), "same": ("ref", "p0")}
 
 
 def read_list(path: Path, mode: Mode = "closer") -> list[Item]:
-    """Read a table of triplets, or in mode "same" of pairs; columns of votes may be there, and count for nothing.
+    """Read a table of triplets, or of pairs in mode "same"; columns of votes are ignored.
 
     Raises:
-        ValueError: If anything is wrong with any row; file and line are named.
+        ValueError: If any row has a problem; the message names file and line.
     """
     kind = "triplets" if mode == "closer" else "pairs"
     table = read_table(path, {kind: COLUMNS[mode]})
@@ -41,18 +41,19 @@ def read_list(path: Path, mode: Mode = "closer") -> list[Item]:
 
 
 def check_items(items: Sequence[Item], progress: Progress = silently) -> tuple[list[Item], list[str]]:
-    """Decode all images, as they will be shown.
+    """Decode all images as they will be shown.
 
     Returns:
-        The items, less those whose two images have the same bytes, and notes.
+        The items without those whose two images have the same bytes, and notes.
 
     Raises:
-        ValueError: If an image cannot be read, images of an item differ in size, an item comes twice, or there is none.
+        ValueError: If an image cannot be read, images of an item differ in size, an item is listed twice, or there are
+            no items.
     """
     rows = [Row(item.ref, number, item.images()) for number, item in enumerate(items)]
     for path in {path for item in items for path in item.images().values()}:
         if not str(path).isprintable():
-            raise ValueError(f"{printable(path)}: a name that is no plain text; expected another name")
+            raise ValueError(f"{printable(path)}: a name that is not plain text; expected another name")
     problems, notes = look_at_images(rows, progress)
     if problems:
         more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -62,7 +63,7 @@ def check_items(items: Sequence[Item], progress: Progress = silently) -> tuple[l
     for item in items:
         key = (item.ref, frozenset({item.p0, item.p1}))
         if key in seen:
-            raise ValueError(f"{printable(item.p0)}: its item comes twice; expected each once")
+            raise ValueError(f"{printable(item.p0)}: its item is listed twice; expected each item once")
         seen.add(key)
         if item.p1 is not None and item.p0.read_bytes() == item.p1.read_bytes():
             alike += 1

@@ -1,4 +1,4 @@
-"""The pages: one template, script and style sheet for those who vote, and a template for who watches."""
+"""The pages: a template, script and style sheet for people who vote, and a template for the experimenter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def source(name: str) -> str:
 
 @cache
 def page_version() -> str:
-    """Return eight hexadecimal digits that are others whenever the page is."""
+    """Return eight hexadecimal digits that change whenever the page changes."""
     parts = [source(name) for name in ("page.html.j2", "page.css", "page.js")]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
@@ -44,8 +44,8 @@ def render_page(settings: Settings, instructions: str | None) -> str:
     """Return the page on which people vote.
 
     Args:
-        settings: What is asked, and how it is shown.
-        instructions: Markdown, which people agree to when they begin; HTML in it is shown as text.
+        settings: Settings of the study.
+        instructions: Markdown that people agree to when they begin; HTML in it is shown as text.
     """
     config = {"mode": settings.mode, "view": settings.view, "ties": settings.ties, "page": page_version()}
     return _template("page.html.j2").render(

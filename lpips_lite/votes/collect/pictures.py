@@ -1,4 +1,4 @@
-"""Images as the page gets them: decoded as metrics decode them, and written as PNG, without name, date or metadata."""
+"""Images for the page: decoded as metrics decode them, and encoded as PNG without name, date or metadata."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from PIL import Image
 from lpips_lite.votes.collect.catches import catch_picture
 from lpips_lite.votes.collect.study import Item
 
-KEPT = 256 * 2**20  # bytes of pictures that are kept, since several people see them
+KEPT = 256 * 2**20  # size of the cache in bytes, since several people see the same pictures
 
 PLACES = {"closer": ("ref", "left", "right"), "same": ("left", "right")}
 
 
 class Pictures:
-    """The pictures of a study, kept by file and distortion while they are few."""
+    """The pictures of a study, with a cache by file and distortion."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[Path, str | None], bytes] = OrderedDict()
         self._bytes, self._lock = 0, Lock()
 
     def picture(self, item: Item, place: str, flipped: bool) -> bytes:
-        """Return the PNG that stands in a place of a trial.
+        """Return the PNG for a place of a trial.
 
         Raises:
-            OSError: If the file cannot be read any more.
-            ValueError: If it cannot be decoded any more.
+            OSError: If the file can no longer be read.
+            ValueError: If it can no longer be decoded.
         """
         key = _source(item, place, flipped)
         with self._lock:
@@ -47,7 +47,7 @@ class Pictures:
 
 
 def _source(item: Item, place: str, flipped: bool) -> tuple[Path, str | None]:
-    """Return the file of an image, and what is done to it: the last image of a catch item is distorted."""
+    """Return the file of an image and its distortion, which only the last image of a catch item has."""
     if place == "ref":
         return item.ref, None
     sides = [(item.ref, None), (item.p0, item.distortion)]

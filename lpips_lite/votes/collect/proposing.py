@@ -1,7 +1,7 @@
-"""What to ask about folders: triplets, or pairs, of a reference and results of several methods, in fair shares.
+"""Items from folders: balanced triplets, or pairs, of references and the results of several methods.
 
-Files belong together by their relative names without suffixes, as for `compare-images`. The method that made an image
-is the name of its folder.
+Files are matched by their relative names without suffixes, as by `compare-images`. The method of an image is the name
+of its folder.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from lpips_lite.votes.collect.study import Item, Mode
 
 T = TypeVar("T", bound=Hashable)
 
-COUNT = 300  # items that are proposed, if nothing else is said
+COUNT = 300  # default number of items
 
 
 def propose(
     references: Path, results: Sequence[Path], *, mode: Mode = "closer", count: int | None = None, seed: int = 0
 ) -> tuple[list[Item], list[str]]:
-    """Choose items such that methods (or pairs of them) and references come equally often.
+    """Choose items so that all methods (or pairs of them) and all references are used equally often.
 
     Args:
         references: Folder of the references.
-        results: Folders of results, one for each method; at least two in mode "closer".
-        mode: What is asked.
-        count: Number of items; by default 300, or all there are.
-        seed: Of the choice among equals.
+        results: Folders of results, one per method; at least two in mode "closer".
+        mode: The question to ask.
+        count: Number of items; by default 300, or all possible items if there are fewer.
+        seed: Seed for choosing among equals.
 
     Returns:
-        Items, and what is to be known of them.
+        Items, and notes on them.
 
     Raises:
         OSError: If a folder cannot be read.
@@ -57,13 +57,13 @@ def propose(
     possible = sum(map(len, there.values()))
     if not possible:
         raise ValueError(
-            f"{printable(references)}: no name that also the folders of results have; expected the same names"
+            f"{printable(references)}: shares no name with the folders of results; expected the same names"
         )
     if count is not None and count > possible:
-        raise ValueError(f"count is {count}; expected at most {possible}, as there are")
+        raise ValueError(f"count is {count}; expected at most {possible}, all possible items")
     wanted = min(COUNT, possible) if count is None else count
     if count is None and wanted < possible:
-        notes.append(f"{wanted} of {possible} possible items are asked about; count says how many")
+        notes.append(f"{wanted} of {possible} possible items are asked about; count changes this number")
     return [_item(refs, found, methods, stem) for methods, stem in _balanced(there, wanted, Random(seed))], notes
 
 
@@ -71,7 +71,7 @@ def _method_names(folders: Sequence[Path]) -> list[str]:
     """Return names of folders that tell them apart: their last parts, or more of them."""
     parts = [folder.resolve().parts for folder in folders]
     if len(set(parts)) < len(parts):
-        raise ValueError("results: a folder is named twice; expected each once")
+        raise ValueError("results: a folder is named twice; expected each folder once")
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-length:]) for part in parts]
         if len(set(names)) == len(names):
@@ -82,7 +82,7 @@ def _method_names(folders: Sequence[Path]) -> list[str]:
 def _balanced(
     there: dict[tuple[str, ...], list[str]], wanted: int, random: Random
 ) -> list[tuple[tuple[str, ...], str]]:
-    """Choose methods that came least often, and for them a reference that did; by lot among equals."""
+    """Choose the methods used least often, and for them the reference used least often, at random among equals."""
     left = {methods: set(stems) for methods, stems in there.items()}
     asked: Counter[Hashable] = Counter()
     chosen: list[tuple[tuple[str, ...], str]] = []

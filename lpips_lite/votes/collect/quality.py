@@ -1,7 +1,7 @@
-"""The people who voted: whether they looked, agree with themselves and with others; and whom `--screen` leaves out.
+"""The people who voted: whether they looked, agree with themselves and with others, and whom `--screen` leaves out.
 
-The rules of `--screen` look only at trials with a known answer, at repeats, sides and time. Agreement with others is
-told and leaves nobody out: people may differ.
+The rules of `--screen` depend only on trials with a known answer, repeats, sides and times. Agreement with others is
+shown but leaves nobody out, since people may differ.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from statistics import median
 
 from lpips_lite.votes.collect.study import Vote
 
-LEAST_CATCHES, LEAST_REPEATS, LEAST_SIDES, LEAST_VOTES = 4, 8, 20, 10  # below which a rule does not apply
+LEAST_CATCHES, LEAST_REPEATS, LEAST_SIDES, LEAST_VOTES = 4, 8, 20, 10  # numbers below which a rule does not apply
 RULES = {
     "catch": f"passed fewer than 80 % of their catch trials, of at least {LEAST_CATCHES}",
     "repeats": f"gave the same answer again to fewer than a third of at least {LEAST_REPEATS} repeats",
@@ -24,18 +24,18 @@ RULES = {
 
 @dataclass(frozen=True)
 class Rater:
-    """What is known of one person's votes; shares are `None` where there is nothing to judge by.
+    """A summary of one person's votes; shares are `None` if there are no votes to compute them from.
 
     Attributes:
         name: Their name in the store.
-        votes: Judgments, without repeats, catch trials and practice.
-        catches: Catch trials.
-        passed: How many of them got the right answer.
-        repeats: Trials that were asked again.
-        consistent: How many of them got the same answer.
+        votes: Number of judgments, without repeats, catch trials and practice.
+        catches: Number of catch trials.
+        passed: Number of catch trials with the right answer.
+        repeats: Number of repeated trials.
+        consistent: Number of repeated trials with the same answer.
         seconds: Median time of an answer.
         left: Share of the left image among choices between left and right.
-        agreement: Share of their judgments that the majority of the others gave, too; ½ where these are divided.
+        agreement: Share of their judgments that agree with the majority of the others; ½ if the others are divided.
         left_out: Rules by which they are left out.
     """
 
@@ -52,7 +52,7 @@ class Rater:
 
 
 def look(votes: Iterable[Vote]) -> list[Rater]:
-    """Look at each person's votes."""
+    """Summarise the votes of each person."""
     by_rater: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
         by_rater[vote.rater].append(vote)
@@ -91,7 +91,7 @@ def _rater(name: str, votes: Sequence[Vote], said: dict[int, dict[str, str]]) ->
 
 
 def _share(rater: str, choice: str, said: dict[str, str]) -> float | None:
-    """Return whether the majority of the others chose the same: 1, 0, or ½ where they are divided."""
+    """Return 1 if the majority of the others chose the same, 0 if not, and ½ if they are divided."""
     others = [other for name, other in said.items() if name != rater and other != "tie"]
     if choice == "tie" or not others:
         return None

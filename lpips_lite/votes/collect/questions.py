@@ -1,4 +1,4 @@
-"""What is asked, from what a command or a program names: a table, or folders; checked, with catch items."""
+"""The items of a study, checked and with catch items, from a table or from folders."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lpips_lite.votes.progress import Progress, silently
 
 @dataclass(frozen=True)
 class Questions:
-    """What a study asks.
+    """The items of a study.
 
     Attributes:
-        items: What is judged, and catch items after it.
-        digests: Of the content of each image.
-        notes: What is to be known of them.
+        items: Items to judge, followed by catch items.
+        digests: Digest of each image.
+        notes: Notes on the items.
     """
 
     items: list[Item]
@@ -33,13 +33,13 @@ class Questions:
 def gather(
     data: Sequence[Path], settings: Settings, *, count: int | None = None, progress: Progress = silently
 ) -> Questions:
-    """Read a table of triplets (or pairs), or propose some of a folder of references and folders of results.
+    """Read a table of triplets (or pairs), or propose some from a folder of references and folders of results.
 
     Args:
-        data: A table, or the folder of references and those of results.
-        settings: Of the study; the seed says which items are proposed.
+        data: A table, or the folder of references followed by folders of results.
+        settings: Settings of the study; the seed determines the proposed items.
         count: Number of items to propose.
-        progress: Goes through the images.
+        progress: Iterates over the images and shows progress.
 
     Raises:
         OSError: If something cannot be read.
@@ -53,16 +53,16 @@ def gather(
         folders = [path.resolve() for path in data]
         for path in others:
             if not path.is_dir():
-                raise NotADirectoryError(f"{printable(path)}: is no folder; expected one of results")
+                raise NotADirectoryError(f"{printable(path)}: is not a folder; expected a folder of results")
         items, notes = propose(folders[0], folders[1:], mode=settings.mode, count=count, seed=settings.seed)
     else:
         if others or count is not None:
             what = "count" if count is not None else printable(others[0])
-            raise ValueError(f"{what}: beside a table, {printable(first)}; expected the table alone")
+            raise ValueError(f"{what}: given with a table, {printable(first)}; expected the table alone")
         items, notes = read_list(first, settings.mode), []
     items, more = check_items(items, progress)
     catches = catch_items(items, settings.mode, seed=settings.seed, progress=progress)
     if not catches and settings.catches:
-        more.append("no reference is changed visibly by distortions, so there are no catch trials and no practice")
+        more.append("distortions change no reference visibly, so there are no catch trials and no practice")
     paths = [path for item in items for path in item.images().values()]
     return Questions([*items, *catches], contents(paths, progress), [*notes, *more])

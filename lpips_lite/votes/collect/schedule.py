@@ -1,4 +1,4 @@
-"""The trials of one person: what comes when, and on which side, before it is known which items they will judge."""
+"""The plan for one person: the order of trials and their sides; the items to judge are chosen later."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from random import Random
 
 from lpips_lite.votes.collect.study import Settings, TrialKind
 
-GAP = 5  # judgments between a trial and its repeat, where there are as many
+GAP = 5  # judgments between a trial and its repeat, if there are enough
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A trial to come.
+    """A planned trial.
 
     Attributes:
-        kind: What it is for.
+        kind: The purpose of the trial.
         flipped: Whether the sides are exchanged.
-        item: Number of the item; `None` where it is chosen when its time comes.
+        item: Number of the item; `None` if it is chosen later.
         repeats: Position of the trial that this one repeats.
     """
 
@@ -31,11 +31,11 @@ class Slot:
 def plan(settings: Settings, judged: int, catches: Sequence[int], random: Random) -> list[Slot]:
     """Plan a person's trials: practice first, then judgments with catch trials and repeats among them.
 
-    Half of the judgments have their sides exchanged; a repeat has the other sides than its first time.
+    Half of the judgments have their sides exchanged. A repeat has the sides opposite to the first time.
 
     Args:
-        settings: How many there are of each kind.
-        judged: Number of items that can be judged; nobody judges one twice but by a repeat.
+        settings: Numbers of trials of each kind.
+        judged: Number of items to judge; nobody judges an item twice except in a repeat.
         catches: Numbers of the catch items.
         random: Source of all randomness.
     """
@@ -64,14 +64,14 @@ def plan(settings: Settings, judged: int, catches: Sequence[int], random: Random
 
 
 def _sides(count: int, random: Random) -> list[bool]:
-    """Draw sides, each as often as the other."""
+    """Draw sides, both equally often."""
     sides = [bool(n % 2) for n in range(count)]
     random.shuffle(sides)
     return sides
 
 
 def _draw(items: Sequence[int], count: int, random: Random) -> list[int]:
-    """Draw items, none once more before all have come."""
+    """Draw items, none of them again before all were drawn."""
     drawn: list[int] = []
     while items and len(drawn) < count:
         drawn += random.sample(items, min(len(items), count - len(drawn)))

@@ -1,4 +1,4 @@
-"""A study served: its socket, its addresses, and the server's run until it is stopped."""
+"""Serve a study: its socket, its addresses, and running the server until it is stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lpips_lite.votes.collect.app import Server
 from lpips_lite.votes.collect.guard import LOCAL_HOSTS
 from lpips_lite.votes.collect.store import Store
 
-CONNECTIONS = 500  # at once; more are told to come again
+CONNECTIONS = 500  # at a time; others are told to try again
 
 
 @dataclass(frozen=True)
@@ -25,34 +25,34 @@ class Addresses:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+    """Return a listening socket.
 
     Raises:
-        OSError: If the host is unknown or the port taken.
+        OSError: If the host is unknown or the port is in use.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise OSError(f"--host {host} --port {port}: cannot be listened on ({reason}); expected another one") from error
+        raise OSError(f"--host {host} --port {port}: cannot listen there ({reason}); expected another") from error
 
 
 def is_local(listening: socket.socket) -> bool:
-    """Say whether only this machine can reach a socket."""
+    """Return whether only this machine can reach a socket."""
     return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
 
 
 def prepare(
     store: Store, listening: socket.socket, *, instructions: str | None, tell: Callable[[str], None]
 ) -> tuple[Server, Addresses]:
-    """Make the server of a study; where others than this machine reach it, a secret is in its address.
+    """Make the server of a study; if other machines can reach it, its address contains a secret.
 
     Args:
-        store: Of the study.
-        listening: Where it will be served.
+        store: The store of the study.
+        listening: The socket to serve on.
         instructions: Markdown that people agree to.
-        tell: Is told of what people cannot mend.
+        tell: Called with problems that visitors cannot solve.
     """
     words, local = store.meta(), is_local(listening)
     secret = "" if local else words["secret"]

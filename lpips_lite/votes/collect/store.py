@@ -1,8 +1,8 @@
-"""The file in which trials and votes are kept, one SQLite data base; whoever serves a study writes to it alone.
+"""The SQLite file in which trials and votes are kept; only one server at a time can write to it.
 
-A trial is a row from the moment a person comes, and its vote is written into that row, once: sending it again changes
-nothing. `vote` returns when the vote is on the disk (write-ahead log, `synchronous=FULL`), so that a kill at any
-moment loses no vote which the page was told of.
+The rows of a person's trials are made when they join. A vote is written into its row once; sending it again changes
+nothing. `vote` returns when the vote is on the disk (write-ahead log, `synchronous=FULL`), so that a kill at any moment
+loses no vote that was confirmed to the page.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from lpips_lite.votes.collect.layout import create, errors_told, items_of, meta_
 from lpips_lite.votes.collect.schedule import plan
 from lpips_lite.votes.collect.study import Choice, Item, Settings, TrialKind, Vote
 
-AHEAD = 3  # trials that are dealt at a time: the one on the page, and those it loads meanwhile
-ABANDONED = 3600.0  # seconds after which a trial that was dealt counts for nothing
+AHEAD = 3  # trials assigned at a time: the one on the page, and those it loads in advance
+ABANDONED = 3600.0  # seconds after which an assigned trial without a vote no longer counts
 
 
 class NotShownError(ValueError):
-    """A vote on a trial that is not the one before its person."""
+    """A vote on a trial that is not the person's current one."""
 
 
 class VotedError(ValueError):
-    """A vote on a trial that has another answer already."""
+    """A vote on a trial that already has another answer."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that was dealt, as its person may know it; `key` is its name outside."""
+    """An assigned trial; the page knows it only by its `key`."""
 
     key: str
     kind: TrialKind
@@ -53,7 +53,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Ahead:
-    """What lies before a person: the next trials, the first of which is on the page, and how many are done."""
+    """The next trials of a person, starting with the one on the page, and the number of finished ones."""
 
     trials: list[Trial]
     done: int
@@ -61,17 +61,17 @@ class Ahead:
 
 
 class Store:
-    """A study's file, open to be written.
+    """The file of a study, open for writing.
 
     Args:
-        path: The file; made if it is not there.
-        items: What is judged, and what has a right answer.
-        settings: How trials are planned for those who come from now on.
-        digests: Of the content of each image, by which a changed one is known.
+        path: The file; it is made if necessary.
+        items: Items to judge, and catch items.
+        settings: Settings for people who join from now on.
+        digests: Digest of each image, to recognise changed images.
 
     Raises:
         OSError: If the file cannot be written, or another server writes to it.
-        ValueError: If it is no store, or one of another study.
+        ValueError: If it is not a store, or belongs to another study.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Store:
         self.path, self.settings, self.items = path, settings, dict(enumerate(items, start=1))
         self._lock, self._random = Lock(), Random(settings.seed)
         check_folder("store", path)
-        self._file_lock = FileLock(f"{path.resolve()}.lock", timeout=0)  # a link to it is the same store
+        self._file_lock = FileLock(f"{path.resolve()}.lock", timeout=0)  # so that a link to the file is the same store
         try:
             self._file_lock.acquire()
         except Timeout:
@@ -109,7 +109,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Do all of something, or nothing; when this ends, it is on the disk."""
+        """Run a transaction; when it ends, it is on the disk."""
         with self._lock, errors_told(self.path):
             self._base.execute("BEGIN IMMEDIATE")
             try:
@@ -128,7 +128,7 @@ class Store:
     # -- people ------------------------------------------------------------------------------------------------------
 
     def join(self) -> tuple[str, str]:
-        """Take a person in and plan their trials; return their name, and the token by which they are known again."""
+        """Add a person and plan their trials; return their name, and the token that identifies them."""
         token, name = secrets.token_urlsafe(24), f"r{secrets.token_hex(4)}"
         with self._writing() as base:
             added = base.execute(
@@ -154,24 +154,24 @@ class Store:
         return None if row is None else str(row[0])
 
     def raters(self) -> dict[str, str]:
-        """Return everybody's name and when they came."""
+        """Return everybody's name and the time when they joined."""
         with self._reading() as base:
             return dict(base.execute("SELECT name, joined FROM raters ORDER BY number"))
 
     def forget(self, rater: str) -> bool:
-        """Delete a person and all they said; return whether there was such a person."""
+        """Delete a person and all their answers; return whether there was such a person."""
         with self._writing() as base:
             base.execute("DELETE FROM trials WHERE rater = ?", (rater,))
             found = base.execute("DELETE FROM raters WHERE name = ?", (rater,)).rowcount > 0
             _count_again(base)
         with self._reading() as base:
-            base.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what was deleted stays in no log
+            base.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that deleted answers do not stay in the log
         return found
 
     # -- trials ------------------------------------------------------------------------------------------------------
 
     def ahead(self, rater: str) -> Ahead:
-        """Deal a person's next trials, unless they have them."""
+        """Assign a person's next trials, if necessary, and return them."""
         with self._reading() as base:
             rows = _next_rows(base, rater)
             if all(row["dealt"] is not None for row in rows):
@@ -181,7 +181,7 @@ class Store:
             return self._ahead(base, rater)
 
     def _deal(self, base: sqlite3.Connection, rater: str) -> None:
-        """Choose items for the next trials: the fewest votes first, by lot among equals."""
+        """Choose items for the next trials: those with the fewest votes first, at random among equals."""
         for row in _next_rows(base, rater):
             if row["dealt"] is not None:
                 continue
@@ -211,10 +211,10 @@ class Store:
         return Ahead(trials, done, total)
 
     def shown(self, rater: str, key: str) -> Trial:
-        """Return a trial that was dealt to a person.
+        """Return a trial that was assigned to a person.
 
         Raises:
-            KeyError: If there is no such trial of theirs.
+            KeyError: If they have no such trial.
         """
         with self._reading() as base:
             row = base.execute(
@@ -227,13 +227,13 @@ class Store:
     # -- votes -------------------------------------------------------------------------------------------------------
 
     def vote(self, rater: str, key: str, choice: Choice, milliseconds: int, screen: dict[str, Any], page: str) -> Ahead:
-        """Write a vote down and deal what comes next; the same vote sent again changes nothing.
+        """Save a vote and assign the next trials; sending the same vote again changes nothing.
 
         Raises:
-            KeyError: If there is no such trial of theirs.
-            NotShownError: If another trial is before them.
+            KeyError: If they have no such trial.
+            NotShownError: If another trial is the current one.
             VotedError: If the trial has another answer.
-            OSError: If it cannot be written; then it is not.
+            OSError: If it cannot be written; then nothing was saved.
         """
         with self._writing() as base:
             row = base.execute("SELECT * FROM trials WHERE key = ? AND rater = ?", (key, rater)).fetchone()
@@ -242,7 +242,7 @@ class Store:
             if row["choice"] is None:
                 first = _next_rows(base, rater)[0]
                 if first["key"] != key or first["dealt"] is None:
-                    raise NotShownError("trial: is not the one that is shown")
+                    raise NotShownError("trial: not the one that is shown")
                 base.execute(
                     "UPDATE trials SET choice = ?, milliseconds = ?, voted = ?, screen = ?, page = ? WHERE key = ?",
                     (choice, milliseconds, _now(), json.dumps(screen), page, key),
@@ -250,7 +250,7 @@ class Store:
                 if row["kind"] == "judged":
                     base.execute("UPDATE items SET votes = votes + 1 WHERE id = ?", (row["item"],))
             elif row["choice"] != choice:
-                raise VotedError("trial: has another answer already, which stays")
+                raise VotedError("trial: already has another answer, which is kept")
             self._deal(base, rater)
             return self._ahead(base, rater)
 
@@ -260,7 +260,7 @@ class Store:
             return votes_of(base, items_of(base))
 
     def meta(self) -> dict[str, str]:
-        """Return what is kept about the study itself: its settings and the secrets of its addresses."""
+        """Return the settings of the study and the secrets of its addresses."""
         with self._reading() as base:
             return meta_of(base)
 
@@ -278,7 +278,7 @@ def _count_again(base: sqlite3.Connection) -> None:
 
 
 def _digest(token: str) -> str:
-    """Return what is kept of a token: who reads the file cannot vote for others."""
+    """Return the hash of a token, which is stored so that nobody who reads the file can vote for others."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

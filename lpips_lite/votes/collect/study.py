@@ -1,4 +1,4 @@
-"""What a study is made of: items to judge, settings by which trials are planned, and the votes that come in."""
+"""The parts of a study: items to judge, settings for trials, and votes."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ TrialKind = Literal["practice", "judged", "repeat", "catch"]
 Choice = Literal["p0", "p1", "tie", "same", "different"]
 
 MODES, VIEWS, CHOICES = get_args(Mode), get_args(View), get_args(Choice)
-SCREEN = {  # what the page tells of its window with each vote
-    "width": "of the window, in CSS pixels",
+SCREEN = {  # facts about the window that the page sends with each vote
+    "width": "width of the window, in CSS pixels",
     "height": "likewise",
-    "pixel_ratio": "pixels of the screen for each CSS pixel",
-    "fits": "whether the images of the trial fitted into it",
+    "pixel_ratio": "pixels of the screen per CSS pixel",
+    "fits": "whether the images of the trial fitted into the window",
     "zoomed": "whether the page was enlarged or reduced",
-    "flips": "how often the reference was shown in the place of the images",
+    "flips": "how often the reference was shown in place of the images",
     "touch": "whether the answer was given by touch",
 }
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something to judge.
+    """An item to judge.
 
-    In mode "closer": which of p0 and p1 is closer to ref. In mode "same": whether p0 looks the same as ref. A catch
-    item has a right answer: its p0 is the reference itself, and its last image the reference after a distortion.
+    In mode "closer", people say which of p0 and p1 is closer to ref; in mode "same", whether p0 looks the same as ref.
+    A catch item has a right answer: its p0 is the reference itself, and its last image is a distorted reference.
 
     Attributes:
         ref: The reference image.
-        p0: An image.
-        p1: Another one; `None` in mode "same".
-        method0: What made p0, if known.
-        method1: What made p1.
-        kind: Whether people are asked for their judgment, or whether they look.
-        distortion: Of a catch item, a name in `votes.distort`; `None` where its last image is the reference as it is.
+        p0: The first image.
+        p1: The second image; `None` in mode "same".
+        method0: The method that made p0, if known.
+        method1: The method that made p1, if known.
+        kind: Whether it asks for a judgment, or checks whether people look.
+        distortion: For a catch item, a name in `votes.distort`; `None` if its last image is the unchanged reference.
     """
 
     ref: Path
@@ -52,7 +52,7 @@ class Item:
 
     @property
     def right(self) -> Choice | None:
-        """The right answer, of a catch item."""
+        """The right answer of a catch item, or `None`."""
         if self.kind == "judged":
             return None
         if self.p1 is not None:
@@ -60,7 +60,7 @@ class Item:
         return "same" if self.distortion is None else "different"
 
     def images(self) -> dict[str, Path]:
-        """Return its files by column."""
+        """Return the files of the item by column."""
         return {"ref": self.ref, "p0": self.p0} | ({} if self.p1 is None else {"p1": self.p1})
 
 
@@ -70,16 +70,16 @@ class Settings:
 
     Attributes:
         mode: "closer": which of two is closer to the reference; "same": whether two look the same.
-        view: "middle": the reference between the two; "flip": it takes their place when asked for.
+        view: "middle": the reference is between the two; "flip": it is shown in their place on request.
         ties: Whether "no difference" is an answer in mode "closer".
-        trials: Judgments of each person, at most; there may be fewer items.
-        repeats: How many of these are asked once more, with sides exchanged.
-        catches: Trials with a known answer.
-        practice: Trials before the first one, with a known answer that is told.
-        seed: Of all random choices.
+        trials: Largest number of judgments per person; there may be fewer items.
+        repeats: Number of judgments that are asked again, with sides exchanged.
+        catches: Number of trials with a known answer.
+        practice: Number of trials before the first one, whose right answer is shown.
+        seed: Seed of all random choices.
 
     Raises:
-        ValueError: If a number is out of its range, or an option unknown.
+        ValueError: If a number is out of range, or an option is unknown.
     """
 
     mode: Mode = "closer"
@@ -102,7 +102,7 @@ class Settings:
             raise ValueError('ties is True, mode is "same"; expected ties in mode "closer" only')
 
     def answers(self) -> tuple[str, ...]:
-        """Return the answers that the page may send, in the terms of who sits before it."""
+        """Return the answers that the page may send, in terms of left and right."""
         if self.mode == "same":
             return ("same", "different")
         return ("left", "right", "tie") if self.ties else ("left", "right")
@@ -110,19 +110,19 @@ class Settings:
 
 @dataclass(frozen=True)
 class Vote:
-    """One answer, as it was given.
+    """One answer.
 
     Attributes:
-        rater: Who gave it: a name drawn when they came.
-        position: Which of their trials, from 0.
-        kind: What the trial was for.
-        number: Of the item, in the store.
-        item: What was judged.
+        rater: The random name of the person.
+        position: Number of the trial among those of the person, from 0.
+        kind: The purpose of the trial.
+        number: Number of the item in the store.
+        item: The item.
         flipped: Whether p0 was shown on the right; in mode "same", whether ref was.
         choice: The answer.
-        milliseconds: From the images being there to the answer.
-        time: When it was written down, ISO 8601 in UTC.
-        screen: What the page told of its window.
+        milliseconds: Time from when the images were shown to the answer.
+        time: When it was saved, ISO 8601 in UTC.
+        screen: Facts about the window.
         page: Version of the page.
     """
 
@@ -140,15 +140,15 @@ class Vote:
 
     @property
     def passed(self) -> bool | None:
-        """Whether a trial with a right answer got it."""
+        """Whether the answer is right, or `None` if there is no right answer."""
         return None if self.item.right is None else self.choice == self.item.right
 
 
 def as_text(settings: Settings) -> str:
-    """Write settings as JSON, as the store keeps them."""
+    """Return settings as JSON, as they are stored."""
     return json.dumps(asdict(settings))
 
 
 def from_text(text: str) -> Settings:
-    """Read what `as_text` wrote."""
+    """Read settings from the output of `as_text`."""
     return Settings(**json.loads(text))

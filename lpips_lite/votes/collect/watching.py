@@ -1,4 +1,4 @@
-"""Numbers for the experimenter's page: progress, votes for each condition, and the people who vote."""
+"""Numbers for the experimenter's page: progress, votes per condition, and the people who vote."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ UNKNOWN = "unknown"
 
 
 def overview(items: Mapping[int, Item], votes: Iterable[Vote], joined: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the page shows.
+    """Return the values that the page shows.
 
     Args:
-        items: By number.
-        votes: All of them.
-        joined: Everybody's name, and when they came.
+        items: Items by number.
+        votes: All votes.
+        joined: Everybody's name, and when they joined.
     """
     votes = list(votes)
     counts = {number: 0 for number, item in items.items() if item.kind == "judged"}
@@ -40,7 +40,7 @@ def overview(items: Mapping[int, Item], votes: Iterable[Vote], joined: Mapping[s
 
 
 def _conditions(items: Mapping[int, Item], votes: Iterable[Vote]) -> list[dict[str, Any]]:
-    """Return items, judgments and answers for each pair of methods, or each method in mode "same"."""
+    """Return numbers of items, judgments and answers per pair of methods, or per method in mode "same"."""
     judged: dict[str, set[int]] = defaultdict(set)
     said: dict[str, list[str]] = defaultdict(list)
     for number, item in items.items():
@@ -63,7 +63,7 @@ def _condition(item: Item) -> str:
 
 
 def _cells(rater: Rater | None) -> dict[str, str]:
-    """Return a person's row; those who have not answered yet have an empty one."""
+    """Return the row of a person, which is empty if they have not answered yet."""
     if rater is None:
         return {}
 

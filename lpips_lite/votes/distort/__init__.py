@@ -1,8 +1,8 @@
-"""The library of distortions: photographs in, distorted copies out, for synthetic triplets, catch trials, distillation.
+"""A library of distortions of photographs, for synthetic triplets, catch trials and distillation.
 
 Every distortion is a function `(images, level, generator) -> images` on a batch (N, 3, H, W) in [0, 1] with one level
-in [0, 1] per image: 0 is about the threshold of visibility, 1 is very strong, and steps between are geometric in the
-parameter. Random draws do not depend on the level, so one seed at rising levels gives rising strengths of one pattern.
+in [0, 1] per image. Level 0 is about the threshold of visibility, 1 is very strong, and steps between are geometric in
+the parameter. Random draws do not depend on the level, so rising levels with the same seed strengthen the same pattern.
 """
 
 from __future__ import annotations

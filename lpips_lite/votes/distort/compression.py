@@ -10,7 +10,7 @@ from lpips_lite.votes.distort.sharpness import sharpen
 
 
 def _resample(x: Tensor, level: Tensor, down: str, up: str) -> Tensor:
-    """Shrink each image by its own factor and enlarge it again, as a super-resolution input is made."""
+    """Shrink each image by its own factor and enlarge it again, as inputs of super-resolution are made."""
     height, width = x.shape[-2:]
     out = []
     for image, factor in zip(x.unsqueeze(1), between(level, 1.15, 8.0).flatten().tolist(), strict=True):
@@ -32,7 +32,7 @@ def pixelated(x: Tensor, level: Tensor, g: Generator) -> Tensor:
 
 
 def super_resolved(x: Tensor, level: Tensor, g: Generator) -> Tensor:
-    """Upsample, then over-sharpen, which rings at edges as learned upsamplers do."""
+    """Upsample, then sharpen too much, which rings at edges like learned upsampling."""
     return sharpen(_resample(x, 0.8 * level, "bicubic", "bicubic"), 0.6 * level + 0.2, g)
 
 

@@ -1,4 +1,4 @@
-"""Distortions of geometry: shifts, turns, warps."""
+"""Distortions of geometry: shifts, rotations, warps."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def color_fringe(x: Tensor, level: Tensor, g: Generator) -> Tensor:
 
 
 def ghost(x: Tensor, level: Tensor, g: Generator) -> Tensor:
-    """Average with a shifted copy, as frame interpolation does where motion is wrong."""
+    """Average with a shifted copy, as frame interpolation does if motion is wrong."""
     return (x + shift(x, (0.3 + 0.7 * level), g)) / 2

@@ -34,7 +34,7 @@ def white_balance(x: Tensor, level: Tensor, g: Generator) -> Tensor:
 
 
 def hue(x: Tensor, level: Tensor, g: Generator) -> Tensor:
-    """Turn the chrominance plane (U, V at equal luma) by up to 180 degrees."""
+    """Rotate the chrominance plane (U, V at equal luma) by up to 180 degrees."""
     angle = sign(x, g) * between(level, 0.05, math.pi)
     gray = luma(x)
     u, v = x[:, 2:3] - gray, x[:, 0:1] - gray  # B − Y, R − Y

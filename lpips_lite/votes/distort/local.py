@@ -29,7 +29,7 @@ def flat_patch(x: Tensor, level: Tensor, g: Generator) -> Tensor:
 
 
 def checkerboard(x: Tensor, level: Tensor, g: Generator) -> Tensor:
-    """Modulate with a 2-pixel lattice, as transposed convolutions leave it."""
+    """Modulate with a 2-pixel grid, like artefacts of transposed convolutions."""
     down, across = torch.arange(x.shape[2]).view(-1, 1), torch.arange(x.shape[3])
     lattice = ((down % 2) * 2.0 - 1) * ((across % 2) * 2.0 - 1)
     return x + between(level, 0.01, 0.25) * lattice * torch.randn(len(x), 3, 1, 1, generator=g)

@@ -1,4 +1,4 @@
-"""What distortions are made of: draws, filters, displacements, a trip through a codec."""
+"""Parts of distortions: random draws, filters, displacements, encoding and decoding."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def gaussian(images: Tensor, sigma: Tensor, radius: int = 12) -> Tensor:
 
 
 def box(images: Tensor) -> Tensor:
-    """Average over 7×7 pixels, fewer at the borders; one direction after the other, which is several times faster."""
+    """Average over 7×7 pixels, fewer at the borders, first along one side and then the other, which is faster."""
     images = F.avg_pool2d(images, (7, 1), 1, (3, 0), count_include_pad=False)
     return F.avg_pool2d(images, (1, 7), 1, (0, 3), count_include_pad=False)
 
 
 def move(images: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Sample each pixel from `right`, `down` pixels away: displacements (N, 1, 1, 1) or (N, 1, H, W)."""
+    """Sample each pixel from a position displaced by `right` and `down`, (N, 1, 1, 1) or (N, 1, H, W)."""
     n, _, height, width = images.shape
     rows = (torch.arange(height).view(1, height, 1) + down.squeeze(1)).expand(n, height, width)
     columns = (torch.arange(width).view(1, 1, width) + right.squeeze(1)).expand(n, height, width)

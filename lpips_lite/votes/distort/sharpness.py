@@ -30,7 +30,7 @@ def sharpen(x: Tensor, level: Tensor, g: Generator) -> Tensor:
 
 
 def smooth(x: Tensor, level: Tensor, g: Generator) -> Tensor:
-    """Denoise until texture goes and edges stay: the guided filter of He et al. (2010) on its own input."""
+    """Remove texture and keep edges, with the guided filter of He et al. (2010) guided by its own input."""
     epsilon = between(level, 3e-4, 0.1)
     mean = box(x)
     variance = box(x * x) - mean**2
@@ -39,6 +39,6 @@ def smooth(x: Tensor, level: Tensor, g: Generator) -> Tensor:
 
 
 def denoised(x: Tensor, level: Tensor, g: Generator) -> Tensor:
-    """Add noise, then remove it, as a weak denoiser leaves it."""
+    """Add noise, then remove it incompletely, like a weak denoiser."""
     noisy = x + between(level, 0.02, 0.35) * normal(x, g)
     return smooth(noisy, (0.25 + 0.75 * level).clamp(max=1), g)

@@ -151,7 +151,7 @@ def test_votes_that_are_none(tmp_path):
         assert (await client.post("/api/vote", json={})).status_code == 403
         state = await join(client)
         for changes, status, words in (
-            ({"trial": "forged"}, 404, "none of yours"),
+            ({"trial": "forged"}, 404, "not one of yours"),
             ({"trial": 7}, 400, "trial"),
             ({"trial": state["trials"][1]["key"]}, 409, "not the one that is shown"),
             ({"choice": "tie"}, 400, "expected one of left, right"),

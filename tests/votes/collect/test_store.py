@@ -27,7 +27,7 @@ def test_a_vote_counts_once_however_often_it_is_sent(tmp_path):
         again = store.vote(rater, key, "p1", 5, {}, "")
         assert first == again
         assert first.done == 1
-        with pytest.raises(VotedError, match="another answer already"):
+        with pytest.raises(VotedError, match="already has another answer"):
             store.vote(rater, key, "p0", 900, SCREEN, "0123abcd")
         (vote,) = store.votes()
         assert (vote.choice, vote.milliseconds, vote.screen, vote.page) == ("p1", 900, SCREEN, "0123abcd")
@@ -178,13 +178,13 @@ def test_a_store_that_may_not_be_written(tmp_path):
 
 def test_files_that_are_no_store(tmp_path):
     (tmp_path / "votes.db").write_text("ref,p0,p1\n" * 100)
-    with pytest.raises(ValueError, match=r"votes\.db: is no store of votes"):
+    with pytest.raises(ValueError, match=r"votes\.db: is not a store of votes"):
         open_store(tmp_path)
     assert (tmp_path / "votes.db").read_text() == "ref,p0,p1\n" * 100
     with sqlite3.connect(tmp_path / "other.db") as base:
         base.execute("CREATE TABLE mine (a)")
     for read in (lambda: open_store(tmp_path, name="other.db"), lambda: read_store(tmp_path / "other.db")):
-        with pytest.raises(ValueError, match="another data base"):
+        with pytest.raises(ValueError, match="another database"):
             read()
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_store(tmp_path / "nothing.db")
@@ -193,7 +193,7 @@ def test_files_that_are_no_store(tmp_path):
 
 def test_a_store_of_another_study(tmp_path):
     open_store(tmp_path).close()
-    with pytest.raises(ValueError, match="holds votes on 12 items, which are not these 13 items"):
+    with pytest.raises(ValueError, match="holds votes on 12 items, which differ from these 13 items"):
         open_store(tmp_path, count=13)
     with pytest.raises(ValueError, match="its mode is closer, not same"):
         open_store(tmp_path, mode="same")
