@@ -17,7 +17,7 @@ function trouble(words) {
   $("trouble").textContent = words;
 }
 
-/** Ask until there is an answer: what was sent twice counts once. Throws what the server refuses. */
+/** Ask until there is an answer; a vote sent twice counts once. Throws an error if the server refuses. */
 async function ask(path, body) {
   const request = body === undefined ? {} : {method: "POST", body: JSON.stringify(body), headers: {"Content-Type": "application/json"}};
   for (let wait = 0.3; ; wait = Math.min(2 * wait, 5)) {
@@ -26,8 +26,8 @@ async function ask(path, body) {
     if (answer?.ok) { trouble(""); return answer; }
     if (answer && answer.status < 500 && answer.status !== 429 && answer.status !== 408)
       throw new Error((await answer.json().catch(() => ({}))).error ?? "the server said " + answer.status);
-    if (wait > 0.5) trouble(answer ? "The server cannot save just now. Please wait; it is tried again."
-      : "No connection to the server. Please wait; it is tried again.");
+    if (wait > 0.5) trouble(answer ? "The server cannot save right now. Please wait; this page keeps trying."
+      : "No connection to the server. Please wait; this page keeps trying.");
     await pause(wait);
   }
 }
@@ -38,7 +38,7 @@ const post = async (path, body = {}) => (await ask(path, body)).json();
 function guarded(work) {
   return async (...given) => {
     try { await work(...given); }
-    catch (error) { trouble("That did not work: " + error.message + ". Loading this page again may help."); }
+    catch (error) { trouble("That did not work: " + error.message + ". Reloading this page may help."); }
   };
 }
 
@@ -105,7 +105,7 @@ function wait(on) {
   for (const button of [...buttons, $("flip")]) button.disabled = on;
 }
 
-/** One pixel of an image is one of the screen; the original goes from the middle into their place where it is narrow. */
+/** One pixel of an image is one pixel of the screen; in narrow windows the original is shown in place of the others. */
 function lay() {
   const ratio = window.devicePixelRatio || 1, gap = parseFloat(getComputedStyle(stage).gap) || 0;
   for (const picture of stage.querySelectorAll("img")) {
@@ -117,8 +117,8 @@ function lay() {
   const high = first.naturalHeight / ratio, space = window.innerHeight - document.querySelector(".answers").offsetHeight - 60;
   fits = 2 * wide + gap <= room + 1 && high <= space;
   const words = [];
-  if (!fits) words.push("The images are larger than this window: a larger window or screen would show all of them; here they can be scrolled.");
-  if (zoomed()) words.push("This page is zoomed: please set the zoom to 100 %, so that images are seen as they are.");
+  if (!fits) words.push("The images are larger than this window. Use a larger window or screen to see all of them, or scroll.");
+  if (zoomed()) words.push("This page is zoomed. Please set the zoom to 100 %, so that images are shown in their true size.");
   $("note").textContent = words.join(" ");
   $("note").hidden = !words.length;
 }
@@ -148,7 +148,7 @@ const vote = guarded(async (choice, touch) => {
   const words = config.mode === "same" ? ["That is right.", "Not quite: look closely."]
     : ["That is right: it was the original itself.", "Not quite: the other one was the original itself."];
   const said = state.practice === undefined ? "" : words[state.practice ? 0 : 1];
-  const next = state.trials[0]?.practice ? " Practice goes on." : practice ? " Practice is over; now it counts." : "";
+  const next = state.trials[0]?.practice ? " Practice continues." : practice ? " Practice is over; from now on your answers count." : "";
   $("status").textContent = said + next;
   if (document.activeElement !== document.body) stage.focus({preventScroll: true});
   await take(state);
@@ -175,7 +175,7 @@ $("begin").onclick = guarded(async () => {
   $("begin").disabled = true;
   try {
     const state = $("again").hidden ? await post("api/join", {consent: true}) : await current();
-    $("status").textContent = state.trials[0]?.practice ? "Practice first: these do not count." : "";
+    $("status").textContent = state.trials[0]?.practice ? "Practice first: these answers do not count." : "";
     await take(state);
     $("question").focus();
   } finally { $("begin").disabled = false; }

@@ -1,5 +1,5 @@
 "use strict";
-/** Renew the page every few seconds, unless something on it is open or in use. */
+/** Update the page every few seconds, unless something on it is open or in use. */
 setInterval(async () => {
   const main = document.getElementById("watch");
   if (document.hidden || main.querySelector("details[open]") || main.contains(document.activeElement)) return;
@@ -9,5 +9,5 @@ setInterval(async () => {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     main.replaceChildren(...page.getElementById("watch").childNodes);
     document.title = page.title;
-  } catch { /* the server is away; the next time perhaps not */ }
+  } catch { /* the server cannot be reached; try again next time */ }
 }, 5000);

@@ -319,7 +319,7 @@ def test_leaving_and_being_forgotten(tmp_path):
 def test_the_experimenters_page(tmp_path):
     async def work(client):
         watch = "/watch-watching"
-        assert "Nobody has come yet" in (await client.get(f"{watch}/")).text
+        assert "Nobody has joined yet" in (await client.get(f"{watch}/")).text
         state = await join(client)
         rater = state["rater"]
         while state["state"] == "vote":

@@ -143,7 +143,7 @@ def test_keys_touch_flipping_and_pixels(tmp_path):
         person.wait("$('count').textContent.startsWith('5 ') && ready")
         driver.refresh()
         person.wait("!$('welcome').hidden")
-        assert "begun here already, with 4 answers" in person.css("#welcome").text
+        assert "already given 4 answers" in person.css("#welcome").text
         person.css("#begin").click()
         person.wait("ready")
         assert state("return $('count').textContent") == "5 of 12"
