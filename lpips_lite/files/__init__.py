@@ -1,1 +1,1 @@
-"""Image files in, rows of results out."""
+"""From image files to rows of results."""

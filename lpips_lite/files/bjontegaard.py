@@ -1,7 +1,7 @@
-"""The Bjøntegaard delta: two rate-distance curves in, the mean difference of rate or of distance between them out.
+"""The Bjøntegaard delta: the mean difference of rate, or of distance, between two rate-distance curves.
 
-A curve is interpolated piecewise by cubic polynomials, Akima's or monotone ones (PCHIP), over the logarithm of the
-rate, and integrated exactly where both curves have values. Equal to the package `bjontegaard`.
+A curve is interpolated over the logarithm of the rate by piecewise cubic polynomials, Akima's or monotone ones (PCHIP),
+and integrated exactly over the range of both curves. The result equals that of the package `bjontegaard`.
 
 References:
     Bjøntegaard: Calculation of average PSNR differences between RD-curves, ITU-T VCEG-M33, 2001
@@ -18,15 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Interpolation = Literal["akima", "pchip"]
 
-LEAST_POINTS = 4  # of a curve, as the common test conditions of codecs have
+LEAST_POINTS = 4  # points of a curve, as in the common test conditions for codecs
 
 
 class Delta(NamedTuple):
     """A mean difference between two curves.
 
     Attributes:
-        value: In percent of the first curve's rate, or in units of the distance.
-        overlap: Which share of the range that any of the two curves covers is covered by both, in (0, 1].
+        value: In percent of the rate of the first curve, or in units of the distance.
+        overlap: The range covered by both curves, as a share of the range covered by either, in (0, 1].
     """
 
     value: float
@@ -41,13 +41,13 @@ def bd_rate(
     *,
     interpolation: Interpolation = "akima",
 ) -> Delta:
-    """Return how much more rate the second curve takes for the same distance, in percent; less than 0: it saves.
+    """Return how much more rate the second curve needs for the same distance, in percent; below 0, it saves rate.
 
     Args:
-        rate: Of the first curve, at least four positive numbers, each once.
-        distance: At these rates; always smaller, or always larger, for more rate.
-        test_rate: Of the second curve.
-        test_distance: Likewise.
+        rate: Rates of the first curve, at least four different positive numbers.
+        distance: Distances at these rates, which must always fall, or always rise, with the rate.
+        test_rate: Rates of the second curve.
+        test_distance: Distances of the second curve.
         interpolation: "akima" · "pchip".
 
     Raises:
@@ -71,13 +71,13 @@ def bd_distance(
     *,
     interpolation: Interpolation = "akima",
 ) -> Delta:
-    """Return how much larger the second curve's distance is at the same rate, as BD-PSNR is for PSNR.
+    """Return how much larger the distance of the second curve is at the same rate, like BD-PSNR for PSNR.
 
     Args:
-        rate: Of the first curve, at least four positive numbers, each once.
-        distance: At these rates.
-        test_rate: Of the second curve.
-        test_distance: Likewise.
+        rate: Rates of the first curve, at least four different positive numbers.
+        distance: Distances at these rates.
+        test_rate: Rates of the second curve.
+        test_distance: Distances of the second curve.
         interpolation: "akima" · "pchip".
 
     Raises:
@@ -88,7 +88,7 @@ def bd_distance(
 
 
 def _curve(rate: ArrayLike, distance: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the logarithm of the rate, ascending, and the distance."""
+    """Return the logarithms of the rates, ascending, and the distances."""
     x, y = np.asarray(rate, dtype=np.float64), np.asarray(distance, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"rate and distance have shapes {x.shape} and {y.shape}; expected one number each per point")
@@ -106,7 +106,7 @@ def _curve(rate: ArrayLike, distance: ArrayLike) -> tuple[Floats, Floats]:
 def _mean_difference(
     first: tuple[Floats, Floats], second: tuple[Floats, Floats], over: str, interpolation: Interpolation
 ) -> Delta:
-    """Return the mean of second − first where both have values, and which share of the whole range that is."""
+    """Return the mean of second − first over the range of both, and the share of the whole range that this is."""
     try:
         from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
     except ImportError as error:

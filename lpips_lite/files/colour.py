@@ -1,4 +1,4 @@
-"""What the colours in a file mean: profiles are converted to sRGB, judged by what they do; other tags become notes.
+"""The meaning of colours in a file: profiles are converted to sRGB unless they change nothing; other tags are noted.
 
 Used by `reading.py`, on an image that Pillow has decoded.
 """
@@ -16,28 +16,28 @@ from PIL import Image, ImageCms
 from lpips_lite.files.depth import boxes
 
 _SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # x and y of white, red, green and blue
-_CLOSE = 0.01  # to these
-_CURVES = {1: "BT.709", 8: "linear", 13: "sRGB", 16: "PQ", 18: "HLG"}  # code points of H.273, as the next
+_CLOSE = 0.01  # tolerance for these
+_CURVES = {1: "BT.709", 8: "linear", 13: "sRGB", 16: "PQ", 18: "HLG"}  # code points of H.273, like the next
 _PRIMARIES = {1: "sRGB", 9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 _PLAIN_PRIMARIES, _PLAIN_CURVES = {1, 2}, {2, 13}  # 2: unspecified
-_VIDEO_CURVES = {1, 6}  # stated by encoders of AVIF for plain pictures, too, which viewers show as sRGB
-_PROFILED_MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK", "Lab": "LAB"}  # what a profile describes -> Pillow's mode
+_VIDEO_CURVES = {1, 6}  # AVIF encoders state these for ordinary pictures, too, which viewers show as sRGB
+_PROFILED_MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK", "Lab": "LAB"}  # space of a profile -> Pillow's mode
 _EXIF, _EXIF_COLOR_SPACE, _ADOBE_RGB, _UNCALIBRATED = 0x8769, 0xA001, 2, 65535
 _TIFF_TRANSFER_FUNCTION, _TIFF_WHITE, _TIFF_PRIMARIES = 301, 318, 319
 
 
 def srgb_conversion(image: Image.Image, data: bytes) -> tuple[ImageCms.ImageCmsTransform | None, list[str]]:
-    """Say how the pixels become sRGB.
+    """Find out how to convert the pixels to sRGB.
 
-    In a PNG, cICP goes before iCCP, then comes sRGB, then gAMA and cHRM.
+    In a PNG, cICP takes precedence over iCCP, then come sRGB, and then gAMA and cHRM.
 
     Args:
-        image: Loaded by Pillow.
+        image: An image loaded by Pillow.
         data: The whole file.
 
     Returns:
-        What to apply to an image of its `input_mode`, or None if the pixels stay as they are; and notes, without the
-        name of the file.
+        The transform to apply to an image of its `input_mode`, or None if the pixels do not change; and notes, without
+        the name of the file.
     """
     cicp = _png_chunk(data, b"cICP") if image.format == "PNG" else b""
     if cicp[:2] == b"\1\15":
@@ -62,7 +62,7 @@ def _profiled_mode(image: Image.Image) -> str:
 
 
 def _profile(image: Image.Image, data: bytes) -> bytes | None:
-    """Return the profile of a file, empty where Pillow could not unpack it; None if it has none."""
+    """Return the profile of a file, empty if Pillow could not unpack it; None if there is none."""
     if "icc_profile" in image.info:
         profile = image.info["icc_profile"]
         return profile if isinstance(profile, bytes) else b""
@@ -76,7 +76,7 @@ def _profile(image: Image.Image, data: bytes) -> bytes | None:
 
 @lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, str]:
-    """Return the transform from a profile to sRGB, None if it changes nothing, and why it cannot be used, or ""."""
+    """Return the transform from a profile to sRGB (None if it changes nothing), and why it cannot be used, or ""."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         space = source.profile.xcolor_space.strip()
@@ -84,16 +84,16 @@ def _transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | 
             return None, f"it describes {space}, the pixels are {'gray' if mode == 'L' else mode}"
         srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
         flags = ImageCms.Flags.NOCACHE  # threads share the transform
-        if space == "GRAY":  # else its curve is sampled so coarsely that dark grays are wrong by 10 levels
+        if space == "GRAY":  # otherwise its curve is sampled so coarsely that dark grays are wrong by 10 levels
             flags |= ImageCms.Flags.NOOPTIMIZE
         transform = ImageCms.buildTransform(source, srgb, _PROFILED_MODES[space], "RGB", flags=flags)
         return (None if _changes_nothing(transform, mode) else transform), ""
-    except Exception as error:  # whatever a broken profile leads to
+    except Exception as error:  # whatever a broken profile raises
         return None, str(error) or type(error).__name__
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether no colour of a grid, and no gray, moves by more than one level."""
+    """Return whether all colours of a grid, and all grays, change by at most one level."""
     if mode not in ("L", "RGB"):
         return False
     colors = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(256, 3)
@@ -125,7 +125,7 @@ def _png_chunk(data: bytes, kind: bytes) -> bytes:
 
 
 def _other_tag(image: Image.Image, data: bytes) -> str:
-    """Return what a file without a profile says about its colours that is not sRGB, or ""."""
+    """Return the tag of a file without a profile that says its colours are not sRGB, or ""."""
     if "srgb" in image.info:
         return ""
     found = _TAGS[image.format](image, data) if image.format in _TAGS else ""
@@ -135,7 +135,7 @@ def _other_tag(image: Image.Image, data: bytes) -> str:
 def _exif_tag(image: Image.Image) -> str:
     try:
         space = image.getexif().get_ifd(_EXIF).get(_EXIF_COLOR_SPACE)
-    except Exception:  # broken EXIF data are noted where the orientation is looked up
+    except Exception:  # broken EXIF data are noted when the orientation is read
         return ""
     names = {_ADOBE_RGB: "Adobe RGB", _UNCALIBRATED: "other than sRGB (Adobe RGB, as a rule)"}
     return f"its EXIF data say that colours are {names[space]}" if space in names else ""
@@ -148,7 +148,7 @@ def _png_tag(image: Image.Image, data: bytes) -> str:
 
 
 def _are_srgb(chromaticities: Sequence[float]) -> bool:
-    """Whether primaries, if there are any, are those of sRGB."""
+    """Return whether primaries, if there are any, are those of sRGB."""
     if len(chromaticities) != len(_SRGB):
         return not chromaticities
     return all(abs(float(found) - own) <= _CLOSE for found, own in zip(chromaticities, _SRGB, strict=True))

@@ -1,4 +1,4 @@
-"""`compare`: what the command line does, for Python; files in, a table out."""
+"""`compare`: the command line for Python. It takes files and returns a table."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def compare(
             paired by relative name · for a CSV, `None`.
         metrics: Names in `METRICS`, with options like "ssim:matlab" or "alex:weights=mine.safetensors"; "bytes" and
             "bpp" of the image's file, too. `None`: those of `convention`, or else "lite".
-        convention: The metrics of a program, before other ones: "3dgs" · "nerfstudio" · "basicsr-y4" and the like.
-        ref_pattern: Which files are references, like "gt/{name}.png"; in the folder `reference` if that is given.
-        image_pattern: Which images belong to them, like "out/{method}/{name}x4.*"; in the folder `images` if given.
-            Fields that both patterns have make pairs; all are columns.
-        layout: Both patterns by name: "3dgs" · "nerfstudio" · "basicsr" · "codec"; in the folders `reference` and
-            `images`, which may be one.
+        convention: The metrics of a program, before those of `metrics`: "3dgs" · "nerfstudio" · "basicsr-y4" and so on.
+        ref_pattern: Pattern of references, like "gt/{name}.png", in the folder `reference` if that is given.
+        image_pattern: Pattern of images, like "out/{method}/{name}x4.*", in the folder `images` if that is given. Files
+            with equal fields in both patterns make a pair; all fields become columns.
+        layout: Both patterns by name: "3dgs" · "nerfstudio" · "basicsr" · "codec", in the folders `reference` and
+            `images`, which may be the same.
         resize: "no" · "ref": images to their reference's size · (height, width): both.
         background: What transparent pixels are put on, like "white" or "#808080".
         max_pixels: Of one image, at most.

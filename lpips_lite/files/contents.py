@@ -1,4 +1,4 @@
-"""The bytes of a file, read once; what comes through a pipe is remembered, since it cannot be read again."""
+"""The bytes of a file, read once; the contents of a pipe are kept, since it cannot be read again."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import psutil
 from lpips_lite.files.names import printable
 
 _STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
-_PIECE = 2**20  # bytes read from a pipe at once
-SMALL = 2**26  # bytes for which nobody asks how much memory is free
+_PIECE = 2**20  # bytes read from a pipe at a time
+SMALL = 2**26  # bytes up to which the free memory is not checked
 
 
 class Contents:
-    """Reads files, and keeps what pipes have given; several threads may ask at once."""
+    """Reads files, and keeps the contents of pipes; several threads may use it at the same time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._locks: dict[Hashable, threading.Lock] = {}  # one per pipe: one may have to wait for another to be read
+        self._locks: dict[Hashable, threading.Lock] = {}  # one per pipe, since one may wait for another
         self._pipes: dict[Hashable, bytes | OSError | MemoryError] = {}
 
     def read(self, path: Path) -> bytes:
@@ -33,7 +33,7 @@ class Contents:
         Raises:
             FileNotFoundError: If there is no such file, or it is a folder.
             OSError: If it cannot be read.
-            ValueError: If it is a device, or has more bytes than half of the free memory.
+            ValueError: If it is a device, or larger than half of the free memory.
         """
         name = printable(path)
         try:
@@ -63,7 +63,7 @@ class Contents:
             if pipe not in self._pipes:
                 try:
                     self._pipes[pipe] = read()
-                except (OSError, MemoryError) as error:  # what is left of it must not be taken for a file
+                except (OSError, MemoryError) as error:  # the rest of the pipe must not be taken for a file
                     self._pipes[pipe] = error
             found = self._pipes[pipe]
         if isinstance(found, bytes):
@@ -72,7 +72,7 @@ class Contents:
 
 
 def is_stream(path: Path) -> bool:
-    """Say whether a path is standard input or a pipe, which can be read only once, and may let one wait."""
+    """Return whether a path is standard input or a pipe, which can be read only once and may have to be waited for."""
     try:
         return str(path) in _STANDARD_INPUT or stat.S_ISFIFO(_status(path).st_mode)
     except OSError:
@@ -80,7 +80,7 @@ def is_stream(path: Path) -> bool:
 
 
 def bytes_on_disk(path: Path) -> int:
-    """Return how many bytes a file has, as far as can be told before it is read: 0 for what is no regular file."""
+    """Return the size of a file in bytes as far as it is known before reading: 0 if it is not a regular file."""
     try:
         status = _status(path)
     except OSError:
@@ -91,12 +91,12 @@ def bytes_on_disk(path: Path) -> int:
 def _status(path: Path) -> os.stat_result:
     try:
         return path.stat()
-    except ValueError as error:  # a zero byte, or a character that no name on this system has
+    except ValueError as error:  # a zero byte, or a character that file names on this system cannot have
         raise FileNotFoundError from error
 
 
 def _standard_input() -> bytes:
-    # sys.stdin, not the descriptor 0: where standard input is closed, that is some other file
+    # sys.stdin, not the descriptor 0, which is some other file if standard input is closed
     stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)
     if stream is None or stream.closed:
         raise OSError("standard input is closed")

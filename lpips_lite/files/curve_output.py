@@ -1,4 +1,4 @@
-"""What is written of rate-distance curves: a table of Bjøntegaard deltas for people, records for programs, pictures."""
+"""Output of rate-distance curves: a table of Bjøntegaard deltas for people, records for programs, pictures."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from lpips_lite.files.results import write_text
 from lpips_lite.files.table_cells import Cell, Grid, Heading, decimals, interval_text, number_text
 from lpips_lite.files.table_records import Record, json_record, to_csv
 
-FEW_IMAGES = 12  # that have lines of their own in the table for people; a CSV has them all
-RATE_DECIMALS = 1  # of a percentage
+FEW_IMAGES = 12  # images up to which each has its own line in the table for people; a CSV has them all
+RATE_DECIMALS = 1  # decimals of a percentage
 MEAN = "mean"
 COLUMNS = (
     *("against", "image", "bd_rate_percent", "bd_rate_low", "bd_rate_high", "rate_overlap"),
@@ -33,7 +33,7 @@ def curve_files(stem: Path) -> list[Path]:
 
 
 def usual_stem(rate: str, distance: str) -> Path:
-    """Return the name of curves that were given none: that of their axes."""
+    """Return the default name of curves: that of their axes."""
     words = (re.sub(r"\W+", "-", name).strip("-") for name in (rate, distance))
     return Path("-".join(filter(None, words)))
 
@@ -53,7 +53,7 @@ def write_curves(stem: Path, curves: Curves, signatures: Mapping[str, str]) -> b
 
 
 def records(curves: Curves, signatures: Mapping[str, str]) -> list[Record]:
-    """Return one record for each codec but the first and each image, and one for the mean over images."""
+    """Return one record per codec (except the first) and image, and one for the mean over images."""
     found = []
     for codec in list(curves.by_image)[1:]:
         start = {curves.column: codec, "rate": curves.settings.rate, "distance": curves.settings.distance}
@@ -65,7 +65,7 @@ def records(curves: Curves, signatures: Mapping[str, str]) -> list[Record]:
 
 
 def to_json(curves: Curves, signatures: Mapping[str, str]) -> dict[str, Any]:
-    """Return the curves as a JSON document can hold them."""
+    """Return the curves in a form that can be written as JSON."""
     return {
         "rate": curves.settings.rate,
         "distance": curves.settings.distance,
@@ -80,7 +80,7 @@ def to_json(curves: Curves, signatures: Mapping[str, str]) -> dict[str, Any]:
 
 
 def to_grid(curves: Curves, signatures: Mapping[str, str]) -> Grid:
-    """Lay out the deltas: for each codec but the first those of each image, if they are few, and their mean."""
+    """Lay out the deltas of each codec except the first: those of each image, if there are few, and their mean."""
     distance, lower = curves.settings.distance, lower_is_closer(curves.settings)
     names = [Heading(printable(curves.column), is_number=False), Heading("image", is_number=False)]
     headings = [*names, Heading("n"), Heading("BD-rate, %", True), Heading(f"BD-{printable(distance)}", lower)]
@@ -129,7 +129,7 @@ def _under(curves: Curves, signatures: Mapping[str, str]) -> list[str]:
 
 
 def _signed_by(curves: Curves, signatures: Mapping[str, str]) -> list[str]:
-    """Return what made the numbers; a rate from a column has no signature."""
+    """Return the signatures of the numbers; a rate from a column has none."""
     used = (curves.settings.rate, curves.settings.distance)
     return [f"{name}: {signatures[name]}" for name in used if name in signatures]
 

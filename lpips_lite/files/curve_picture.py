@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 FORMATS: tuple[Literal["svg", "png"], ...] = ("svg", "png")
 FEW_CODECS = 8
-# Okabe and Ito's colours, which people with any colour vision tell apart; yellow last, since it is faint on white.
+# Colours of Okabe and Ito, which people with any colour vision can distinguish; yellow last, as it is faint on white.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#f0e442")
 MARKERS = "osD^vPX*"
 _UNITS = {"bpp": "bits per pixel", "bytes": "bytes"}
 
 
 def require_curve_packages(said: str) -> None:
-    """Raise an ImportError if what curves need is not installed.
+    """Raise an ImportError if packages that curves need are not installed.
 
     Args:
-        said: How messages name the argument that asks for curves.
+        said: The argument that asks for curves, as messages write it.
     """
     missing = [name for name in ("scipy", "matplotlib") if find_spec(name) is None]
     if missing:
@@ -34,11 +34,11 @@ def require_curve_packages(said: str) -> None:
 
 
 def draw_curves(curves: Curves, signatures: Mapping[str, str]) -> dict[str, bytes]:
-    """Return a picture of the curves in each of `FORMATS`: thin ones of single images, thick ones of means.
+    """Return a picture of the curves in each of `FORMATS`: thin curves for single images, thick ones for means.
 
     Args:
-        curves: What to draw.
-        signatures: What made the numbers of each metric; kept in the files' descriptions.
+        curves: The curves to draw.
+        signatures: The signature of each metric, for the descriptions of the files.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -85,7 +85,7 @@ def _columns(points: Points) -> tuple[list[float], list[float]]:
 
 
 def _label_rates(axes: Axes, rates: Iterable[float]) -> None:
-    """Label the axis with plain numbers, at 1, 2 and 5 of each decade, as there are few decades."""
+    """Label the axis with plain numbers, at 1, 2 and 5 of each decade, since there are few decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     known = list(rates)

@@ -1,6 +1,6 @@
-"""How many bits a channel has in the file: what Pillow would cut in silence is refused, and gray of more is kept exact.
+"""Bits per channel of a file: what Pillow would silently cut is refused; gray of more than 8 bits is kept exactly.
 
-Used by `reading.py`, on an image that Pillow has opened and not yet decoded. It asks what the decoder is about to do
+Used by `reading.py`, on an image that Pillow has opened but not yet decoded. It checks what the decoder is about to do
 (raw modes of tiles, tags, headers), never the suffix.
 """
 
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-_CUT_RAW_MODE = re.compile(r"[A-Za-z]+;16[LBN]|L;16")  # "BGR;16" is another thing: a pixel of 16 bits in all
+_CUT_RAW_MODE = re.compile(r"[A-Za-z]+;16[LBN]|L;16")  # not "BGR;16", which is a pixel of 16 bits in all
 _PNG_START, _JPEG_2000_START = b"\x89PNG\r\n\x1a\n", b"\xff\x4f\xff\x51"
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _COLOR_MAP, _SAMPLE_FORMAT = 258, 262, 320, 339  # tags of TIFF
 _HOW_TO_GO_ON = "convert it to 8 bits yourself, or pass float tensors in [0, 1] to the Python interface"
 
 
 class RefusedError(ValueError):
-    """Why a file is not read although Pillow would read it; without the name of the file."""
+    """The reason why a file is refused although Pillow would read it; without the name of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the numbers in a picture of Pillow's mean.
+    """The meaning of the numbers in a picture that Pillow has decoded.
 
     Attributes:
-        white: The file's own number for white, where gray has more than 8 bits.
-        stored_white: What Pillow makes of it.
-        inverted: Whether Pillow leaves it to the reader that zero is white.
-        step: What Pillow multiplied gray of 2 or 4 bits by, all but the number of the transparent gray.
+        white: The number for white in the file, if gray has more than 8 bits.
+        stored_white: The number that Pillow stores for it.
+        inverted: Whether zero is white, and Pillow has not inverted the picture.
+        step: The factor by which Pillow multiplied gray of 2 or 4 bits, except the number of the transparent gray.
     """
 
     white: int = 65535
@@ -40,14 +40,14 @@ class Samples:
 
 
 def samples_of(image: Image.Image, data: bytes) -> Samples:
-    """Say what the numbers will mean that Pillow decodes.
+    """Return the meaning of the numbers that Pillow will decode.
 
     Args:
-        image: Opened by Pillow, not yet loaded.
+        image: An image opened by Pillow, not yet loaded.
         data: The whole file.
 
     Raises:
-        RefusedError: If decoding would lose or misread something: more than 8 bits of a colour, floating point, signs.
+        RefusedError: If decoding would lose or misread something: more than 8 bits per colour, floating point, signs.
     """
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
         raise RefusedError(f"{image.mode}-mode pixels have no stated range; save it as 8-bit or 16-bit grayscale")
@@ -68,7 +68,7 @@ def samples_of(image: Image.Image, data: bytes) -> Samples:
 
 
 def unread_depth(data: bytes) -> str | None:
-    """Name the bits per channel of a file that Pillow does not read because of them, if that can be told."""
+    """Return the bits per channel of a file that Pillow cannot read because of them, if they are known."""
     if data.startswith(b"8BPS") and len(data) >= 26 and (bits := int.from_bytes(data[22:24], "big")) > 8:
         return f"{bits}-bit Photoshop file, {_HOW_TO_GO_ON}"
     return None
@@ -98,7 +98,7 @@ def _cut(bits: int, image: Image.Image) -> RefusedError:
 
 
 def _tiles(image: Image.Image) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Yield decoder and arguments of each part of the file that holds pixels."""
+    """Yield the decoder and its arguments for each part of the file that contains pixels."""
     for tile in getattr(image, "tile", ()):
         yield tile[0], tile[3] if isinstance(tile[3], tuple) else (tile[3],)
 
@@ -125,7 +125,7 @@ def _tiff_bits(image: Image.Image, data: bytes) -> int:
 
 
 def _maxval(image: Image.Image, default: int) -> int:
-    """Return the number for white in a PPM or PGM file; it is stated only where it is not the largest of its bits."""
+    """Return the number for white in a PPM or PGM file; Pillow states it only if it is not the largest number."""
     numbers = [value for _, arguments in _tiles(image) for value in arguments if isinstance(value, int)]
     return max(numbers, default=default)
 
@@ -135,7 +135,7 @@ def _ppm_bits(image: Image.Image, data: bytes) -> int:
 
 
 def _jpeg_2000_bits(image: Image.Image, data: bytes) -> int:
-    """Look into the marker segment SIZ, which stands at the start of the codestream."""
+    """Read the bits from the marker segment SIZ, which is at the start of the codestream."""
     if any(max(palette[3 : 3 + palette[2]], default=0) & 0x7F > 7 for palette in boxes(data, b"jp2h", b"pclr")):
         raise RefusedError("palette of more than 8 bits in a JPEG 2000 file, which Pillow would ignore")
     start = data.index(_JPEG_2000_START) + 40
@@ -194,7 +194,7 @@ def _drawing(image: Image.Image, data: bytes) -> int:
 
 
 def _bits_inside(image: Image.Image, data: bytes) -> int:
-    """Look at the PNG and JPEG 2000 files inside an icon."""
+    """Check the PNG and JPEG 2000 files inside an icon."""
     depths = [data[at.start() + 24] for at in re.finditer(re.escape(_PNG_START), data[:-25])]
     if _JPEG_2000_START in data and image.format == "ICNS":
         depths.append(_jpeg_2000_bits(image, data))

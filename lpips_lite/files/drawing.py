@@ -1,7 +1,7 @@
-"""Pictures of the distance: a map and its image in, a captioned heatmap of bounded size out.
+"""Pictures of the distance: draw a map and its image as a captioned heatmap of bounded size.
 
-Before `heatmap.py`, which writes them, and `report.py`. Large maps and images are shrunk channel by channel before they
-become colours, so that what is held stays small however large they are.
+Used by `heatmap.py`, which writes them, and `report.py`. Large maps and images are shrunk channel by channel before
+they are coloured, so that little memory is needed however large they are.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from torch import Tensor
 from lpips_lite.files.names import printable
 
 COLORMAP = "inferno"  # perceptually uniform: equal steps of distance look equal
-UNKNOWN = (128, 128, 128)  # where the map is NaN
-SMALLEST_SIDE = 256  # maps are enlarged to it, if the two bounds below allow it, so that the caption fits
-LONGEST_SIDE = 4096  # of a map as drawn; the frame comes on top
+UNKNOWN = (128, 128, 128)  # colour for NaN
+SMALLEST_SIDE = 256  # small maps are enlarged to this, if the two limits below allow it, so that the caption fits
+LONGEST_SIDE = 4096  # of a map in the picture, without the frame
 MOST_PIXELS = 2**22
 MARGIN, BAR, FONT_SIZE, TICKS = 12, 16, 14, 4
-LEAST_BAR = (TICKS + 1) * (FONT_SIZE + 2)  # height of the scale bar at which its labels do not touch
-CAPTION = 640  # width that a caption may have beside a narrower picture
+LEAST_BAR = (TICKS + 1) * (FONT_SIZE + 2)  # least height of the scale bar, so that labels do not touch
+CAPTION = 640  # width that a caption may have, even if the picture is narrower
 
 
 def heatmap(distance_map: Tensor, image: Tensor, caption: str, *, overlay: bool = False) -> Image.Image:
     """Draw where two images differ, with a scale bar from 0 to the map's maximum.
 
     Args:
-        distance_map: (H, W), ≥ 0. Where it is NaN the picture is gray.
-        image: The image that was compared, (3, H, W), uint8 or in [0, 1].
-        caption: One line above the picture; its middle is left out if it is far wider than the picture.
-        overlay: Draw the map over the image in gray, the more opaque the larger the distance.
+        distance_map: (H, W), ≥ 0; NaN is drawn in gray.
+        image: The compared image, (3, H, W), uint8 or in [0, 1].
+        caption: One line above the picture; its middle is left out if it is much wider than the picture.
+        overlay: Whether to draw the map over the gray image, more opaque for larger distances.
 
     Returns:
-        An RGB picture with caption and scale bar around the map, which is shrunk to at most 4096 pixels a side and
+        An RGB picture with caption and scale bar around the map. The map is shrunk to at most 4096 pixels per side and
         4 megapixels, or enlarged by a whole factor if it is small.
 
     Raises:
@@ -58,20 +58,20 @@ def heatmap(distance_map: Tensor, image: Tensor, caption: str, *, overlay: bool 
 
 
 def colorize(distance_map: Tensor, longest: int) -> tuple[Image.Image, float]:
-    """Draw a map (H, W) in the colours of `heatmap`, without frame, and return it with the map's maximum."""
+    """Draw a map (H, W) in the colours of `heatmap`, without a frame, and return it with the map's maximum."""
     values = distance_map.detach().float().cpu().numpy()
     share, largest = _shares(values, bounded((values.shape[1], values.shape[0]), longest))
     return Image.fromarray(_colors(share)), largest
 
 
 def bounded(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Return width and height, made smaller by one factor if a side or the number of pixels is too large."""
+    """Return width and height, reduced by the same factor if a side or the number of pixels is too large."""
     factor = min(1.0, longest / max(size), math.sqrt(MOST_PIXELS / math.prod(size)))
     return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
 
 
 def to_picture(image: Tensor, size: tuple[int, int]) -> Image.Image:
-    """Turn an image (3, H, W), uint8 or in [0, 1], into a picture of a width and height, one channel at a time."""
+    """Turn an image (3, H, W), uint8 or in [0, 1], into a picture of the given size, one channel at a time."""
     return Image.merge("RGB", [_channel(plane, size) for plane in image.detach()])
 
 
@@ -84,7 +84,7 @@ def _channel(plane: Tensor, size: tuple[int, int]) -> Image.Image:
 
 
 def _shares(values: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """Return a map of another width and height as shares of its maximum, averaged if it is smaller; and the maximum."""
+    """Resize a map, averaging if it gets smaller, and return it as shares of its maximum, and the maximum."""
     largest = float(np.max(values, initial=0, where=np.isfinite(values)))
     small = np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BOX))
     return (small / (largest or 1)).clip(0, 1), largest
@@ -133,7 +133,7 @@ def _frame(picture: Image.Image, caption: str, largest: float) -> Image.Image:
 
 
 def _shorten(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Leave out the middle of a caption that is wider than `width`; name and value stand at its ends."""
+    """Leave out the middle of a caption that is wider than `width`; name and value are at its ends."""
     text, kept = caption, len(caption)
     while kept > 2 and (found := font.getlength(text)) > width:
         kept = min(kept - 2, int(kept * width / found))

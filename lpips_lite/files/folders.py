@@ -1,4 +1,4 @@
-"""Folders walked: which files of them are images, and what was left out on the way."""
+"""Walk through folders: find the images in them, and note what was left out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from lpips_lite.files.names import printable, same_name
 from lpips_lite.files.settings import Spelling, python_spelling
 
-# Pillow opens these only to hand them to another program: they are data, films and weather maps, not images.
+# Pillow opens these only to pass them to another program: they are data, films and weather maps, not images.
 STUBS = {"BUFR", "GRIB", "HDF5", "MPEG"}
-# Images, too, though Pillow may not read them: they are paired, and reading them says why not.
+# These are images, too, although Pillow may not read them: they are paired, and the error on reading says why.
 OTHER_IMAGES = {
     "high dynamic range, film": "exr hdr rgbe pfm phm pic dpx cin",
     "successors and relatives of JPEG": "avif avifs heic heif hif jxl jxr wdp hdp jls jph bpg flif mpo jps jif jfi",
@@ -23,9 +23,9 @@ OTHER_IMAGES = {
     "editors, drawings": "psd psb xcf kra ora svg svgz pict pct",
     "textures, microscopes, medicine": "ktx ktx2 astc pvr btf tf8 svs ndpi dcm fts pam wbmp xwd jng mng djvu djv",
 }
-NAMED = 5  # of the entries left out for one reason; the rest are counted
+NAMED = 5  # entries left out for one reason that are named; the rest are counted
 
-MOST_VISITS = 32  # of one folder, through different links: those that link to each other have no end
+MOST_VISITS = 32  # of one folder through different links, since links between folders may never end
 
 LOOPS = "links that lead back to a folder they lie in, not entered"
 NOWHERE = "links that lead nowhere, left out"
@@ -34,12 +34,12 @@ SPECIAL = "pipes and devices in a folder, left out"
 
 @dataclass(frozen=True)
 class Walk:
-    """What lies below a folder.
+    """The files below a folder.
 
     Attributes:
-        folder: Where the walk began.
-        files: Relative names with "/", sorted; links that lead nowhere are among them if they are named like images.
-        left_out: Relative name -> why it is neither a file nor entered as a folder.
+        folder: The folder where the walk began.
+        files: Relative names with "/", sorted; broken links are included if they have names of images.
+        left_out: Relative name -> why it was left out.
     """
 
     folder: Path
@@ -47,7 +47,7 @@ class Walk:
     left_out: dict[str, str]
 
     def notes(self) -> list[str]:
-        """Return what to say about the entries left out."""
+        """Return notes on the entries that were left out."""
         reasons: dict[str, list[Path]] = defaultdict(list)
         for name, reason in sorted(self.left_out.items()):
             reasons[reason].append(self.folder / name)
@@ -59,9 +59,9 @@ class Images:
     """The images of a folder.
 
     Attributes:
-        by_name: Relative name without suffix, composed -> file.
-        ignored: Everything else.
-        notes: What to say about it.
+        by_name: Relative name without suffix, in composed form -> file.
+        ignored: All other files.
+        notes: Notes on what was left out.
     """
 
     by_name: dict[str, Path]
@@ -74,7 +74,7 @@ def find_images(folder: Path, *, spell: Spelling = python_spelling) -> Images:
 
     Raises:
         OSError: If the folder, or one in it, cannot be read.
-        ValueError: If there is no image, or a name stands for two of them.
+        ValueError: If there is no image, or two images have the same name.
     """
     walk = walk_folder(folder)
     found: dict[str, list[str]] = defaultdict(list)
@@ -96,17 +96,17 @@ def find_images(folder: Path, *, spell: Spelling = python_spelling) -> Images:
 
 
 def walk_folder(folder: Path, depth: int | None = None) -> Walk:
-    """List the files below a folder, through links, and no deeper than `depth` folders if that is given.
+    """List the files below a folder, following links, and down to `depth` folders if this is given.
 
-    A folder that is reached twice is listed twice, but not inside itself.
+    A folder that is reached in two ways is listed twice, but never inside itself.
 
     Raises:
         OSError: If the folder, or one in it, cannot be read.
     """
     files: list[str] = []
     left_out: dict[str, str] = {}
-    # For each folder: its path, the start of names in it, and what tells it and those around it from all others.
-    todo = deque([(folder, "", _identity(folder), frozenset[object]())])  # the shortest ways first
+    # For each folder: its path, the prefix of names in it, its identity, and the identities of the folders around it.
+    todo = deque([(folder, "", _identity(folder), frozenset[object]())])  # shortest paths first
     visits: Counter[object] = Counter()
     while todo:
         path, prefix, identity, around = todo.popleft()
@@ -129,23 +129,23 @@ def walk_folder(folder: Path, depth: int | None = None) -> Walk:
 
 
 def is_image(name: str) -> bool:
-    """Say whether a file is an image by its suffix, and is not what macOS puts beside one."""
+    """Return whether a file is an image by its suffix, and not a file that macOS puts beside an image."""
     return split_suffix(name)[1].lower() in image_suffixes() and not is_resource_fork(name)
 
 
 def is_resource_fork(name: str) -> bool:
-    """Say whether a file is what macOS puts beside another one: `._a.png` beside `a.png`."""
+    """Return whether a file is one that macOS puts beside another file: `._a.png` beside `a.png`."""
     return name.rpartition("/")[2].startswith("._")
 
 
 def split_suffix(name: str) -> tuple[str, str]:
-    """Split a name before its last suffix; a dot in front is none."""
-    return os.path.splitext(name)  # noqa: PTH122 - names are text here, many, and no paths
+    """Split a name before its last suffix; a dot at the beginning does not start a suffix."""
+    return os.path.splitext(name)  # noqa: PTH122 - there are many names, and they are strings, not paths
 
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """Return the suffixes, in lower case, of what is taken for an image: what Pillow reads, and what it cannot."""
+    """Return the suffixes of images in lower case: those that Pillow reads, and those that it cannot read."""
     from PIL import Image
 
     registered = Image.registered_extensions()
@@ -160,24 +160,24 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """Return "file" or "folder", through links, or else the reason why it is left out."""
+    """Return "file" or "folder", following links, or else the reason why the entry is left out."""
     if entry.is_file(follow_symlinks=False):
         return "file"
     if entry.is_dir(follow_symlinks=False):
         return "folder"
     try:
         mode = entry.stat().st_mode
-    except OSError:  # also a link to itself, or into a folder that is closed to us
+    except OSError:  # also a link to itself, or into a folder without permission
         return NOWHERE
     return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else SPECIAL
 
 
 def _with_form(name: str) -> str:
-    """Return a name for people that also tells apart two which look the same."""
+    """Return a name for messages that also distinguishes two names which look the same."""
     return printable(name) if name == same_name(name) else f"{printable(name)} (with accents stored apart)"
 
 
 def some(paths: Sequence[Path]) -> str:
-    """Return the first few paths for people, and how many more there are."""
+    """Return the first few paths for messages, and how many more there are."""
     more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
     return ", ".join(map(printable, paths[:NAMED])) + more

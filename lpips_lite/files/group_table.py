@@ -1,6 +1,6 @@
-"""The grouped table: rows in; for each group and measure a statistic, its interval, and the difference from one group.
+"""The grouped table: for each group and measure a statistic, its interval, and the difference from another group.
 
-After `grouping.py` and `resampling.py`; `table_cells.py` lays it out for people, `table_records.py` for programs.
+Uses `grouping.py` and `resampling.py`; `table_cells.py` lays it out for people, `table_records.py` for programs.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ AFTER = ("measure", "statistic", *NUMBERS, *DIFFERENCES, "signature")
 
 @dataclass(frozen=True)
 class TableSettings:
-    """What the table shows.
+    """The settings of the table.
 
     Attributes:
         by: Columns whose values make groups.
-        statistic: Of each group's numbers: "mean" · "median" · "p5" · "p95" · "min" · "max".
-        interval: Whether 95 % intervals are computed.
-        against: The value of a column, whose group the others are compared with, image by image; `None`: none is.
-        psnr_of_mean_mse: Whether PSNRs are told a second time, of the mean of the squared errors.
-        spell: Argument and value -> how messages name them.
+        statistic: Statistic of the numbers of each group: "mean" · "median" · "p5" · "p95" · "min" · "max".
+        interval: Whether to compute 95 % intervals.
+        against: The value of a column; other groups are compared with the group that has it, image by image; `None`:
+            there is no comparison.
+        psnr_of_mean_mse: Whether to add, for each PSNR, the PSNR of the mean of the squared errors.
+        spell: Argument and value -> how messages write them.
 
     Raises:
-        ValueError: If there is no such statistic, or a column of `by` is also one of the table.
+        ValueError: If there is no such statistic, or a column of `by` is also a column of the table.
     """
 
     by: tuple[str, ...]
@@ -69,10 +70,10 @@ class TableSettings:
             raise ValueError(f"{self.spell('by', ','.join(self.by))}: {problem}; expected another name")
 
     def measures(self, metrics: Sequence[str]) -> list[Measure]:
-        """Return what is told of each metric.
+        """Return the columns of numbers for the metrics.
 
         Raises:
-            ValueError: If the PSNR of the mean squared error is asked for, and there is no PSNR.
+            ValueError: If the PSNR of the mean squared error is requested, but there is no PSNR.
         """
         found = [Measure(name, name, self.statistic) for name in metrics]
         if not self.psnr_of_mean_mse:
@@ -85,10 +86,10 @@ class TableSettings:
         return [*found, *again]
 
     def groups(self, items: Sequence[Item]) -> tuple[Groups, dict[Key, Key]]:
-        """Group rows, and find which group each is compared with: it differs in one column, which is `against` there.
+        """Group rows, and find the group that each is compared with: it differs in one column, where it has `against`.
 
         Raises:
-            ValueError: If there is no such column or value, or one image stands in a group several times.
+            ValueError: If there is no such column or value, or an image is in a group several times.
         """
         groups = group(items, self.by, spell=self.spell)
         if self.against is None:
@@ -132,10 +133,10 @@ class Number:
     """A statistic of a group.
 
     Attributes:
-        value: NaN if no row has a number.
-        n: How many rows have one.
-        infinite: How many of these are infinite, which means leave out.
-        low, high: Its 95 % interval; NaN if there is none.
+        value: The statistic; NaN if no row has a number.
+        n: Number of rows with a number.
+        infinite: How many of these are infinite; means leave them out.
+        low, high: The 95 % interval; NaN if there is none.
     """
 
     value: float
@@ -147,16 +148,17 @@ class Number:
 
 @dataclass(frozen=True)
 class Difference:
-    """A group's statistic minus that of another, over the images of which both have a finite number.
+    """The statistic of a group minus that of another, over the images for which both have a finite number.
 
-    The PSNR of the mean squared error takes infinite ones, too, as errors of 0.
+    The PSNR of the mean squared error also uses infinite numbers, as errors of 0.
 
     Attributes:
         value, low, high: The difference and its 95 % interval.
-        n: Of how many images.
-        wins: Of which share of the images both have, infinite numbers among them, this group is strictly closer.
-        ties: Of which share both are equal.
-        left_out: How many images are left out of the difference, since a number is infinite.
+        n: Number of images.
+        wins: Share of the images of both, including those with infinite numbers, for which this group is strictly
+            closer.
+        ties: Share of these images for which both are equal.
+        left_out: Number of images left out of the difference because a number is infinite.
     """
 
     value: float
@@ -170,16 +172,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class GroupTable:
-    """What is known of groups.
+    """The table of groups.
 
     Attributes:
-        settings: What was asked for.
-        groups: Which rows belong to which.
+        settings: The settings.
+        groups: The groups and their rows.
         measures: The columns of numbers.
-        numbers: Group -> one for each measure.
-        differences: Group -> one for each measure, of groups that are compared with another.
-        signatures: What made the numbers of each metric.
-        notes: On what is missing.
+        numbers: Group -> one number per measure.
+        differences: Group -> one difference per measure, for groups that are compared with another.
+        signatures: The signature of each metric.
+        notes: Notes on missing numbers.
     """
 
     settings: TableSettings
@@ -197,13 +199,13 @@ def group_table(
     """Compute the table.
 
     Args:
-        rows: As `results.py` describes them, with the same columns.
-        settings: What is asked for.
-        signatures: What made the numbers of each metric.
-        notes: To stand under the table before those on groups.
+        rows: Rows as described in `results.py`, all with the same columns.
+        settings: The settings.
+        signatures: The signature of each metric.
+        notes: Notes for below the table, before those on groups.
 
     Raises:
-        ValueError: If there is no such column, or as `TableSettings` says.
+        ValueError: If there is no such column; also same as `TableSettings`.
     """
     groups, opposite = settings.groups(items_of(rows, signatures))
     measures = settings.measures(list(signatures))
@@ -239,7 +241,7 @@ def _difference(rows: Sequence[Row], others: Sequence[Row], measure: Measure) ->
         return Difference(math.nan, math.nan, math.nan, 0, math.nan, math.nan, 0)
     own, other = pairs.T
     closer = own < other if measure.is_lower_closer else own > other
-    taken = np.isfinite(pairs).all(axis=1) | (measure.statistic == MEAN_MSE)  # infinite PSNR is a squared error of 0
+    taken = np.isfinite(pairs).all(axis=1) | (measure.statistic == MEAN_MSE)  # an infinite PSNR is a squared error of 0
     value, low, high = math.nan, math.nan, math.nan
     if taken.any():
         value = float(subtract(measure.compute(own[taken]), measure.compute(other[taken])))
@@ -249,7 +251,7 @@ def _difference(rows: Sequence[Row], others: Sequence[Row], measure: Measure) ->
 
 
 def _both(rows: Sequence[Row], others: Sequence[Row], metric: str) -> np.ndarray:
-    """Return the numbers of images of which both groups have one, (images, 2)."""
+    """Return the numbers of images for which both groups have one, (images, 2)."""
     known = {row["reference"]: row[metric] for row in others if has_number(row, metric)}
     both = [
         (row[metric], known[row["reference"]]) for row in rows if row["reference"] in known and has_number(row, metric)

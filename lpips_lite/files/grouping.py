@@ -1,7 +1,7 @@
-"""Which rows belong to which group: the values of columns in, groups out, and what does not come out even.
+"""Group rows by the values of columns, and note what is missing or uneven.
 
-An image is what a reference shows: rows with the same reference are of the same image. Columns that have several values
-for one reference, like that of methods, are what is compared; the others, like that of scenes, belong to the images.
+Rows with the same reference belong to the same image. Columns with several values for one reference, such as methods,
+are compared; the others, such as scenes, belong to the images.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import NamedTuple
 from lpips_lite.files.names import printable
 from lpips_lite.files.settings import Spelling, python_spelling
 
-NAMED = 3  # references told by name where several are missing; the rest are counted
+NAMED = 3  # missing references that are named; the rest are counted
 
-Key = tuple[str, ...]  # one value for each column of `by`
+Key = tuple[str, ...]  # one value per column of `by`
 
 
 class Item(NamedTuple):
-    """What is known of a row before it is measured: its reference, and its columns."""
+    """A row before it is measured: its reference, and its columns."""
 
     reference: str
     columns: Mapping[str, str]
@@ -33,10 +33,10 @@ class Groups:
 
     Attributes:
         by: The columns.
-        members: Values of the columns -> positions of the rows that have them; in the order in which groups are shown.
-        references: Of each row.
-        compared: Those of `by` that have several values for one reference; best and second are told among them.
-        notes: On what is missing, uneven, or counted several times.
+        members: Values of the columns -> positions of the rows that have them, in the order of the groups.
+        references: The reference of each row.
+        compared: The columns of `by` that have several values for one reference; best and second are marked among them.
+        notes: Notes on what is missing, uneven, or counted several times.
     """
 
     by: tuple[str, ...]
@@ -46,11 +46,11 @@ class Groups:
     notes: tuple[str, ...]
 
     def said(self, key: Key) -> str:
-        """Return a group for people: "method=A, scene=garden"."""
+        """Return the name of a group for messages: "method=A, scene=garden"."""
         return ", ".join(f"{column}={printable(value)}" for column, value in zip(self.by, key, strict=True))
 
     def rivals(self, key: Key) -> Key:
-        """Return what a group shares with those that it is compared with: the columns that belong to the images."""
+        """Return the values that a group shares with those it is compared with: columns that belong to the images."""
         return tuple(value for column, value in zip(self.by, key, strict=True) if column not in self.compared)
 
 
@@ -58,12 +58,12 @@ def group(items: Sequence[Item], by: Sequence[str], *, spell: Spelling = python_
     """Group rows by columns.
 
     Args:
-        items: One for each row.
-        by: Names of columns; groups are in the order of their values, numbers by size, others as they come.
-        spell: Argument and value -> how messages name them.
+        items: One item per row.
+        by: Names of columns; groups are in the order of their values: numbers by size, others as they come.
+        spell: Argument and value -> how messages write them.
 
     Raises:
-        ValueError: If there is no such column, or one is named twice.
+        ValueError: If there is no such column, or a column is named twice.
     """
     columns = list(items[0].columns) if items else []
     said = spell("by", ",".join(by))
@@ -90,7 +90,7 @@ def group(items: Sequence[Item], by: Sequence[str], *, spell: Spelling = python_
 
 
 def distinct_in_order(values: Iterable[str]) -> list[str]:
-    """Return each value once: numbers by size if all are, else in the order in which they come."""
+    """Return each value once: by size if all are numbers, else in the order in which they come."""
     distinct = list(dict.fromkeys(values))
     with suppress(ValueError):
         distinct = sorted(distinct, key=float)
@@ -110,8 +110,8 @@ def varying(items: Iterable[Item], names: Sequence[str]) -> list[str]:
 
 
 def _absent(groups: Groups) -> list[str]:
-    """Say which groups lack images that others have which they are compared with."""
-    expected: dict[Key, dict[str, None]] = defaultdict(dict)  # what rivals share -> references of all of them
+    """Return notes on groups that lack images which the groups they are compared with have."""
+    expected: dict[Key, dict[str, None]] = defaultdict(dict)  # shared values -> references of all groups
     rivals: dict[Key, None] = {}  # values of the compared columns
     for key, positions in groups.members.items():
         expected[groups.rivals(key)].update(dict.fromkeys(groups.references[position] for position in positions))
@@ -134,13 +134,13 @@ def _compared(groups: Groups, key: Key) -> Key:
 
 
 def _joined(groups: Groups, values: Key, shared: Key) -> Key:
-    """Return the key that has these values in the compared columns and those in the others."""
+    """Return the key with `values` in the compared columns and `shared` in the others."""
     own, others = iter(values), iter(shared)
     return tuple(next(own if column in groups.compared else others) for column in groups.by)
 
 
 def _uneven(groups: Groups) -> list[str]:
-    """Say in which groups some references count more often than others."""
+    """Return notes on groups in which some references count more often than others."""
     notes = []
     for key, positions in groups.members.items():
         counts = Counter(groups.references[position] for position in positions)
@@ -152,7 +152,7 @@ def _uneven(groups: Groups) -> list[str]:
 
 
 def _alike(items: Sequence[Item]) -> list[str]:
-    """Say which rows no column tells apart, so that an image counts several times."""
+    """Return a note on rows that no column distinguishes, so that an image counts several times."""
     counts = Counter((item.reference, *item.columns.values()) for item in items)
     alike = [key[0] for key, count in counts.items() if count > 1]
     return [f"several images that no column tells apart, all counted: of {_some(alike)}"] if alike else []

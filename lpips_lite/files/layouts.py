@@ -1,4 +1,4 @@
-"""Ready-made patterns: how programs lay out their files, by name."""
+"""Ready-made patterns by name, for the folders that programs write."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Layout(NamedTuple):
     """Where a program puts references and images, relative to the compared folders.
 
     Attributes:
-        program: Whose files these are.
-        ref_pattern: Which are references.
-        image_pattern: Which images belong to them.
+        program: The program that writes the files.
+        ref_pattern: Pattern of references.
+        image_pattern: Pattern of images.
     """
 
     program: str
@@ -47,5 +47,5 @@ LAYOUTS: Mapping[str, Layout] = {
 
 
 def find_layout(name: str, said: str) -> Layout:
-    """Return the layout of this name; see `entries.find_named`."""
+    """Return the layout with this name; see `entries.find_named`."""
     return find_named(LAYOUTS, name, said, "layout")

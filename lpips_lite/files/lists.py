@@ -1,4 +1,4 @@
-"""Lists of pairs: a CSV in, as programs and spreadsheets write it; paths and other columns out."""
+"""Lists of pairs: read paths and other columns from a CSV, as programs and spreadsheets write it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lpips_lite.files.names import PATHS, RESULT_COLUMNS, STANDARD_INPUT, file_p
 EXPECTED = "the columns reference and image"
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 START = 4096  # bytes that show whether a file is text
-NAMED_COLUMNS = 20  # of those found; more are counted
+NAMED_COLUMNS = 20  # columns listed in messages; more are only counted
 
 
 class Line(NamedTuple):
-    """One pair of a list: its files, and what else stands in its row."""
+    """One pair of a list: its files, and the other cells of its row."""
 
     reference: Path
     image: Path
@@ -33,19 +33,21 @@ class Line(NamedTuple):
 def read_list(table: Path) -> tuple[list[Line], list[str]]:
     """Read a CSV with the columns `reference` and `image`.
 
-    Text is UTF-8, or UTF-16 with a byte order mark; separators are commas, semicolons or tabs. Spaces around a cell do
-    not count, nor do rows that hold nothing. Paths are relative to the list's folder; those in standard input, `-`, and
-    in pipes to the working folder.
+    Text is UTF-8, or UTF-16 with a byte order mark; separators are commas, semicolons or tabs. Spaces around a cell and
+    empty rows are ignored. Paths are relative to the folder of the list; in standard input, `-`, and in pipes they are
+    relative to the working folder.
 
     Returns:
         Its lines, and notes on what was left out.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no such list; file and line are named.
+        ValueError: If it is not such a list; the message names file and line.
     """
     name = _said(table)
-    text = re.sub(r'\A"?sep=.?"?(?=[\r\n])', "", _read_text(table))  # which Excel reads, and writes, before the header
+    text = re.sub(
+        r'\A"?sep=.?"?(?=[\r\n])', "", _read_text(table)
+    )  # Excel writes it before the header
     delimiter, header = _header(text, name)
     lines = list(_lines(_rows(text, delimiter, name), header, table, name))
     if not lines:
@@ -53,7 +55,7 @@ def read_list(table: Path) -> tuple[list[Line], list[str]]:
     unnamed = [place for place, column in enumerate(header) if not column]
     notes = []
     if unnamed and any(cells[place].strip() for _, cells in _rows(text, delimiter, name) for place in unnamed):
-        notes.append(f"{name}: left out what stands in columns without a name")
+        notes.append(f"{name}: left out cells in columns without a name")
     return lines, notes
 
 
@@ -82,7 +84,7 @@ def _said(table: Path) -> str:
 
 
 def _read_text(table: Path) -> str:
-    """Read a file or a pipe, once, and return its text; bytes that are not UTF-8 are kept as in names of files."""
+    """Read a file or a pipe once, and return its text; bytes that are not UTF-8 are kept, as in file names."""
     if table == STANDARD_INPUT:
         if sys.stdin is None:
             raise ValueError("standard input: closed; expected a CSV")
@@ -107,7 +109,7 @@ def _decode(file: IO[bytes], name: str) -> str:
     try:
         text = data.decode("utf-16") if wide else data.decode("utf-8", "surrogateescape")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: starts like UTF-16, but is not ({error.reason}); expected UTF-8 or UTF-16") from None
+        raise ValueError(f"{name}: starts like UTF-16, but is not UTF-16 ({error.reason}); expected UTF-8") from None
     if "\0" in text:
         line = max(text.count(end, 0, text.index("\0")) for end in "\n\r") + 1
         raise ValueError(f"{name}, line {line}: a NUL character; expected a text file")
@@ -118,9 +120,9 @@ def _decode(file: IO[bytes], name: str) -> str:
 
 
 def _rows(text: str, delimiter: str, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each row's last line, and its cells; rows that hold nothing are skipped."""
+    """Yield the number of each row's last line, and its cells; empty rows are skipped."""
     lines = io.StringIO(text, newline="")
-    # Strict, since a quote that is not closed would swallow the rest of the list.
+    # Strict, since otherwise a quote that is not closed would swallow the rest of the list.
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
@@ -131,7 +133,7 @@ def _rows(text: str, delimiter: str, name: str) -> Iterator[tuple[int, list[str]
 
 
 def _header(text: str, name: str) -> tuple[str, list[str]]:
-    """Return the separator with which the first row holds the columns that are needed, and the names in that row."""
+    """Return the separator that splits the first row into the required columns, and the names in that row."""
     found, problem = [], None
     for delimiter in ",;\t":
         try:
@@ -164,18 +166,18 @@ def _check_header(header: list[str], name: str) -> None:
     count = Counter(column.casefold() for column in header if column)
     twice = [column for column in header if count[column.casefold()] > 1]
     if twice:
-        raise ValueError(f"{name}: column '{printable(twice[0])}' stands there twice; expected each once")
+        raise ValueError(f"{name}: column '{printable(twice[0])}' appears twice; expected each column once")
     taken = [column for column in header if column.casefold() in RESULT_COLUMNS and column not in PATHS]
     if taken:
         names = ", ".join(map(printable, taken))
-        raise ValueError(f"{name}: {names}: also what a result is called; expected another name for the column")
+        raise ValueError(f"{name}: {names}: also the name of a result; expected another name for the column")
 
 
 # -- cells to paths --------------------------------------------------------------------------------------------------
 
 
 def _path(cell: str, base: str, table: Path, where: str) -> Path:
-    """Return the file that a cell names. Spaces after it do not count, unless there is a file that ends with them."""
+    """Return the file that a cell names. Spaces at its end are ignored unless there is a file with such a name."""
     text = cell.rstrip()
     if text in ("", "-"):
         got = "; '-' stands for standard input, which a list cannot name" if text else ""
@@ -189,14 +191,14 @@ def _path(cell: str, base: str, table: Path, where: str) -> Path:
 
 
 def _has_no_folder(table: Path) -> bool:
-    """Say whether a list has no folder of its own: standard input, an open file by its number, a pipe."""
+    """Return whether a list has no folder: standard input, an open file given by its number, or a pipe."""
     numbered = re.match("/dev/stdin$|/dev/fd/|/proc/[^/]+/fd/", str(table))
     return table == STANDARD_INPUT or bool(numbered) or not table.is_file()
 
 
 def _is_same_pipe(path: Path, table: Path) -> bool:
-    """Say whether an image is the pipe that the list came from, which cannot be read twice."""
-    if not str(path).startswith(("/dev/", "/proc/")):  # the usual file, not worth asking for
+    """Return whether an image is the pipe that the list came from, which cannot be read twice."""
+    if not str(path).startswith(("/dev/", "/proc/")):  # an ordinary file, which need not be checked
         return path == table
     try:
         return path == table or path.samefile("/dev/stdin" if table == STANDARD_INPUT else table)

@@ -1,4 +1,4 @@
-"""Files that fit two patterns: which of them belong together, which are copies, and which have no partner."""
+"""Match files that fit two patterns; find copies, and files without a partner."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def match(references: Fitting, images: Fitting, shared: Sequence[str]) -> list[M
     """Match files whose shared fields are equal, in order of references; never a file with itself.
 
     Args:
-        references: No two with the same shared fields, as `without_copies` leaves them.
-        images: What may belong to them.
-        shared: Names of fields.
+        references: References without duplicates in the shared fields, as returned by `without_copies`.
+        images: Images that may belong to them.
+        shared: Names of fields that both patterns have.
 
     Raises:
         ValueError: If an image belongs to several references.
@@ -55,12 +55,12 @@ def match(references: Fitting, images: Fitting, shared: Sequence[str]) -> list[M
 
 
 def without_copies(references: Fitting, shared: Sequence[str]) -> tuple[Fitting, list[str]]:
-    """Keep the first of several references with the same shared fields, if all of them hold the same bytes.
+    """Keep the first of several references with the same shared fields, if all of them have the same bytes.
 
-    Programs that render a scene by several methods often put the same references beside each method's images.
+    Programs that render a scene by several methods often put the same references next to the images of each method.
 
     Returns:
-        The references that are left, and notes on the others.
+        The remaining references, and notes on the others.
 
     Raises:
         ValueError: If two references with the same shared fields differ.
@@ -85,7 +85,7 @@ def without_copies(references: Fitting, shared: Sequence[str]) -> tuple[Fitting,
 
 
 def several_alike(images: Fitting, matches: Iterable[Match]) -> list[str]:
-    """Return a note on images that no field tells apart, which would count several times where fields make groups."""
+    """Return a note on images that no field distinguishes, which would count several times in groups of fields."""
     alike: dict[tuple[object, ...], list[Path]] = defaultdict(list)
     for found in matches:
         alike[found.reference, *found.fields.items()].append(images.root / found.image)
@@ -96,7 +96,7 @@ def several_alike(images: Fitting, matches: Iterable[Match]) -> list[str]:
 def without_partner(references: Fitting, images: Fitting, matches: Iterable[Match]) -> list[Path]:
     """Return the files of both sides that are in no match, by relative name.
 
-    If both sides lie in one folder, a file that is matched on one side needs no partner on the other.
+    If both sides are in one folder, a file that is matched on one side needs no partner on the other.
     """
     matched = {place for found in matches for place in (references.place(found.reference), images.place(found.image))}
     both = [(name, side) for side in (references, images) for name in side.files]

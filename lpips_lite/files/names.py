@@ -1,4 +1,4 @@
-"""Names of files as text: exact in results, harmless on a screen, and never twice the same where files are made."""
+"""File names as text: exact in results, safe on a terminal, and unique when files are made."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path, PurePosixPath
 
 STANDARD_INPUT = Path("-")
 PATHS = ("reference", "image")
-RESULT_COLUMNS = (*PATHS, "identical", "content", "error", "signature")  # never names of other columns
-MADE_SUFFIX = ".png"  # of the files that are made under unique names
+RESULT_COLUMNS = (*PATHS, "identical", "content", "error", "signature")  # other columns cannot have these names
+MADE_SUFFIX = ".png"  # suffix of files that are made under unique names
 
 _ESCAPED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of characters, line separators
 _REORDERING = {*"\u200e\u200f\u061c", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x2070))}
-_HALVES = re.compile("[\ud800-\udfff]")  # with which Python stands for bytes of a name that are no text
-_PLAIN = re.compile(r"[0-9A-Za-z_-]{1,200}")  # most names, which nothing is wrong with
+_HALVES = re.compile("[\ud800-\udfff]")  # how Python represents bytes of a name that are not text
+_PLAIN = re.compile(r"[0-9A-Za-z_-]{1,200}")  # most names, which need no changes
 _LONGEST = 230  # bytes of a last part; file systems allow 255, and a number and a suffix are added
 
 
 def file_path(text: str | os.PathLike[str]) -> Path:
-    """Return a path as it was typed: "-" alone is standard input, "./-" a file.
+    """Return a path as it was typed: "-" alone is standard input, "./-" is a file.
 
     Raises:
-        ValueError: If it is empty, which would be the working folder.
+        ValueError: If it is empty, which would mean the working folder.
     """
     if not os.fspath(text):
         raise ValueError("an empty name; expected a file or a folder")
@@ -34,7 +34,7 @@ def file_path(text: str | os.PathLike[str]) -> Path:
 
 
 def path_text(path: Path | str) -> str:
-    r"""Return a path as text for files of results; bytes in its name that are no text become `\xff`."""
+    r"""Return a path as text for files of results; bytes in its name that are not text become `\xff`."""
     text = str(path)
     return text if text.isascii() else _HALVES.sub(_escape_byte, text)
 
@@ -45,7 +45,7 @@ def _escape_byte(half: re.Match[str]) -> str:
 
 
 def printable(name: Path | str) -> str:
-    """Return a name for people: what would move the cursor, or turn the text around, is escaped."""
+    """Return a name for messages, with escapes for characters that move the cursor or reverse the text."""
     return "".join(_escape(character) for character in path_text(name))
 
 
@@ -56,20 +56,20 @@ def _escape(character: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or else its kind."""
+    """Return the first line of an error's message, or else its type."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def same_name(name: str) -> str:
-    """Return the form in which names are compared: composed, as macOS and Linux may store the same one differently."""
+    """Return a name in composed form for comparing, since macOS and Linux may store the same name differently."""
     return unicodedata.normalize("NFC", name)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Return a relative path for each file to be made, none twice even where upper and lower case are one.
+    """Return a relative path for each file to be made; all are unique even if case does not matter.
 
-    Names that are alone stay as they are; the others get a number in front. So does a name that, with the suffix of the
-    files that are made, is also the folder of another: `a` beside `a.png/b`.
+    Unique names are not changed; the others get a number in front. So does a name that, with the suffix of the files,
+    is also the folder of another: `a` next to `a.png/b`.
     """
     names = [_inside(name) for name in names]
     keys = [same_name(name).casefold() for name in names]
@@ -90,11 +90,11 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def _inside(name: str) -> str:
-    """Return a name as the path of something inside a folder: not absolute, no `..`, not empty, not too long."""
+    """Return a name as a path inside a folder: not absolute, without `..`, not empty, not too long."""
     if _PLAIN.fullmatch(name):
         return name
     *folders, last = [part for part in path_text(name).split("/") if part not in ("", ".", "..")] or ["unnamed"]
-    if len(last) > _LONGEST // 4:  # only then it may have so many bytes
+    if len(last) > _LONGEST // 4:  # only then can it have too many bytes
         last = last.encode()[:_LONGEST].decode(errors="ignore")
     return "/".join((*folders, last))
 

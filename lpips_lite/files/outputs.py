@@ -1,4 +1,4 @@
-"""Outputs never destroy inputs: what will be written is checked against what will be read, before any computing."""
+"""Outputs never overwrite inputs: paths to write are checked against paths to read before anything is computed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Literal, TextIO
 
 from lpips_lite.files.names import printable
 
-READER_SECONDS = 60  # to wait for somebody who reads from a pipe that is to be written
+READER_SECONDS = 60  # time to wait for a reader of a pipe
 
 
 def check_outputs(outputs: Iterable[tuple[str, Path]], inputs: Iterable[tuple[str, Path]]) -> None:
-    """Check that no path to be written is one to be read, or another one to be written, through links or not.
+    """Check that no path to write is also a path to read or to write for something else, even through links.
 
     Args:
-        outputs: How a message names the argument, and a path that will be written.
-        inputs: What a message calls the file, like "a compared image", and a path that will be read.
+        outputs: Options as messages write them, with paths that will be written.
+        inputs: Descriptions for messages, like "a compared image", with paths that will be read.
 
     Raises:
         ValueError: If two of them are the same file.
@@ -41,7 +41,7 @@ def check_outputs(outputs: Iterable[tuple[str, Path]], inputs: Iterable[tuple[st
 
 
 def check_folder(option: str, path: Path) -> None:
-    """Check that a file can be written at `path`: its folder exists, and it is no folder itself.
+    """Check that a file can be written at `path`: its folder exists, and it is not a folder itself.
 
     Raises:
         FileNotFoundError, IsADirectoryError: If not.
@@ -53,36 +53,36 @@ def check_folder(option: str, path: Path) -> None:
 
 
 def check_outside(option: str, target: Path, folders: Iterable[Path]) -> None:
-    """Check that a folder to be filled is not one whose images are compared, nor lies in it.
+    """Check that a folder for outputs is not a folder whose images are compared, nor inside one.
 
     Raises:
-        ValueError: If so; the next comparison would take what is written for images.
+        ValueError: If it is, since the next comparison would read the outputs as images.
     """
     resolved = target.resolve()
     for folder in folders:
         if resolved.is_relative_to(folder.resolve()):
             raise ValueError(
-                f"{option} {printable(target)}: lies in {printable(folder)}, whose images are compared; "
-                f"expected a folder outside"
+                f"{option} {printable(target)}: is in {printable(folder)}, whose images are compared; "
+                f"expected a folder outside it"
             )
 
 
 def open_output(path: Path, mode: Literal["w", "a"] = "w") -> TextIO:
-    """Open a path to write text to, through a link, a pipe or a device; a pipe must have a reader within a minute.
+    """Open a path for writing text; it may be a link, a device or a pipe, which must have a reader within a minute.
 
     Raises:
         OSError: If it cannot be opened, or nobody reads from the pipe.
     """
     descriptor = _descriptor(path)
-    if descriptor is not None:  # as it is: opening it once more would cut the file behind it
-        return open(os.dup(descriptor), "w", encoding="utf-8", newline="")  # noqa: PTH123 - a number, no path
+    if descriptor is not None:  # used directly, since opening it again would truncate its file
+        return open(os.dup(descriptor), "w", encoding="utf-8", newline="")  # noqa: PTH123 - a number, not a path
     if path.is_fifo():
         return open(_open_pipe(path), "w", encoding="utf-8", newline="")
     return path.open(mode, encoding="utf-8", newline="")
 
 
 def _descriptor(path: Path) -> int | None:
-    """Return the number of an open file that is named as such: 1 for /dev/stdout or /dev/fd/1."""
+    """Return the number of an open file from its path: 1 for /dev/stdout or /dev/fd/1."""
     numbered = re.fullmatch(r"/dev/fd/([0-9]+)|/proc/self/fd/([0-9]+)", str(path))
     if numbered:
         return int(numbered[1] or numbered[2])
@@ -90,9 +90,9 @@ def _descriptor(path: Path) -> int | None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file in one step, so that a kill leaves either what was there or all of it; links and permissions stay.
+    """Write a file in one step, so that a kill leaves either the old file or the new one; links and permissions stay.
 
-    Pipes and devices are written to.
+    Pipes and devices are written to directly.
 
     Raises:
         OSError: If it cannot be written.
@@ -118,23 +118,23 @@ def replace_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def errors_named(path: Path) -> Iterator[None]:
-    """Let errors of the operating system, of a full disk, say, tell the path that was written to."""
+    """Add the path that was written to errors of the operating system, such as a full disk."""
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # one of ours, in its own words
+        if error.errno is None:  # one of ours, which has its own message
             raise
         raise OSError(error.errno, error.strerror, printable(path)) from error
 
 
 def _open_pipe(path: Path) -> int:
-    """Return a descriptor of a named pipe as soon as somebody reads from it."""
+    """Return a descriptor of a named pipe as soon as it has a reader."""
     end = time.monotonic() + READER_SECONDS
     while time.monotonic() < end:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # which is that there is no reader
+            if error.errno != errno.ENXIO:  # the error that means there is no reader
                 raise
             time.sleep(0.05)
         else:
@@ -144,12 +144,12 @@ def _open_pipe(path: Path) -> int:
 
 
 def is_special(path: Path) -> bool:
-    """Say whether a path is a pipe or a device, which are written to and never replaced."""
+    """Return whether a path is a pipe or a device, which are written to and never replaced."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _keys(path: Path) -> list[object]:
-    """Return what a regular file can be known by: its real path, and its place on the disk if it exists."""
+    """Return keys that identify a regular file: its real path, and its place on the disk if it exists."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Patterns like "out/{method}/{name}x4.*": which files fit, and what their fields hold."""
+"""Patterns like "out/{method}/{name}x4.*": find the files that fit, and the values of their fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lpips_lite.files.folders import is_image, is_resource_fork, walk_folder
 from lpips_lite.files.names import RESULT_COLUMNS, printable, same_name
 
 FOLDERS, SUFFIX = "**/", ".*"
-# What is not literal: any folders, a field, the last suffix, any characters, one character.
+# Parts that are not literal: any folders, a field, the last suffix, any characters, one character.
 _SPECIAL = re.compile(r"((?:(?<=/)|^)\*\*/|\{[^{}/]*\}|\.\*$|\*+|\?)")
 _LAST_SUFFIX = re.compile(r"\.[^./]+\Z")
 
@@ -25,12 +25,12 @@ class Fitting:
     """The files that fit a pattern.
 
     Attributes:
-        said: How messages name the pattern.
-        root: The folder below which they lie.
-        real_root: The same without links.
-        files: Relative name -> what the fields may hold, in one or several ways.
-        ignored: Files that would fit, but are not images, and what cannot be entered or read.
-        notes: What to say about the latter.
+        said: The pattern as messages write it.
+        root: The folder that contains the files.
+        real_root: The same folder without links.
+        files: Relative name -> values of the fields, in one or several ways.
+        ignored: Files that would fit but are not images, and entries that cannot be entered or read.
+        notes: Notes on entries that were left out.
     """
 
     said: str
@@ -41,19 +41,19 @@ class Fitting:
     notes: list[str]
 
     def place(self, name: str) -> str:
-        """Return where a file lies, however its folder is spelled."""
+        """Return the real path of a file, however its folder is spelled."""
         return f"{self.real_root}/{name}"
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern that has been read.
+    """A parsed pattern.
 
     Attributes:
-        said: How messages name it.
-        root: The folder below which files that fit lie.
-        tokens: Its parts below that: literal text, "{field}", "*", "?", "**/", or ".*" at the end.
-        depth: How many folders deep, the root included; None if any.
+        said: The pattern as messages write it.
+        root: The folder that contains the files.
+        tokens: The parts of the pattern below the folder: literal text, "{field}", "*", "?", "**/", or ".*" at the end.
+        depth: Depth in folders, including the root; None if any depth fits.
     """
 
     said: str
@@ -66,7 +66,7 @@ class Pattern:
         return list(dict.fromkeys(token[1:-1] for token in self.tokens if token[0] == "{"))
 
     def find(self) -> Fitting:
-        """Find the files that fit. If the pattern leaves the suffix open, only images are meant.
+        """Find the files that fit. If the pattern leaves the suffix open, only images fit.
 
         Raises:
             FileNotFoundError: If there is no such folder.
@@ -93,12 +93,12 @@ class Pattern:
         )
 
     def _may_hold(self, name: str) -> bool:
-        """Say whether an entry fits, or might have been a folder in which a file fits."""
+        """Return whether an entry fits, or could be a folder that contains a file that fits."""
         above = self.depth is None or name.count("/") + 1 < self.depth
         return above or next(self.readings(name), None) is not None
 
     def readings(self, name: str) -> Iterator[Fields]:
-        """Yield what the fields may hold for a relative name, longest first; nothing if it does not fit."""
+        """Yield possible values of the fields for a relative name, longest first; nothing if it does not fit."""
         return _readings(self.tokens, same_name(name), 0, {}, set())
 
 
@@ -106,13 +106,13 @@ def read_pattern(text: str, folder: Path | None, said: str) -> Pattern:
     """Read a pattern.
 
     Args:
-        text: `{field}` stands for one or more characters of a name, `*`, `?` and `**` for what they do in a shell; the
-            rest is literal.
-        folder: Where it is relative to; None: the working folder, or it is absolute.
-        said: How messages name it.
+        text: `{field}` stands for one or more characters of a name; `*`, `?` and `**` work as in a shell; the rest is
+            literal.
+        folder: The folder that it is relative to; None: the working folder, or the pattern is absolute.
+        said: The pattern as messages write it.
 
     Raises:
-        ValueError: If it is no pattern.
+        ValueError: If it is not a pattern.
     """
     if folder is not None and text.startswith("/"):
         raise ValueError(f"{said}: expected a pattern relative to {printable(folder)}")
@@ -135,7 +135,7 @@ def _check_tokens(tokens: tuple[str, ...], said: str) -> None:
         if field is None and ("{" in token or "}" in token):
             raise ValueError(f"{said}: a brace that belongs to no field; expected fields like {{name}}")
         if field is not None and not field.isidentifier():
-            raise ValueError(f"{said}: {token} is no field; expected letters, digits and _, like {{name}}")
+            raise ValueError(f"{said}: {token} is not a field; expected letters, digits and _, like {{name}}")
         if field is not None and field.casefold() in RESULT_COLUMNS:
             raise ValueError(f"{said}: {token} is also the name of a result; expected another one, like {{name}}")
         if field is not None and following[:1] == "{":
@@ -145,9 +145,9 @@ def _check_tokens(tokens: tuple[str, ...], said: str) -> None:
 def _readings(
     tokens: tuple[str, ...], name: str, start: int, known: Fields, seen: set[tuple[object, ...]]
 ) -> Iterator[Fields]:
-    """Yield what the fields may hold if `tokens` are to fit `name` from `start` on, each way once."""
+    """Yield the possible values of the fields if `tokens` fit `name` from `start` on, each way once."""
     state = (len(tokens), start, *known.values())
-    if state in seen:  # many wildcards meet here again and again
+    if state in seen:  # several wildcards lead here many times
         return
     seen.add(state)
     if not tokens:
@@ -163,20 +163,20 @@ def _readings(
 
 
 def _may_begin(tokens: tuple[str, ...], name: str, start: int) -> bool:
-    """Say whether the next token may begin at `start`, before it is tried at length."""
+    """Return whether the next token may begin at `start`, as a quick test."""
     literal = "." if tokens[:1] == (SUFFIX,) else "" if not tokens or tokens[0][0] in "{*?" else tokens[0]
     return name.startswith(literal, start)
 
 
 def _field_ends(value: str | None, name: str, start: int) -> Collection[int]:
-    """Return where a field that begins at `start` may end, the longest first."""
+    """Return where a field that begins at `start` may end, longest first."""
     if value is None:
         return range(_part_end(name, start), start, -1)
     return [start + len(value)] if name.startswith(value, start) else []
 
 
 def _ends(token: str, name: str, start: int) -> Collection[int]:
-    """Return where a token that is no field, and begins at `start`, may end."""
+    """Return where a token that begins at `start` and is not a field may end."""
     hidden = name[start : start + 1] == "." and name[start - 1 : start] in ("", "/")  # fits no wildcard, as in a shell
     if token == FOLDERS:
         ends = [start]

@@ -1,6 +1,6 @@
-"""From a picture that Pillow has decoded to pixels: sRGB, composited, (3, H, W); used by `reading.py`.
+"""Turn a picture that Pillow has decoded into pixels: sRGB, composited, (3, H, W). Used by `reading.py`.
 
-All of it strip by strip: beside Pillow's own picture and the result, little memory is taken.
+It works in strips, so that little memory is needed in addition to Pillow's picture and the result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lpips_lite.files.depth import Samples
 from lpips_lite.files.settings import red_green_blue
 
 _STRIP_PIXELS = 2**18
-_DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "JPEG2000": 18}  # for each pixel, beside Pillow's picture, as measured
+_DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "JPEG2000": 18}  # per pixel, in addition to Pillow's picture, as measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +27,7 @@ class Picture:
 
     Attributes:
         pixels: (3, H, W), uint8, or float32 in [0, 1] for gray of more than 8 bits.
-        notes: On what was handled while reading, each with the name of the file.
+        notes: Notes on what was converted while reading, each with the name of the file.
         alpha: Digest of size and transparency; None if everything is opaque.
         rgba: Digest of size, colours and transparency before they were composited; None if everything is opaque.
     """
@@ -44,10 +44,10 @@ def picture_of(
     """Turn a decoded picture into pixels.
 
     Args:
-        image: Upright.
-        samples: What its numbers mean.
-        transform: Applied to its colours, so that they are sRGB.
-        background: Colour that transparent pixels are put on.
+        image: The picture, upright.
+        samples: The meaning of its numbers.
+        transform: Transform of its colours to sRGB.
+        background: Colour behind transparent pixels.
     """
     if image.mode.startswith("I"):
         return _from_deep_gray(image, samples, background)
@@ -55,7 +55,7 @@ def picture_of(
         image.info["transparency"] = image.info["transparency"] % (255 // samples.step + 1) * samples.step
     transparent = _is_transparent(image)
     if not transparent:
-        image.info.pop("transparency", None)  # or Pillow would carry it along, and warn
+        image.info.pop("transparency", None)  # otherwise Pillow would keep it, and warn
     pixels = np.empty((3, image.height, image.width), np.uint8)
     digests = _Digests(image.size)
     for rows, strip in _strips(image):
@@ -71,7 +71,7 @@ def picture_of(
 
 
 def peak_bytes(image: Image.Image, data: bytes) -> int:
-    """Estimate the memory taken at most while a picture is decoded and made into pixels."""
+    """Estimate the peak memory for decoding a picture and turning it into pixels."""
     pixels = image.width * image.height
     stored = 2 if image.mode.startswith("I;") else 1 if image.mode in ("1", "L", "P") else 4  # in Pillow's picture
     result = 12 if image.mode.startswith("I") else 3
@@ -82,7 +82,7 @@ def peak_bytes(image: Image.Image, data: bytes) -> int:
 
 def _from_deep_gray(image: Image.Image, samples: Samples, background: str) -> Picture:
     pixels = np.empty((3, image.height, image.width), np.float32)
-    clear = image.info.get("transparency")  # one number, where a PNG has one
+    clear = image.info.get("transparency")  # one number, if a PNG has it
     ground = np.array(red_green_blue(background), np.float32)[:, None, None] / 255
     digests, transparent = _Digests(image.size), False
     for rows, strip in _strips(image):
@@ -97,13 +97,13 @@ def _from_deep_gray(image: Image.Image, samples: Samples, background: str) -> Pi
 
 
 class _Digests:
-    """Of the transparency of a picture, and of all of it, strip by strip."""
+    """Digests of the transparency of a picture, and of all its channels, computed strip by strip."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._alpha, self._rgba = hashlib.sha256(repr(size).encode()), hashlib.sha256(repr(size).encode())
 
     def update(self, strip: np.ndarray) -> None:
-        """Take (H, W, C), the last channel transparency in [0, 255]."""
+        """Add a strip (H, W, C), whose last channel is transparency in [0, 255]."""
         self._alpha.update(strip[..., -1].astype(np.uint8).tobytes())
         self._rgba.update(strip.tobytes())
 
@@ -126,7 +126,7 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def _in_mode(strip: Image.Image, mode: str) -> Image.Image:
-    if strip.mode == "La":  # Pillow knows no other way from premultiplied gray
+    if strip.mode == "La":  # Pillow has no other conversion from premultiplied gray
         strip = strip.convert("LA")
     return strip if strip.mode == mode else strip.convert(mode)
 

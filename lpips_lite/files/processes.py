@@ -1,8 +1,8 @@
-"""Work shared out among the processes that `torchrun` starts, and its results brought together in the first of them.
+"""Divide work among the processes that `torchrun` starts, and collect the results in the first of them.
 
-Work is shared when torchrun's own variables are there, all of them. `WORLD_SIZE` alone, which clusters and training
-scripts leave to every child process, changes nothing. Processes talk through torchrun's store, under keys of their own;
-every wait is a loop of short steps, which interrupts and the failures of others end.
+Work is divided only if all of torchrun's variables are set. `WORLD_SIZE` alone, which clusters and training scripts
+pass to every child process, has no effect. Processes communicate through torchrun's store, under separate keys. Every
+wait is a loop of short steps, so that interrupts and failures of other processes end it.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from lpips_lite.files.names import first_line
 
 T = TypeVar("T")
 
-PARTNER_SECONDS = 60  # to wait for the others at the start
+PARTNER_SECONDS = 60  # time to wait for the others at the start
 POLL_SECONDS = 0.02
-PIECE_BYTES = 2**22  # of a value in the store, which takes 8 MiB at most
+PIECE_BYTES = 2**22  # size of a value in the store, which takes at most 8 MiB
 END, INTERRUPTED = b"", b"interrupted"  # last parts of a stream of pickles
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
 
 
 @dataclass
 class Processes:
-    """This process's place among those that share the work, which all call `share` and `gather` in the same order.
+    """The place of this process among those that share the work. All must call `share` and `gather` in the same order.
 
     Attributes:
-        index: Of this process.
-        count: Of all.
-        local: Index among those on this machine.
-        note: What to say of a variable that was ignored.
+        index: Index of this process.
+        count: Number of processes.
+        local: Index among the processes on this machine.
+        note: Note on a variable that was ignored.
     """
 
     index: int = 0
     count: int = 1
     local: int = 0
     note: str | None = None
-    _store: Any = None  # a torch.distributed.Store where there are others
+    _store: Any = None  # a torch.distributed.Store if there are others
     _calls: int = 0
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that has the results."""
+        """Whether this is the first process, which has the results."""
         return self.index == 0
 
     @classmethod
@@ -65,8 +65,8 @@ class Processes:
 
         Raises:
             ValueError: If torchrun's variables are not complete, or do not agree.
-            TimeoutError: If another process does not come within a minute.
-            ConnectionError: If torchrun's store is out of reach; in the block, if an exception has left another's, too.
+            TimeoutError: If another process does not join within a minute.
+            ConnectionError: If torchrun's store cannot be reached; in the block, also if another process has failed.
             KeyboardInterrupt: In the block, if another process was interrupted.
         """
         world = environment.get("WORLD_SIZE", "")
@@ -82,22 +82,22 @@ class Processes:
         except BaseException as error:
             processes._fail(error)
             if isinstance(error, torch.distributed.DistNetworkError):
-                raise ConnectionError("torchrun has ended, and with it what its processes talk through") from error
+                raise ConnectionError("torchrun has ended, and with it the store of its processes") from error
             raise
         finally:
             processes._leave()
 
     def device(self, name: str) -> str:
-        """Return this process's own device: "cuda" is another one for each on a machine."""
+        """Return the device of this process; each process on a machine gets another "cuda" device."""
         shared = self.count > 1 and name == "cuda"
         return f"cuda:{self.local % max(1, torch.cuda.device_count())}" if shared else name
 
     def own(self, items: Sequence[T]) -> Sequence[T]:
-        """Return the items that this process works on: every `count`-th from the `index`-th on."""
+        """Return the items of this process: every `count`-th, starting with the `index`-th."""
         return items[self.index :: self.count]
 
     def share(self, value: T) -> T:
-        """Return the first process's value in all of them."""
+        """Return the value of the first process in all processes."""
         self._calls += 1
         if not self.first:
             value = pickle.loads(b"".join(self._take(f"{self._calls}/{self.index}")))
@@ -109,14 +109,14 @@ class Processes:
         return value
 
     def once(self, make: Callable[[], T]) -> T:
-        """Return in all processes what is made in the first one alone."""
+        """Call `make` in the first process only, and return the result in all processes."""
         return cast(T, self.share(make() if self.first else None))
 
     def gather(self, results: Generator[T, None, None]) -> Generator[T, None, None]:
-        """Return all processes' results of their `own` items, in the items' order; in the first process, else nothing.
+        """Yield the results of all processes for their `own` items, in the order of the items, in the first process.
 
-        When the first process closes what is returned, the others stop after the result that they are at. One that is
-        interrupted stops, too, and interrupts the first.
+        If the first process closes this generator, the others stop after their current result. If another process is
+        interrupted, it stops and interrupts the first.
         """
         self._calls += 1
         return (self._receive if self.first else self._send)(f"{self._calls}", results)
@@ -133,7 +133,7 @@ class Processes:
                         streams.remove(stream)
         finally:
             if self.count > 1:
-                with suppress(RuntimeError):  # a store that is out of reach, of which the error speaks that led here
+                with suppress(RuntimeError):  # the store cannot be reached, which is the error that led here
                     self._store.set(f"{topic}/closed", "")
             results.close()
 
@@ -144,7 +144,7 @@ class Processes:
         yield from ()
 
     def _put(self, topic: str, parts: Iterable[bytes]) -> None:
-        """Put parts where another process takes them, and an end."""
+        """Put parts into the store for another process, and an end mark."""
         number = 0
         try:
             for part in parts:
@@ -157,7 +157,7 @@ class Processes:
         self._store.set(f"{topic}/{number}", END)
 
     def _take(self, topic: str) -> Iterator[bytes]:
-        """Yield the parts that another process puts there until it puts an end."""
+        """Yield the parts that another process puts into the store, until the end mark."""
         for number in itertools.count():
             key = f"{topic}/{number}"
             while not self._store.check([key]):
@@ -172,20 +172,20 @@ class Processes:
             yield part
 
     def _fail(self, error: BaseException) -> None:
-        """Tell the others what has ended this process, unless another one has told so before."""
+        """Tell the others which error ended this process, unless another process has failed before."""
         interrupted, reason = isinstance(error, KeyboardInterrupt), f"process {self.index} stopped: {first_line(error)}"
         with suppress(RuntimeError):  # without a store there are no others
             if not self._store.check(["failed"]):
                 self._store.set("failed", "" if interrupted else reason)
 
     def _raise_failure(self, awaited: str | None = None) -> None:
-        """Raise what has ended another process, unless what is waited for came before."""
+        """Raise the error that ended another process, unless the awaited value came before it."""
         if self._store.check(["failed"]) and not (awaited and self._store.check([awaited])):
             reason = self._store.get("failed").decode()
             raise ConnectionAbortedError(reason) if reason else KeyboardInterrupt
 
     def _leave(self) -> None:
-        """Wait until all are ready: torchrun terminates the others when one has left with another status than 0."""
+        """Wait until all are ready, since torchrun terminates the others if one exits with a status other than 0."""
         terminated = threading.Event()
         with suppress(ValueError):  # not the main thread
             signal.signal(signal.SIGTERM, lambda *_: terminated.set())
@@ -196,7 +196,7 @@ class Processes:
             ):
                 pass
         with suppress(ValueError):
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # unlike a function, this holds until the very end
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # unlike a function, this works until the very end
 
 
 def _numbers(environment: Mapping[str, str]) -> list[int]:
@@ -216,10 +216,10 @@ def _numbers(environment: Mapping[str, str]) -> list[int]:
 
 
 def _meet(rank: int, size: int, address: str, port: int, hosts: bool) -> Any:
-    """Meet the processes that were started with the same arguments; return a store for them alone.
+    """Meet the processes that were started with the same arguments, and return a store for these only.
 
-    The first one names a meeting, the others come to it, and it begins when all are there. So nothing that an earlier
-    run has left in torchrun's store is taken for a part of it.
+    The first process chooses a new name, and work begins when all others have joined under it. So data that an earlier
+    run has left in torchrun's store is not used.
     """
     from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # some builds lack them
 

@@ -1,4 +1,4 @@
-"""Patterns that may be meant, when names of two folders have no partner."""
+"""Propose patterns if names in two folders have no partner."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-SAMPLE = 1000  # names that show what is meant
+SAMPLE = 1000  # number of names to look at
 
 
 @dataclass(frozen=True)
 class _Around:
-    """What stands before and after the part of a name that two files share, and how many folders deep."""
+    """The text before and after the part of a name that two files share, and its depth in folders."""
 
     before: str
     after: str
     depth: int
 
     def cores(self, names: Iterable[str]) -> dict[str, str]:
-        """Return folder and shared part -> name, of the names that have one."""
+        """Return (folder, shared part) -> name, for the names that have such a part."""
         cores = {}
         for name in names:
             folder, slash, stem = name.rpartition("/")
@@ -36,19 +36,19 @@ class _Around:
 
 
 def propose_patterns(references: Mapping[str, str], images: Mapping[str, str]) -> tuple[str, str, int] | None:
-    """Find a beginning or an end of names that, taken away, pairs the most of them.
+    """Find the beginning or end of names whose removal pairs most of them.
 
     Args:
-        references: Relative names without suffix that found no partner -> their suffix.
-        images: Likewise.
+        references: Relative names of references without a partner, without suffix -> their suffix.
+        images: The same for images.
 
     Returns:
-        The patterns for references and images, and how many pairs they make; None if there are none.
+        The patterns for references and images, and the number of pairs they make; None if there are none.
     """
     votes: Counter[tuple[_Around, _Around]] = Counter()
     votes.update((_bare(around), around) for around in _leftovers(images, references))
     votes.update((around, _bare(around)) for around in _leftovers(references, images))
-    if not votes:  # then both may have an end of their own
+    if not votes:  # then both may have different ends
         votes[_Around("", _common_end(references), 0), _Around("", _common_end(images), 0)] = 1
     sides = max(votes, key=lambda sides: (votes[sides], -sum(len(side.before + side.after) for side in sides)))
     left, right = sides[0].cores(references), sides[1].cores(images)
@@ -60,7 +60,7 @@ def propose_patterns(references: Mapping[str, str], images: Mapping[str, str]) -
 
 
 def _leftovers(longer: Iterable[str], shorter: Collection[str]) -> Iterator[_Around]:
-    """Yield what is left of names if a name of the other side is taken away at their beginning or end."""
+    """Yield what is left of names after removing a name of the other side from their beginning or end."""
     for name in islice(longer, SAMPLE):
         folder, slash, stem = name.rpartition("/")
         for cut in range(1, len(stem)):

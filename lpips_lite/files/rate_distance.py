@@ -1,6 +1,6 @@
-"""Rate-distance curves: rows in; the curve of each codec and image, mean curves, and Bjøntegaard deltas out.
+"""Rate-distance curves from rows: the curve of each codec and image, mean curves, and Bjøntegaard deltas.
 
-After `grouping.py`; `curve_picture.py` draws the curves, `bjontegaard.py` compares them.
+Uses `grouping.py`, and `bjontegaard.py` to compare curves; `curve_picture.py` draws them.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from lpips_lite.files.resampling import interval, mean
 from lpips_lite.files.results import Row
 from lpips_lite.files.settings import Spelling, python_spelling
 
-FEW_IN_COMMON = 0.75  # share of both curves' range, below which a delta tells little of them; as in `bjontegaard`
+FEW_IN_COMMON = 0.75  # common share of the range below which a delta tells little; as in `bjontegaard`
 
 Points = Sequence[tuple[float, float]]  # (rate, distance), by rate
 
 
 @dataclass(frozen=True)
 class CurveSettings:
-    """Which curves.
+    """The settings of curves.
 
     Attributes:
         rate: "bpp" · "bytes" · a column with numbers.
         distance: A metric of pixels, in the spelling of the catalog.
-        anchor: The codec that the others are compared with; `None`: the first one in order.
+        anchor: The codec that the others are compared with; `None`: the first one.
         interpolation: "akima" · "pchip".
-        spell: Argument and value -> how messages name them.
+        spell: Argument and value -> how messages write them.
     """
 
     rate: str
@@ -48,9 +48,9 @@ class CurveSettings:
         """Check that the rate is a size of files or a column of numbers, and the distance a metric that is measured.
 
         Args:
-            items: Of all pairs.
-            column: Whose values are the codecs; the anchor is one of them.
-            metrics: That are measured.
+            items: Items of all pairs.
+            column: The column whose values are the codecs; the anchor is one of them.
+            metrics: Metrics that are measured.
 
         Raises:
             ValueError: If not.
@@ -78,7 +78,7 @@ class CurveSettings:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A codec compared with the first one on one image; `reason` says why there is no number."""
+    """A codec compared with the anchor on one image; `reason` says why there is no number."""
 
     codec: str
     image: str
@@ -89,7 +89,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class MeanDelta:
-    """The mean of a delta over images, with its 95 % interval; `n` is of how many."""
+    """The mean of a delta over `n` images, with its 95 % interval."""
 
     value: float
     low: float
@@ -99,16 +99,16 @@ class MeanDelta:
 
 @dataclass(frozen=True)
 class Curves:
-    """What is known of codecs.
+    """The curves of all codecs and their comparison.
 
     Attributes:
-        settings: What was asked for.
-        column: Whose values are the codecs.
+        settings: The settings.
+        column: The column whose values are the codecs.
         by_image: Codec -> image -> points.
-        means: Codec -> points, each the mean over all images at one setting; empty if settings cannot be told apart.
-        comparisons: Of each codec but the first, on each image.
+        means: Codec -> points, each the mean over all images at one setting; empty if settings cannot be distinguished.
+        comparisons: Comparisons of each codec except the anchor, on each image.
         rates, distances: Codec -> mean delta.
-        notes: On what is left out.
+        notes: Notes on what is left out.
     """
 
     settings: CurveSettings
@@ -127,13 +127,13 @@ class Curves:
 
 
 def curves_of(rows: Sequence[Row], items: Sequence[Item], column: str, settings: CurveSettings) -> Curves:
-    """Gather the curves of rows, and compare them.
+    """Collect the curves from rows, and compare them.
 
     Args:
-        rows: With numbers.
+        rows: Rows with numbers.
         items: Reference and columns of each row.
-        column: Whose values are the codecs.
-        settings: What is asked for; an anchor that an interrupt has left out is not there.
+        column: The column whose values are the codecs.
+        settings: The settings; after an interrupt, the anchor may be missing in the rows.
     """
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     codecs = distinct_in_order(item.columns[column] for item in items)
@@ -232,7 +232,7 @@ def _mean_delta(values: np.ndarray) -> MeanDelta:
 
 
 def _remarks(comparisons: Sequence[Comparison]) -> list[str]:
-    """Say of which images there is no delta, and where curves have little in common."""
+    """Return notes on images without a delta, and on curves with little in common."""
     reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
     for own in comparisons:
         if own.reason:
@@ -259,10 +259,10 @@ def _as_number(value: object) -> float:
 
 
 def metrics_of(rate: str, distance: str) -> list[str]:
-    """Return what has to be measured for a curve: the distance, then the rate, unless it is no metric but a column.
+    """Return the metrics to measure for a curve: the distance, then the rate, unless it is a column.
 
     Raises:
-        ValueError: If the distance is no metric.
+        ValueError: If the distance is not a metric.
     """
     found = [parse_metric(distance).text]
     try:

@@ -1,7 +1,7 @@
 """Statistics of many values at once, and their intervals by bootstrap over images.
 
-Infinity is the best value of some metrics, as of the PSNR of equal images: means leave it out unless there is nothing
-else, percentiles count it, as in `summary.py`. NaN stands for a value that is not there.
+Infinity is the best value of some metrics, such as the PSNR of equal images. As in `summary.py`, means leave it out
+unless there is nothing else, and percentiles count it. NaN stands for a missing value.
 
 References:
     Efron, Tibshirani: An Introduction to the Bootstrap, 1993, section 13.3 (percentile intervals)
@@ -20,11 +20,11 @@ Statistic = Callable[[Floats], Floats]  # (..., values) -> (...)
 
 RESAMPLES, SEED = 1000, 0
 PERCENTILES = (2.5, 97.5)  # a 95 % interval
-_PIECE = 2**21  # values resampled at once
+_PIECE = 2**21  # values resampled at a time
 
 
 def mean(values: Floats) -> Floats:
-    """Return the means of what is finite along the last axis; infinity where nothing else is, NaN where nothing is."""
+    """Return the means of finite values along the last axis; infinity if all are infinite, NaN if there are none."""
     finite = np.isfinite(values)
     if values.shape[-1] and finite.all():  # the usual case, three times as fast
         return np.asarray(values.mean(axis=-1))
@@ -50,7 +50,7 @@ def percentile(values: Floats, percent: float) -> Floats:
 
 
 def psnr_of_mean_mse(values: Floats) -> Floats:
-    """Return the PSNR, in decibels, of the mean of the squared errors that PSNRs along the last axis stand for."""
+    """Return the PSNR, in decibels, of the mean squared error, computed from the PSNRs along the last axis."""
     absent = np.isnan(values)
     errors = np.where(absent, 0, 10 ** (-np.where(absent, 0, values) / 10))
     count = (~absent).sum(axis=-1)
@@ -70,7 +70,7 @@ STATISTICS: dict[str, Statistic] = {
 
 
 def by_image(values: Sequence[float], images: Sequence[str]) -> Floats:
-    """Return values as (images, most values of one image), filled up with NaN."""
+    """Return values as (images, largest number of values of an image), padded with NaN."""
     rows: dict[str, list[float]] = {}
     for value, image in zip(values, images, strict=True):
         rows.setdefault(image, []).append(value)
@@ -81,13 +81,13 @@ def by_image(values: Sequence[float], images: Sequence[str]) -> Floats:
 
 
 def interval(values: Floats, statistic: Statistic) -> tuple[float, float]:
-    """Return the 95 % interval of a statistic, by drawing images with replacement; NaN for fewer than two.
+    """Return the 95 % interval of a statistic, by drawing images with replacement; NaN for fewer than two images.
 
     Args:
-        values: (images, values of each), as `by_image` gives them; the mean's are those of images with a finite one.
-        statistic: Of all values together.
+        values: Output of `by_image`, (images, values); for the mean, only images with a finite value are used.
+        statistic: The statistic of all values together.
     """
-    if statistic is mean:  # which leaves infinity out; a draw of nothing else would bring it in again
+    if statistic is mean:  # it leaves infinity out, but a draw of infinite values only would include it
         values = values[np.isfinite(values).any(axis=-1)]
     if len(values) < 2:
         return np.nan, np.nan
@@ -95,7 +95,7 @@ def interval(values: Floats, statistic: Statistic) -> tuple[float, float]:
 
 
 def subtract(values: Floats, others: Floats) -> Floats:
-    """Return the differences; that of two infinities is 0."""
+    """Return the differences; the difference of two infinities is 0."""
     with np.errstate(invalid="ignore"):
         return np.where(values == others, 0, values - others)
 
@@ -105,8 +105,8 @@ def difference_interval(values: Floats, others: Floats, statistic: Statistic) ->
 
     Args:
         values: (images,).
-        others: Of the same images.
-        statistic: Of all values together.
+        others: Values of the same images, (images,).
+        statistic: The statistic of all values together.
     """
     if len(values) < 2:
         return np.nan, np.nan
@@ -115,7 +115,7 @@ def difference_interval(values: Floats, others: Floats, statistic: Statistic) ->
 
 
 def _draws(images: int) -> Iterator[NDArray[np.int64]]:
-    """Yield positions of images drawn with replacement, (resamples, images), a few at a time; always the same ones."""
+    """Yield positions of images drawn with replacement, (resamples, images), in pieces; they are always the same."""
     generator, left = np.random.default_rng(SEED), RESAMPLES
     piece = max(1, _PIECE // images)
     while left:

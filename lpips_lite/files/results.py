@@ -1,8 +1,8 @@
-"""Results in files: rows out to CSV, JSON lines or JSON, and in again, to go on where a run was interrupted.
+"""Files of results: write rows to CSV, JSON lines or JSON, and read them again to resume an interrupted run.
 
-A row has `reference` and `image`, the columns carried from a list or pattern, one number per metric, `identical`,
-`content` (16 hexadecimal digits that stand for both files' bytes) and `error`. A metric that refuses a pair has no
-number, and `error` says why; the others keep theirs. CSV and JSON lines add `signature`, what made the numbers.
+A row has `reference` and `image`, the columns of a list or pattern, one number per metric, `identical`, `content` (a
+hash of the bytes of both files, 16 hexadecimal digits) and `error`. If a metric refuses a pair, it has no number, and
+`error` says why; other metrics keep their numbers. CSV and JSON lines also have the `signature` of the metrics.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
     from lpips_lite.files.decoding import Decoded
 
 Row = dict[str, Any]
-Format = Literal["csv", "jsonl"]  # which are written row by row
+Format = Literal["csv", "jsonl"]  # formats that are written row by row
 
 MADE = ("identical", "content", "error")  # columns after the numbers
 
 
 def arrange(row: Row, metrics: Iterable[str]) -> Row:
-    """Return a row with all its columns in order; a metric without a number has None."""
+    """Return a row with all its columns in order, and None for a metric without a number."""
     numbers = {name: row.get(name) for name in metrics}
     carried = {key: value for key, value in row.items() if key not in numbers and key not in RESULT_COLUMNS}
     return {**{key: row[key] for key in PATHS}, **carried, **numbers, **{key: row[key] for key in MADE}}
 
 
 def add_error(row: Row, reason: str) -> None:
-    """Add one more reason why something of a row is missing."""
+    """Add a reason why something is missing in a row."""
     row["error"] = f"{row['error']}; {reason}" if row["error"] else reason
 
 
 def check_columns(carried: Iterable[str], metrics: Iterable[str]) -> None:
-    """Check that no column carried from a list or a pattern is also the name of a result, however it is spelled.
+    """Check that no column of a list or a pattern has the name of a result, in any spelling.
 
     Raises:
-        ValueError: If one is.
+        ValueError: If a column has.
     """
     taken = {plain_spelling(name) for name in (*RESULT_COLUMNS, *metrics)}
     for name in carried:
@@ -57,12 +57,12 @@ def check_columns(carried: Iterable[str], metrics: Iterable[str]) -> None:
 
 
 def json_safe(row: Row) -> Row:
-    """Return a row as JSON can hold it: infinity, which is the PSNR of equal images, is null."""
+    """Return a row for JSON, in which infinity, such as the PSNR of equal images, is null."""
     return {key: None if value in (math.inf, -math.inf) else value for key, value in row.items()}
 
 
 def to_json(rows: Sequence[Row], signatures: Mapping[str, str], summary: Mapping[str, Any]) -> str:
-    """Format results as one JSON document; a pair that some metrics refused is among results and errors."""
+    """Format results as one JSON document; a pair refused by some metrics is in both the results and the errors."""
     results, errors = [], []
     for row in rows:
         if any(row[name] is not None for name in signatures):
@@ -75,11 +75,11 @@ def to_json(rows: Sequence[Row], signatures: Mapping[str, str], summary: Mapping
 
 @dataclass(frozen=True)
 class RowFormat:
-    """How rows are written as lines of a file, and read again.
+    """The format of rows as lines of a file, for writing and reading.
 
     Attributes:
         format: "csv" · "jsonl".
-        signatures: What makes the numbers of each metric.
+        signatures: The signature of each metric.
         carried: Columns from a list or pattern.
     """
 
@@ -92,11 +92,11 @@ class RowFormat:
         return [*PATHS, *self.carried, *self.signatures, *MADE, "signature"]
 
     def header(self) -> str:
-        """Return the first line of a CSV; JSON lines have none."""
+        """Return the first line of a CSV; empty for JSON lines."""
         return _csv_line(self.columns) if self.format == "csv" else ""
 
     def line(self, row: Row) -> str:
-        """Return one row as a line, with what made its numbers."""
+        """Return one row as a line, with the signatures of its numbers."""
         if self.format == "csv":
             return _csv_line([*row.values(), self._joined()])
         return json.dumps({**json_safe(row), "signature": dict(self.signatures)}) + "\n"
@@ -105,14 +105,14 @@ class RowFormat:
         return "; ".join(f"{name}: {signature}" for name, signature in self.signatures.items())
 
     def read(self, path: Path) -> Iterator[Row]:
-        """Yield the rows of a file, but not a last one that was cut off.
+        """Yield the rows of a file, except a last one that was cut off.
 
         Raises:
-            ValueError: If the file is not of this form, or was made by other metrics or settings.
+            ValueError: If the file does not have this format, or was made by other metrics or settings.
         """
         whole = path.read_bytes()
         lines, _, cut = whole.rpartition(b"\n")
-        start = (self.header() or '{"reference": ').encode()  # with which every file of this form begins
+        start = (self.header() or '{"reference": ').encode()  # every file of this format begins with this
         if not lines and not start.startswith(cut[: len(start)]):
             raise ValueError(f"it does not begin with {start.decode().strip()}")
         text = whole[: len(whole) - len(cut)].decode("utf-8")
@@ -123,7 +123,7 @@ class RowFormat:
                 raise ValueError(f"line {number}: {error}") from error
 
     def _csv_records(self, text: str) -> Iterator[tuple[int, Row]]:
-        """Yield line number and cells by column; a last row whose quotes are not closed was cut off."""
+        """Yield line number and cells by column, without a last row with unclosed quotes, which was cut off."""
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         try:
             header = next(reader, self.columns)
@@ -138,7 +138,7 @@ class RowFormat:
                 raise ValueError(f"line {reader.line_num}: {error}") from error
 
     def _from_text(self, cells: Row) -> Row:
-        """Turn the cells of a CSV into what JSON would hold."""
+        """Turn the cells of a CSV into the values that JSON would have."""
         record = {name: cells[name] or None if name in (*self.signatures, *MADE) else cells[name] for name in cells}
         for name in self.signatures:
             record[name] = float(cells[name]) if cells[name] else None
@@ -157,7 +157,7 @@ class RowFormat:
             if value is None and record["error"]:
                 continue
             if value is None and self.format == "jsonl" and may_be_infinite(name):
-                record[name] = math.inf  # which JSON does not have
+                record[name] = math.inf  # JSON has no infinity
             elif not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value):
                 raise ValueError(f"{name} is {value}; expected a number")
         if record["identical"] not in (True, False, None):
@@ -173,7 +173,7 @@ def _json_records(text: str) -> Iterator[tuple[int, Row]]:
         try:
             yield number, json.loads(line)
         except ValueError as error:
-            raise ValueError(f"line {number}: no JSON ({error})") from error
+            raise ValueError(f"line {number}: not JSON ({error})") from error
 
 
 def _is_content(value: object) -> bool:
@@ -181,18 +181,18 @@ def _is_content(value: object) -> bool:
 
 
 class ResultsFile:
-    """The sink that writes rows at once to a file or stdout, so that nothing is lost whenever the program is stopped.
+    """The sink that writes each row at once to a file or stdout, so that nothing is lost if the program is stopped.
 
     Args:
-        target: A path, written through if it is a link, a pipe or a device; or an open text stream.
-        row_format: How rows are written.
-        kept: Rows of an earlier run that this one keeps, as the sink will be given them again.
+        target: A path, which may be a link, a pipe or a device; or an open text stream.
+        row_format: The format of rows.
+        kept: Rows of an earlier run that are kept; the sink will get them again.
     """
 
     def __init__(self, target: Path | IO[str], row_format: RowFormat, kept: Sequence[Row] = ()) -> None:
         self.row_format, self.target = row_format, target
         self._kept = {id(row) for row in kept}
-        self._order: list[bool] = []  # of each row taken: whether it was kept
+        self._order: list[bool] = []  # for each row so far: whether it was kept
         start = row_format.header() + "".join(map(row_format.line, kept))
         if not isinstance(target, Path):
             self._file = target
@@ -204,7 +204,7 @@ class ResultsFile:
         self._write(start)
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Write one row and hand it to the operating system."""
+        """Write one row and pass it to the operating system."""
         was_kept = id(row) in self._kept
         if not was_kept:
             self._write(self.row_format.line(row))
@@ -221,24 +221,24 @@ class ResultsFile:
                 self._file.flush()
         except OSError:
             with suppress(OSError):
-                self._file.close()  # or it would complain later
+                self._file.close()  # otherwise it would raise an error later
             raise
 
     def finish(self) -> None:
-        """Put kept and new rows into the run's order, if they are not in it."""
+        """Sort kept and new rows into the order of the run, if necessary."""
         if not isinstance(self.target, Path):
             return
         self._file.close()
-        if False in self._order[: len(self._kept)]:  # a new row was to come before a kept one, and they lie first
+        if False in self._order[: len(self._kept)]:  # a new row belongs before a kept one, which the file has first
             rows = list(self.row_format.read(self.target))
             kept, new = iter(rows[: len(self._kept)]), iter(rows[len(self._kept) :])
             taken = [next(kept if was_kept else new) for was_kept in self._order]
-            in_order = [*taken, *new, *kept]  # an interrupt may have come between writing a row and noting its place
+            in_order = [*taken, *new, *kept]  # an interrupt may come between writing a row and noting its place
             _put_back(self.target, self.row_format.header() + "".join(map(self.row_format.line, in_order)))
 
 
 def write_text(target: Path | None, text: str) -> None:
-    """Write to a path, through a link, pipe or device, or to stdout if it is None."""
+    """Write to a path, which may be a link, a pipe or a device, or to stdout if it is None."""
     if target is None:
         sys.stdout.write(text)
     else:
@@ -247,7 +247,7 @@ def write_text(target: Path | None, text: str) -> None:
 
 
 def _put_back(path: Path, text: str) -> None:
-    """Replace what a file holds in one step, so that a kill leaves either; its links and permissions stay."""
+    """Replace the contents of a file in one step, so that a kill leaves old or new; keep links and permissions."""
     data, real = text.encode("utf-8"), Path(os.path.realpath(path))
     if real.read_bytes().startswith(data):
         os.truncate(real, len(data))
@@ -258,4 +258,4 @@ def _put_back(path: Path, text: str) -> None:
 def _csv_line(cells: Sequence[Any]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(["" if cell is None else cell for cell in cells])
-    return text.getvalue()[:-2] + "\n"  # with that terminator the writer quotes carriage returns, too
+    return text.getvalue()[:-2] + "\n"  # with this line terminator the writer also quotes carriage returns

@@ -1,4 +1,4 @@
-"""Going on where a run was interrupted: which rows it left still hold, by what the files are now."""
+"""Resume an interrupted run: find the rows that are still valid for the present files."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ def kept_rows(
     settings: Settings,
     is_complete: Callable[[Pair, str], bool],
 ) -> dict[int, Row]:
-    """Return the rows of an earlier run that hold for this one's pairs, by the pair's position.
+    """Return the rows of an earlier run that are valid for the pairs of this run, by position of the pair.
 
-    A row holds if it is of a pair of this run, has no error, and both files have the bytes they had, which are read
-    again to see. A pair that is listed twice needs two rows. Small images share batches with others of their block of
-    the list; if one of the block is to be measured, all of those are, and the numbers are those of a run at once.
+    A row is valid if it belongs to a pair of this run, has no error, and both files still have the same bytes; they are
+    read again to check this. A pair that is listed twice needs two rows. Small images share batches with others of
+    their block of the list. If one of these must be measured, all are, so that numbers are those of an uninterrupted
+    run.
 
     Args:
-        path: What the earlier run has written; there may be nothing.
-        row_format: How rows are written.
-        pairs: Of this run.
+        path: The output of the earlier run; it may not exist.
+        row_format: The format of rows.
+        pairs: Pairs of this run.
         reader: Reads the files.
-        settings: How many threads read.
-        is_complete: Pair and content -> whether all else that comes with the row, like a heatmap, is there.
+        settings: Settings with the number of threads.
+        is_complete: Pair and content -> whether everything else that belongs to the row, such as a heatmap, exists.
 
     Raises:
         ValueError: If the file is not the output of a run with these metrics and settings.
@@ -50,7 +51,7 @@ def kept_rows(
     try:
         known = _by_pair(row for row in row_format.read(path) if not row["error"])
     except ValueError as error:
-        problem = f"{printable(path)} is no output of these metrics and settings to go on with: {error}"
+        problem = f"{printable(path)} is not an output of these metrics and settings to resume: {error}"
         raise ValueError(f"{problem}; use another output") from error
     positions = [position for position, pair in enumerate(pairs) if _key(pair) in known]
     reader.read_streams(path for position in positions for path in (pairs[position].reference, pairs[position].image))

@@ -1,6 +1,6 @@
-"""How many pixels a picture may have, in the place of Pillow's own limit while a file is read; used by `reading.py`.
+"""The largest number of pixels of a picture, which replaces Pillow's limit while a file is read. Used by `reading.py`.
 
-While a thread reads, Pillow's warnings are kept from it, too: what matters of a file is a note or an error.
+While a thread reads, Pillow's warnings are switched off in it, too: what matters is reported as a note or an error.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _thread = _Thread()
 
 
 class _LimitOfThread(int):
-    """Stands in `Image.MAX_IMAGE_PIXELS`, with which Pillow compares the pixels of every picture, inner ones too.
+    """A replacement for `Image.MAX_IMAGE_PIXELS`, with which Pillow compares the pixels of pictures, also inner ones.
 
-    Pillow raises an error above twice its limit and warns above it. Here a thread that reads a file has its own limit,
-    above which there is always the error; for all other threads this is the number that was there before.
+    Pillow warns above its limit and raises an error above twice the limit. Here a thread that reads a file has its own
+    limit, above which there is always an error; for all other threads this is the previous number.
     """
 
     def __rmul__(self, factor: int) -> int:
@@ -37,17 +37,17 @@ class _LimitOfThread(int):
 
 
 class _PillowInThread:
-    """Stands in a warning filter for the pattern of modules: those of Pillow, in a thread that reads a file."""
+    """A module pattern for a warning filter that matches Pillow's modules in a thread that reads a file."""
 
     def match(self, module: str) -> bool:
         return _thread.max_pixels is not None and module.startswith("PIL.")
 
 
-_QUIET = ("ignore", None, Warning, _PillowInThread(), 0)  # `catch_warnings` would be for all threads
+_QUIET = ("ignore", None, Warning, _PillowInThread(), 0)  # `catch_warnings` would affect all threads
 
 
 class _Replacement:
-    """Puts limit and filter in place when the first thread begins to read, and takes them away after the last."""
+    """Sets the limit and the filter when the first thread begins to read, and removes them after the last."""
 
     def __init__(self) -> None:
         self._lock, self._readers = threading.Lock(), 0
@@ -59,7 +59,7 @@ class _Replacement:
                 self._before = Image.MAX_IMAGE_PIXELS
                 Image.MAX_IMAGE_PIXELS = _LimitOfThread(sys.maxsize if self._before is None else self._before)
             self._readers += 1
-            if _filters()[:1] != [_QUIET]:  # somebody else may have put others in front meanwhile
+            if _filters()[:1] != [_QUIET]:  # other filters may have been added in front meanwhile
                 _remove_filter()
                 _filters().insert(0, _QUIET)
 
@@ -85,7 +85,7 @@ _replacement = _Replacement()
 
 @contextmanager
 def size_limit(max_pixels: int) -> Iterator[None]:
-    """Let Pillow refuse, in this thread, pictures of more than `max_pixels`, and no others; and not warn.
+    """Make Pillow refuse pictures with more than `max_pixels` in this thread, and no others, without warnings.
 
     Raises:
         Image.DecompressionBombError: From Pillow, inside the block.

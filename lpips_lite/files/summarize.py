@@ -1,4 +1,4 @@
-"""`summarize`: rows of pairs in, the grouped table out; what the command's `--by` prints, for Python."""
+"""`summarize`: the command's `--by` for Python. It takes rows of pairs and returns the grouped table."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def summarize(
     """Return statistics of groups of pairs, as `compare-images --by` prints them.
 
     Args:
-        rows: What `compare` returns, or what is read from a CSV or JSON lines that `compare-images --output` wrote.
+        rows: The result of `compare`, or a CSV or JSON lines written by `compare-images --output`, read by pandas.
         by: A column, or several, whose values make groups, like "method" or ["method", "scene"].
-        statistic: Of each group's numbers: "mean" · "median" · "p5" · "p95" · "min" · "max". The mean leaves infinite
-            PSNR, of identical images, out.
-        interval: Whether `low` and `high`, a 95 % interval by bootstrap over images, are computed; else they are NaN.
-        against: The value of one of the columns, like the name of a method: groups are compared with its group, over
-            the images that both have, which are those with the same reference.
-        psnr_of_mean_mse: Whether there is also the PSNR of the mean of the squared errors, for each PSNR.
+        statistic: Statistic of the numbers of each group: "mean" · "median" · "p5" · "p95" · "min" · "max". The mean
+            leaves out infinite PSNR of identical images.
+        interval: Whether to compute `low` and `high`, a 95 % interval by bootstrap over images; else they are NaN.
+        against: The value of one of the columns, like the name of a method. Other groups are compared with its group,
+            over the images of both, which are those with the same reference.
+        psnr_of_mean_mse: Whether to add, for each PSNR, the PSNR of the mean of the squared errors.
 
     Returns:
-        One row for each group and measure: the columns of `by`, `measure`, `statistic`, `value`, `n` (images with a
-        number), `infinite`, `low`, `high`; `against`, `difference`, `difference_low`, `difference_high` (its 95 %
-        interval), `difference_n`, `wins` and `ties`, shares of images; and `signature`. `attrs["notes"]` says what is
-        missing, uneven or counted several times.
+        One row per group and measure: the columns of `by`, `measure`, `statistic`, `value`, `n` (images with a number),
+        `infinite`, `low`, `high`; `against`, `difference`, `difference_low`, `difference_high` (its 95 % interval),
+        `difference_n`, `wins` and `ties`, shares of images; and `signature`. `attrs["notes"]` says what is missing,
+        uneven or counted several times.
 
     Raises:
-        TypeError: If `rows` is no DataFrame.
-        ValueError: If there is no such column, statistic or value, if a column of `by` is also one of the result, if
-            nothing says what made the numbers, or if they were made by unlike metrics.
+        TypeError: If `rows` is not a DataFrame.
+        ValueError: If there is no such column, statistic or value, if a column of `by` is also a column of the result,
+            if signatures are missing, or if the numbers of a metric have different signatures.
         ImportError: If pandas is not installed.
 
     Example:
@@ -66,7 +66,7 @@ def summarize(
     missing = [name for name in PATHS if name not in rows]
     if missing or not len(rows):
         problem = f"no column {missing[0]!r}" if missing else "no rows"
-        raise ValueError(f"rows: {problem}; expected what compare() returns, or compare-images --output writes")
+        raise ValueError(f"rows: {problem}; expected the result of compare(), or the output of compare-images --output")
     names = (by,) if isinstance(by, str) else tuple(by)
     settings = TableSettings(names, statistic, interval, against, psnr_of_mean_mse)
     signatures = _signatures(rows)
@@ -77,7 +77,7 @@ def summarize(
 
 
 def _rows(rows: pd.DataFrame, signatures: Mapping[str, str]) -> list[Row]:
-    """Return rows with numbers as floats, `None` for those that are missing, and all other columns as text."""
+    """Return rows with numbers as floats, `None` for missing ones, and all other columns as text."""
     absent = [name for name in signatures if name not in rows]
     if absent:
         raise ValueError(f"rows: no column {absent[0]!r}, which has a signature")
@@ -96,7 +96,7 @@ def _rows(rows: pd.DataFrame, signatures: Mapping[str, str]) -> list[Row]:
 
 
 def _signatures(rows: pd.DataFrame) -> dict[str, str]:
-    """Return what made the numbers of each metric, as `compare` or the files of results say it."""
+    """Return the signature of each metric, as given by `compare` or in the files of results."""
     if "signatures" in rows.attrs:
         return dict(rows.attrs["signatures"])
     if "signature" not in rows:
@@ -112,12 +112,12 @@ def _signatures(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _parse(text: str, columns: Sequence[object]) -> Mapping[str, str]:
-    """Read "lite: lpips-lite/1.0 …; psnr: …", knowing which columns are metrics, or a mapping written as text."""
+    """Parse signatures like "lite: lpips-lite/1.0 …; psnr: …" of the metrics in `columns`, or a mapping as text."""
     if text.startswith("{"):
         try:
             return dict(ast.literal_eval(text))
         except (ValueError, SyntaxError):
-            raise ValueError(f"rows: {text!r} is no signature of metrics") from None
+            raise ValueError(f"rows: {text!r} is not a signature of metrics") from None
     places = {}
     for name in map(str, columns):
         place = 0 if text.startswith(f"{name}: ") else text.find(f"; {name}: ")
@@ -126,7 +126,7 @@ def _parse(text: str, columns: Sequence[object]) -> Mapping[str, str]:
     ends = [*sorted(places)[1:], len(text)]
     starts = sorted(places)
     if not starts or starts[0] != 0:
-        raise ValueError(f"rows: {text!r} is no signature of the metrics among the columns")
+        raise ValueError(f"rows: {text!r} is not a signature of the metrics among the columns")
     parts = {places[start]: text[start:end] for start, end in zip(starts, ends, strict=True)}
     return {name: part.removeprefix("; ").removeprefix(f"{name}: ") for name, part in parts.items()}
 
@@ -139,7 +139,7 @@ def _is_metric(name: str) -> bool:
 
 
 def _is_absent(value: object) -> bool:
-    """Return whether pandas has nothing there: None, NaN, NA or NaT, but not a text like these."""
+    """Return whether a value is missing in pandas: None, NaN, NA or NaT, but not a text like these."""
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or (not isinstance(value, str) and str(value) in ("<NA>", "NaT"))

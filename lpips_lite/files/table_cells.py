@@ -1,4 +1,4 @@
-"""Tables for people: numbers in, cells with the right digits and marks out; `table_formats.py` writes them."""
+"""Tables for people: turn numbers into cells with the right digits and marks; `table_formats.py` writes them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from lpips_lite.files.resampling import RESAMPLES
 
 BEST, SECOND = 1, 2
 NOTHING, NO_VALUE = "–", "(none)"
-FINER = 2  # digits more than usual that an interval may ask for, at most
+FINER = 2  # most digits that an interval may add to the usual ones
 
 
 @dataclass(frozen=True)
 class Heading:
-    """The top of a column.
+    """The heading of a column.
 
     Attributes:
-        text: Its name.
-        lower_is_closer: Of numbers that have a direction; else `None`.
-        is_number: Whether numbers stand in it.
+        text: The name of the column.
+        lower_is_closer: The direction of its numbers; `None` if they have none.
+        is_number: Whether the column contains numbers.
     """
 
     text: str
@@ -35,7 +35,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a table: its text, `BEST` or `SECOND` or 0, and what stands behind the text in small type."""
+    """A cell of a table: its text, its mark (`BEST`, `SECOND` or 0), and the small text after it."""
 
     text: str
     rank: int = 0
@@ -47,12 +47,12 @@ class Grid:
     """A table for people.
 
     Attributes:
-        title: What it shows; may be empty.
-        headings: Of its columns.
-        rows: Of cells.
+        title: Its title; may be empty.
+        headings: Headings of its columns.
+        rows: Rows of cells.
         breaks: Rows before which a line is drawn.
-        legend: What marks mean, where there are marks.
-        under: Lines below it: what the numbers are, signatures, notes.
+        legend: The meaning of marks, if there are any.
+        under: Lines below the table: what the numbers are, signatures, notes.
     """
 
     title: str
@@ -64,9 +64,9 @@ class Grid:
 
 
 def to_grids(table: GroupTable) -> list[Grid]:
-    """Lay out a grouped table, and a second one of the differences from one group if there are any.
+    """Lay out a grouped table, and a second one with the differences from a group if there are any.
 
-    Both have one row for each group and one column for each measure.
+    Both have one row per group and one column per measure.
     """
     columns = [_number_cells(table, place) for place in range(len(table.measures))]
     counts = {key: len(positions) for key, positions in table.groups.members.items()}
@@ -100,7 +100,7 @@ def _grid(
 
 
 def decimals(usual: int, halves: Iterable[float]) -> int:
-    """Return digits after the point: two of a typical interval's half width are worth telling, else the usual ones."""
+    """Return the number of decimals: enough for two digits of half a typical interval, else the usual number."""
     known = sorted(half for half in halves if math.isfinite(half) and half > 0)
     if not known:
         return usual
@@ -117,7 +117,7 @@ def number_text(value: float, digits: int, sign: bool = False) -> str:
 
 
 def interval_text(low: float, high: float, digits: int, sign: bool = False) -> str:
-    """Return an interval for people; nothing if there is none."""
+    """Return an interval for people, or an empty string if there is none."""
     if math.isnan(low):
         return ""
     return f"[{number_text(low, digits, sign)}, {number_text(high, digits, sign)}]"
@@ -154,7 +154,7 @@ def _half(found: Number | Difference) -> float:
 
 
 def _ranks(table: GroupTable, measure: Measure, values: dict[Key, float], digits: int) -> dict[Key, int]:
-    """Return which groups are best and second among those they are compared with, by what is shown of their numbers."""
+    """Return the marks of the best and second groups among those that are compared, by their numbers as shown."""
     if not table.groups.compared:
         return {}
     rivals: dict[Key, dict[Key, float]] = defaultdict(dict)
@@ -173,7 +173,7 @@ def _ranks(table: GroupTable, measure: Measure, values: dict[Key, float], digits
 
 
 def _breaks(keys: Sequence[Key]) -> frozenset[int]:
-    """Draw a line where the first of several columns changes."""
+    """Return the rows before which a line is drawn: those where the first of several columns changes."""
     if len(keys[0] if keys else ()) < 2:
         return frozenset()
     return frozenset(place for place in range(1, len(keys)) if keys[place][0] != keys[place - 1][0])

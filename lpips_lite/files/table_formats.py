@@ -1,4 +1,4 @@
-"""Tables for people written: as plain text, Markdown, LaTeX and HTML."""
+"""Write tables for people as plain text, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ESCAPED = {
     **{"−": "$-$", "–": "--", "∞": r"$\infty$", "×": r"$\times$", "²": r"$^2$", "…": r"\ldots{}"},
     **{"↓": r"$\downarrow$", "↑": r"$\uparrow$"},
 }
-_JOINED = "-,'`"  # of which LaTeX makes two into one other character
+_JOINED = "-,'`"  # LaTeX turns two of these into one other character
 _ARROWS = {None: "", True: "↓", False: "↑"}
 
 
@@ -38,7 +38,7 @@ def to_text(grid: Grid) -> str:
 
 
 def to_markdown(grid: Grid) -> str:
-    """Lay out a table in Markdown: best bold, second underlined, and what is said under it as a list."""
+    """Lay out a table in Markdown: the best is bold, the second underlined, and the lines below it are a list."""
     header = [_markdown(_titled(heading)) for heading in grid.headings]
     rules = ["---:" if heading.is_number else "---" for heading in grid.headings]
     rows = [
@@ -51,14 +51,14 @@ def to_markdown(grid: Grid) -> str:
 
 
 def to_latex(grid: Grid) -> str:
-    r"""Lay out a table in LaTeX with booktabs, to be \input; the same is said under it in small type."""
+    r"""Lay out a table in LaTeX with booktabs, to be \input; the lines below it are in small type."""
     rows = [
         [_marked(cell, latex_text, r"\textbf{{{}}}", r"\underline{{{}}}") + _latex_behind(cell.small) for cell in row]
         for row in grid.rows
     ]
     header = [latex_text(_titled(heading)) for heading in grid.headings]
     for row in (header, *rows):
-        if row[0][:1] in ("[", "*"):  # which after a rule or the end of a line would be an argument of it
+        if row[0][:1] in ("[", "*"):  # LaTeX would read these as an argument of the rule or line end before them
             row[0] = f"{{}}{row[0]}"
     return (
         _environment(latex=True)
@@ -96,7 +96,7 @@ def _template(name: str) -> str:
 
 
 def _environment(latex: bool) -> Environment:
-    """Return how templates are read: those of LaTeX have marks of their own, since braces are LaTeX's."""
+    """Return the environment for templates; those for LaTeX have other delimiters, since LaTeX uses braces."""
     import jinja2
 
     if not latex:
@@ -131,7 +131,7 @@ def _latex_behind(small: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    r"""Escape what Markdown would read as something else; `_` within a word stands for itself."""
+    r"""Escape characters that Markdown would interpret; `_` within a word needs no escape."""
     escaped = re.sub(r"([\\`*|<>\[\]~&$])", r"\\\1", text)
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)
 
@@ -145,5 +145,5 @@ def _line(cells: Sequence[str], widths: Sequence[int], headings: Sequence[Headin
 
 
 def _width(text: str) -> int:
-    """Return how many columns a text takes on a terminal."""
+    """Return the width of a text on a terminal, in columns."""
     return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)

@@ -1,4 +1,4 @@
-"""The sink that makes the grouped table when all rows have come: printed, written to a file, put into the report."""
+"""The sink that makes the grouped table after the last row: it prints it, writes it, and adds it to the report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIXES = (".md", ".tex", ".csv", ".json")
 
 
 def check_table_file(path: Path, said: str) -> None:
-    """Raise a ValueError if no table can have this name."""
+    """Raise a ValueError if this is not the name of a table."""
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{said} {printable(path)}: expected a name that ends with {', '.join(SUFFIXES)}")
 
@@ -30,16 +30,16 @@ class GroupTables:
     """The sink of `--by`.
 
     Args:
-        settings: What is asked for.
-        signatures: What made the numbers of each metric.
-        pairs: How many rows there will be, if nothing interrupts.
-        path: Where the table is written; `None`: nowhere.
-        curves: Which rate-distance curves, of the first column of `settings.by`, and the start of the names of their
-            files; `None`: none.
-        show: Is given the table as plain text; `None`: it is not shown.
+        settings: Settings of the table.
+        signatures: The signature of each metric.
+        pairs: Number of rows of a complete run.
+        path: File to write the table to; `None`: none.
+        curves: Settings of rate-distance curves of the first column of `settings.by`, and the start of their file
+            names; `None`: no curves.
+        show: Called with the table as plain text; `None`: it is not shown.
 
     Attributes:
-        grids: What is shown, when finished.
+        grids: The tables, when finished.
         picture: The curves as SVG, when finished; empty if there are none.
     """
 
@@ -64,7 +64,7 @@ class GroupTables:
         self._rows.append(row)
 
     def finish(self) -> None:
-        """Compute the table, show it and write it; nothing if there is no row.
+        """Compute the table, show it and write it; do nothing if there are no rows.
 
         Raises:
             OSError: If it cannot be written.
@@ -74,7 +74,7 @@ class GroupTables:
         cut = [f"of {len(self._rows)} of {self.pairs} pairs"] if len(self._rows) < self.pairs else []
         try:
             table = group_table(self._rows, self.settings, self.signatures, cut)
-        except ValueError as error:  # of pairs that an interrupt has left out
+        except ValueError as error:  # because an interrupt has left out pairs
             if not cut:
                 raise
             alone = replace(self.settings, against=None)
@@ -87,7 +87,7 @@ class GroupTables:
             write_text(self.path, as_text(self.path.suffix.lower(), table, self.grids, more))
 
     def _draw_curves(self, table: GroupTable) -> dict[str, Any]:
-        """Compare and draw the curves, and return what a JSON document holds of them."""
+        """Compare and draw the curves, and return them for the JSON document."""
         if self.curves is None:
             return {}
         settings, stem = self.curves
@@ -99,13 +99,13 @@ class GroupTables:
 
 
 def as_text(suffix: str, table: GroupTable, grids: Sequence[Grid], more: Mapping[str, Any]) -> str:
-    """Return the table as a file with this suffix holds it.
+    """Return the table in the format of a file with this suffix.
 
     Args:
         suffix: One of `SUFFIXES`.
-        table: For programs.
-        grids: For people.
-        more: Further keys of the JSON document.
+        table: The table for programs.
+        grids: The tables for people.
+        more: Additional keys of the JSON document.
     """
     if suffix == ".csv":
         return table_records.to_csv([*table.settings.by, *AFTER], table_records.records(table))

@@ -1,4 +1,4 @@
-"""The grouped table for programs: one record for each group and measure, with all digits; CSV and JSON."""
+"""The grouped table for programs, as CSV and JSON: one record per group and measure, with all digits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_DIFFERENCE = Difference(math.nan, math.nan, math.nan, 0, math.nan, math.nan,
 
 
 def records(table: GroupTable) -> list[Record]:
-    """Return one record for each group and measure; NaN stands for what is not there."""
+    """Return one record per group and measure; missing values are NaN."""
     found = []
     for key, numbers in table.numbers.items():
         differences = table.differences.get(key, [_NO_DIFFERENCE] * len(numbers))
@@ -40,7 +40,7 @@ def _of_difference(found: Difference) -> Record:
 
 
 def to_csv(columns: Sequence[str], found: Sequence[Record]) -> str:
-    """Return records as CSV; what is not there is empty, infinity is inf."""
+    """Return records as CSV; missing values are empty, and infinity is inf."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -49,11 +49,11 @@ def to_csv(columns: Sequence[str], found: Sequence[Record]) -> str:
 
 
 def to_json(table: GroupTable, more: Mapping[str, Any]) -> str:
-    """Return the table as one JSON document; what is not there, and infinity, are null, and infinite ones are counted.
+    """Return the table as one JSON document; missing values and infinity are null, and infinite numbers are counted.
 
     Args:
-        table: What to write.
-        more: Further keys of the document.
+        table: The table to write.
+        more: Additional keys of the document.
     """
     settings = table.settings
     document = {
@@ -70,7 +70,7 @@ def to_json(table: GroupTable, more: Mapping[str, Any]) -> str:
 
 
 def json_record(record: Mapping[str, Any]) -> Record:
-    """Return a record as JSON can hold it."""
+    """Return a record for JSON."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()
     }

@@ -99,7 +99,9 @@ def test_another_peak_is_a_scale(function):
     half = [(1000 * image).half() for image in (x, y)]
     wide = function(*(image.float() for image in half), peak=1000.0)
     torch.testing.assert_close(function(*half, peak=1000.0), wide, rtol=1e-6, atol=1e-6)
-    with pytest.raises(ValueError, match=r"x has values from .* expected \[0, 1000\]: values seem to have another peak"):
+    with pytest.raises(
+        ValueError, match=r"x has values from .* expected \[0, 1000\]: values seem to have another peak"
+    ):
         function(5000 * x, 1000 * y, peak=1000.0)
     with pytest.raises(ValueError, match=r"values overshoot.*use y.clamp\(0, 1000\)"):
         function(1000 * x, 1200 * y, peak=1000.0)

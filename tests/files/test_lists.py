@@ -125,7 +125,7 @@ def test_a_column_without_a_name_is_left_out_and_said(tmp_path):
     frame.to_csv(tmp_path / "list.csv")  # with its index
     pairing = read_pairs(tmp_path / "list.csv")
     assert dict(pairing.pairs[0].columns) == {"method": "m"}
-    assert pairing.notes == [f"{tmp_path / 'list.csv'}: left out what stands in columns without a name"]
+    assert pairing.notes == [f"{tmp_path / 'list.csv'}: left out cells in columns without a name"]
     path = write(tmp_path, "reference,image,,\na.png,b.png,,\n")
     assert read_pairs(path).notes == []
 
@@ -146,10 +146,10 @@ ERRORS = {
     "open quote": ('reference,image\na.png,b.png\n"a.png,b.png\n', ", line 3: "),
     "text after a quote": ('reference,image\n"a".png,b.png\n', ", line 2: "),
     "very long cell": ("reference,image\na.png," + "b" * 200_000 + "\n", ", line 2: field larger than field limit"),
-    "duplicate column": ("reference,image,image\na,b,c\n", ": column 'image' stands there twice"),
-    "duplicate column in other case": ("reference,image,m,M\na,b,c,d\n", ": column 'm' stands there twice"),
-    "column of results": ("reference,image,error\na,b,c\n", ": error: also what a result is called"),
-    "columns of results": ("reference,image,content,Error\na,b,c,d\n", ": content, Error: also what a result is"),
+    "duplicate column": ("reference,image,image\na,b,c\n", ": column 'image' appears twice"),
+    "duplicate column in other case": ("reference,image,m,M\na,b,c,d\n", ": column 'm' appears twice"),
+    "column of results": ("reference,image,error\na,b,c\n", ": error: also the name of a result"),
+    "columns of results": ("reference,image,content,Error\na,b,c,d\n", ": content, Error: also the name of a result"),
     "standard input in a cell": ("reference,image\na.png,b.png\na.png,-\n", "; '-' stands for standard input"),
     "NUL far in": ("reference,image\n" + "a.png,b.png\n" * 1000 + "a\0.png,b.png\n", ", line 1002: a NUL character"),
     "control characters in the header": ("reference,im\x1bage\na,b\n", r"found reference, im\x1bage"),

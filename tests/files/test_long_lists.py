@@ -126,7 +126,7 @@ def test_resume_tries_errors_again_and_refuses_another_metrics_file(folders):
     assert table.error.isna().all()
     status, _, err = run("a", "b", "--output", "r.csv", "--resume", "--metric", "l2")
     assert status == 2
-    assert "error: r.csv is no output of these metrics and settings to go on with: its columns are" in err
+    assert "error: r.csv is not an output of these metrics and settings to resume: its columns are" in err
     status, _, err = run("a", "b", "--output", "r.csv", "--resume", "--resize", "32x32")
     assert "line 2: its numbers were made by other metrics or settings; use another output" in err
 

@@ -47,7 +47,7 @@ def test_devices_are_nobodys_file():
 
 def test_a_folder_to_be_filled_lies_outside_the_compared_ones(folder):
     for target in ("in", "in/maps", "linked/maps/deeper"):
-        with pytest.raises(ValueError, match="--heatmap .*: lies in .*, whose images are compared"):
+        with pytest.raises(ValueError, match="--heatmap .*: is in .*, whose images are compared"):
             check_outside("--heatmap", Path(target), [Path("in")])
     check_outside("--heatmap", Path("maps"), [Path("in")])
     check_outside("--heatmap", Path("in2"), [Path("in")])

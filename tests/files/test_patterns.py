@@ -242,7 +242,7 @@ REFUSED = {
     "brace in a folder": ("g}t/{name}.png", "{name}.png", "a brace that belongs to no field"),
     "brace around a folder": ("{a/b}.png", "{name}.png", "a brace that belongs to no field"),
     "two braces": ("gt/{{name}}.png", "{name}.png", "a brace that belongs to no field"),
-    "empty field": ("gt/{}.png", "{name}.png", "{} is no field; expected letters, digits and _, like {name}"),
+    "empty field": ("gt/{}.png", "{name}.png", "{} is not a field; expected letters, digits and _, like {name}"),
     "format": ("gt/{name:04}.png", "{name}.png", "{name:04} is no field"),
     "space": ("gt/{my name}.png", "{name}.png", "{my name} is no field"),
     "number": ("gt/{0}.png", "{name}.png", "{0} is no field"),

@@ -186,7 +186,7 @@ def test_the_end_of_torchrun_ends_all(together):
         raise torch.distributed.DistNetworkError("Broken pipe")
 
     assert [str(error) for error in together(work)] == [
-        "torchrun has ended, and with it what its processes talk through"
+        "torchrun has ended, and with it the store of its processes"
     ] * 2
 
 

@@ -90,7 +90,7 @@ FOREIGN = {
     "not a truth": ("csv", edited("csv", lambda line: line.replace("False", "maybe")), "line 2: identical is 'maybe'"),
     "an image": ("csv", "\x89PNG\r\n\x1a\n\x00\x00", "its columns are"),
     "a number alone": ("jsonl", "1\n", "line 1: its columns differ"),
-    "no JSON": ("jsonl", "reference,image\n", "line 1: no JSON"),
+    "no JSON": ("jsonl", "reference,image\n", "line 1: not JSON"),
     "a list": ("jsonl", "[]\n", "line 1: its columns differ"),
     "null for a number": ("jsonl", edited("jsonl", with_value("lite", None)), "line 1: lite is None; expected a num"),
     "true for a number": ("jsonl", edited("jsonl", with_value("psnr", True)), "line 1: psnr is True; expected a num"),

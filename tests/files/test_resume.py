@@ -193,7 +193,7 @@ def test_a_foreign_file_is_one_error_and_stays(folders, before):
     found = Path("r.csv").read_bytes()
     status, out, err = compare(Path("r.csv"), "--resume")
     assert (status, out) == (2, "")
-    assert err.startswith("error: r.csv is no output of these metrics and settings to go on with: ")
+    assert err.startswith("error: r.csv is not an output of these metrics and settings to resume: ")
     assert len(err.splitlines()) == 1
     assert Path("r.csv").read_bytes() == found
 

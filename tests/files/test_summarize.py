@@ -87,7 +87,7 @@ def test_what_is_missing_is_in_the_notes(rows):
         (lambda rows: rows, {"by": []}, ValueError, "by='': expected names of columns"),
         (lambda rows: rows, {"by": "method", "statistic": "avg"}, ValueError, "statistic='avg': expected one of mean"),
         (lambda rows: rows, {"by": "method", "against": "C"}, ValueError, "against='C': expected a value of just one"),
-        (lambda rows: rows.head(0), {"by": "method"}, ValueError, "rows: no rows; expected what compare"),
+        (lambda rows: rows.head(0), {"by": "method"}, ValueError, "rows: no rows; expected the result of compare"),
         (lambda rows: rows.drop(columns="image"), {"by": "method"}, ValueError, "rows: no column 'image'"),
         (
             lambda rows: rows.drop(columns="psnr"),
@@ -111,7 +111,7 @@ def test_numbers_of_unlike_metrics_do_not_mix():
     with pytest.raises(ValueError, match="numbers that do not compare, made by psnr: .* and psnr: .*resize=32x32"):
         summarize(both, by="method")
     broken = pd.read_csv("a.csv").assign(signature="something else")
-    with pytest.raises(ValueError, match="'something else' is no signature of the metrics among the columns"):
+    with pytest.raises(ValueError, match="'something else' is not a signature of the metrics among the columns"):
         summarize(broken, by="method")
 
 

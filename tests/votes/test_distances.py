@@ -124,7 +124,7 @@ def test_tables_of_distances(tmp_path):
         ("d0,d1\n1,2\n", r"no column judgement; expected d0, d1 and judgement; found d0, d1"),
         ("d0;d1;judgement\n1;2;0\n", r"found d0;d1;judgement"),
         ("d0,d1,judgement\n", r"no rows"),
-        ("d0,d1,d1,judgement\n1,2,2,0\n", r"column d1 stands there twice"),
+        ("d0,d1,d1,judgement\n1,2,2,0\n", r"column d1 appears twice"),
         ("d0,d1,judgement\n1,2,0\n\n1,nan,0\n", r":4: d1 is 'nan'"),
         ("d0,d1,judgement\n1,,0\n", r":2: d1 is ''"),
         ("d0,d1,judgement\n1,2,0\n1,2\n", r":3: 2 cells; expected 3"),

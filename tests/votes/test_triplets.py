@@ -262,7 +262,7 @@ ALL = (
          "column method_p1 without method_p0; expected both, or none"),
         (b"ref,p0,p1,votes_p0,votes_p1\n", 1, "no rows after the header; expected at least one"),
         (b"\x89PNG\r\n\0\0", None, "not a text file; expected a CSV in UTF-8"),
-        (b"\xff\xfer", None, "starts like UTF-16, but is not (truncated data); expected a CSV in UTF-8"),
+        (b"\xff\xfer", None, "starts like UTF-16, but is not UTF-16 (truncated data); expected a CSV in UTF-8"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_such_table(tmp_path, content, line, what):
@@ -371,9 +371,7 @@ def test_methods_of_paths_that_do_not_tell(tmp_path):
 def test_votes_per_judgement_is_for_data_that_does_not_tell_them(tmp_path):
     found = load_judgments([table(tmp_path / "v.csv", "r,a,b,1,2")], votes_per_judgement=5)
     assert found.triplets[0].votes == 3
-    assert [note.what for note in found.notes] == [
-        "votes_per_judgement is for BAPPS' folders, and has no effect here"
-    ]
+    assert [note.what for note in found.notes] == ["votes_per_judgement is for BAPPS' folders, and has no effect here"]
 
 
 @pytest.mark.parametrize(
