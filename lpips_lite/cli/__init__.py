@@ -1,1 +1,1 @@
-"""The command `compare-images`; the only place with click."""
+"""The commands `compare-images` and `lpips-votes`; the only package that imports click."""

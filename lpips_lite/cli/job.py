@@ -1,7 +1,7 @@
-"""One call of `compare-images`: what was asked for in, files and exit status out.
+"""One call of `compare-images`: carry out a request, write files and return the exit status.
 
-A pipeline: pairs are found, checked against what will be written, read and measured, and each row goes to the sinks:
-results, summary, rules, problems, heatmaps, report, table. A sink has `take(row, decoded)` and `finish()`.
+Pairs are found, checked against the files to write, read and measured. Each row goes to the sinks: results, summary,
+rules, problems, heatmaps, report, table. A sink has `take(row, decoded)` and `finish()`.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from lpips_lite.files.summary import Summary
 from lpips_lite.files.table_output import GroupTables
 from lpips_lite.terminal import progress, say
 
-Result = tuple[Row, tuple[str, ...]]  # with what was handled while the pair was read
+Result = tuple[Row, tuple[str, ...]]  # with notes from reading the pair
 
 
 def run(request: Request) -> int:
-    """Compare what was asked for and return the exit status."""
+    """Carry out a request and return the exit status."""
     interrupts_raise()
     with Processes.join() as processes:
-        pairing = processes.once(lambda: _find(request, processes.count))  # others might see a folder that has changed
+        pairing = processes.once(lambda: _find(request, processes.count))  # others might see a changed folder
         notes = Notes()
         if processes.first:
             for mistake in dict.fromkeys(text for spec in request.metrics for text in spec.mistakes()):
@@ -60,18 +60,18 @@ def run(request: Request) -> int:
 
 
 def _find(request: Request, count: int) -> Pairing:
-    """Find the pairs, and check them against what will be written."""
+    """Find the pairs, and check them against the files to write."""
     pairing = request.find()
     check(request, pairing)
     paths = (path for pair in pairing.pairs for path in (pair.reference, pair.image))
     stream = next(filter(is_stream, paths), None) if count > 1 else None
     if stream is not None:
-        raise ValueError(f"{printable(stream)}: is read by one process only; expected files under torchrun")
+        raise ValueError(f"{printable(stream)}: can be read by one process only; expected files under torchrun")
     return pairing
 
 
 class Job:
-    """The pipeline of one call, when everything is loaded and checked."""
+    """The pipeline of one call, after everything is loaded and checked."""
 
     def __init__(
         self,
@@ -95,11 +95,11 @@ class Job:
         self.groups = self._group_tables()
 
     def run(self) -> int:
-        """Measure the pairs, write what was asked for, and return the exit status: the one place that decides it."""
+        """Measure the pairs, write the outputs, and return the exit status, which is decided only here."""
         kept = self.processes.once(self._kept)
         sinks = self._sinks(list(kept.values())) if self.processes.first else []
         interrupted = False
-        with ExitStack() as finishing:  # whatever happens: what was measured so far is written
+        with ExitStack() as finishing:  # whatever happens, the rows measured so far are written
             for finish in reversed([*(sink.finish for sink in sinks), self.notes.finish]):
                 finishing.callback(finish)
             try:
@@ -116,7 +116,7 @@ class Job:
         return CROSSED if self.rules.crossed else 0
 
     def _sinks(self, kept: Sequence[Row]) -> list[Sink]:
-        """Return where rows go, in the order in which each is finished."""
+        """Return the sinks for rows, in the order in which they are finished."""
         request = self.request
         sinks: list[Sink] = [self.summary, self.rules]
         if request.shows_pairs:
@@ -129,7 +129,7 @@ class Job:
         return [*sinks, self.problems]
 
     def _output(self, kept: Sequence[Row]) -> Sink:
-        """Return what writes the rows of pairs."""
+        """Return the sink that writes the rows of pairs."""
         request = self.request
         if request.rows_format:
             return ResultsFile(request.output or sys.stdout, self._row_format(), kept)
@@ -177,7 +177,7 @@ class Job:
         return RowFormat("csv" if self.request.rows_format == "csv" else "jsonl", self.signatures, carried)
 
     def _kept(self) -> dict[int, Row]:
-        """Return the rows of an earlier run that hold, by position."""
+        """Return the valid rows of an earlier run, by position."""
         if not (self.request.resume and self.request.output):
             return {}
 
@@ -189,21 +189,21 @@ class Job:
         )
 
     def _measured(self, kept: Mapping[int, Row]) -> Generator[Result, None, None]:
-        """Measure this process's share of what is left, and draw its heatmaps: they are there when the row is."""
+        """Measure this process's share of the remaining pairs, and draw heatmaps before rows are written."""
         own = self.processes.own([p for p in range(len(self.pairing.pairs)) if p not in kept])
         todo = [self.pairing.pairs[position] for position in own]
         for decoded, row in measure_pairs(todo, self.metrics, self.settings, self.reader, own):
             if self.heatmaps is not None:
                 try:
                     self.heatmaps.take(row, decoded)
-                except (ValueError, RuntimeError, MemoryError) as error:  # no memory for a map, say
+                except (ValueError, RuntimeError, MemoryError) as error:  # for example, no memory for a map
                     add_error(row, f"{printable(decoded.pair.image)}: no heatmap ({first_line(error)})")
             yield row, decoded.notes
 
     def _merged(
         self, kept: Mapping[int, Row], measured: Generator[Result, None, None]
     ) -> Generator[Result, None, None]:
-        """Yield kept and measured rows in the order of the pairs, in the first process; elsewhere there are none."""
+        """Yield kept and measured rows in the order of the pairs, in the first process only."""
         with closing(measured):
             for position in range(len(self.pairing.pairs)) if self.processes.first else ():
                 result = (kept[position], ()) if position in kept else next(measured, None)

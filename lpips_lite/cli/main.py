@@ -1,6 +1,6 @@
-"""The command `compare-images`: files in; a table, JSON, CSV, heatmaps or a report out.
+"""The command `compare-images`: compare files and write a table, JSON, CSV, heatmaps or a report.
 
-Data goes to stdout, everything else to stderr. torch is imported when the first image is compared, not before, so that
+Data goes to stdout, everything else to stderr. torch is not imported before the first image is compared, so that
 `--help` is instant.
 """
 
@@ -31,7 +31,7 @@ EXAMPLES = """\b
 Examples:
   compare-images original.png restored.png
   compare-images original.png a.jpg b.jpg --metric lite,ssim:matlab,psnr
-  compare-images originals/ results/ --output results.csv   # --resume goes on if interrupted
+  compare-images originals/ results/ --output results.csv   # add --resume to continue
   compare-images --ref-pattern "gt/{{name}}.png" --image-pattern "out/{{method}}/{{name}}x4.*" -o results.csv
   compare-images --pairs list.csv --report page.html
   compare-images --layout 3dgs output/ --convention 3dgs --by method,scene --against ours --table table.tex
@@ -47,23 +47,23 @@ Metrics: {metrics}
 
 \b
 Exit status: 0 fine, 1 a --fail rule was crossed and nothing else, 2 bad input or a resource that ran out (memory, disk,
-device, a closed output; 2 beats 1), 130 interrupted. Under torchrun the pairs are shared out among the processes.
+device, a closed output; 2 beats 1), 130 interrupted. Under torchrun the pairs are divided among the processes.
 
 \b
-Shell completion (bash; zsh and fish likewise):
+Shell completion (for bash; zsh and fish are similar):
   eval "$(_COMPARE_IMAGES_COMPLETE=bash_source compare-images)"
 """.format(metrics="  ".join(f"{name}{'↓' if m.direction == 'lower' else '↑'}" for name, m in MEASURES.items()))
 
 
 class Images(Program):
-    """A group in which `compare` need not be written."""
+    """A group whose default command is `compare`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args if args[:1] == ["weights"] else ["compare", *args])
 
 
 class CompareContext(click.Context):
-    """A context that calls itself by the program's name alone."""
+    """A context with the program's name as its command path."""
 
     @property
     def command_path(self) -> str:
@@ -71,7 +71,7 @@ class CompareContext(click.Context):
 
 
 class Compare(Command):
-    """The command behind the program's own name, which its usage line therefore leaves out."""
+    """The default command, whose name is left out in its usage line."""
 
     context_class = CompareContext
 
@@ -137,16 +137,16 @@ WORKERS = min(8, os.cpu_count() or 1)
 @click.argument("ref", type=FILE_PATH, required=False)
 @click.argument("images", metavar="IMAGE", type=FILE_PATH, nargs=-1)
 @click.option("--pairs", type=FILE_PATH, metavar="LIST.csv",
-              help="Compare the pairs in its columns reference and image; others are carried through.")  # fmt: skip
+              help="Compare the pairs in its columns reference and image; other columns are kept.")  # fmt: skip
 @click.option("--all-pairs", type=FILE_PATH, metavar="FOLDER", help="Compare all images in a folder with each other.")
-@click.option("--ref-pattern", metavar="PATTERN", help='Which files are references, like "gt/{name}.png".')
+@click.option("--ref-pattern", metavar="PATTERN", help='Pattern of references, like "gt/{name}.png".')
 @click.option("--image-pattern", metavar="PATTERN",
-              help='Which images belong to them, like "out/{method}/{name}x4.*"; common fields pair, all are columns. '
-              "With two folders, both patterns are relative to them.")  # fmt: skip
+              help='Pattern of images, like "out/{method}/{name}x4.*". Equal fields make pairs; all fields become '
+              "columns. With two folders, the patterns are relative to them.")  # fmt: skip
 @click.option("--layout", metavar="NAME",
-              help=f"Patterns by name: {', '.join(LAYOUTS)}. Relative to one folder, or to one for references and one "
-              "for images.")  # fmt: skip
-@click.option("--explain", is_flag=True, help="Print what --layout or --convention stands for, and stop.")
+              help=f"Both patterns by name: {', '.join(LAYOUTS)}. Relative to one folder, or to a folder of references "
+              "and a folder of images.")  # fmt: skip
+@click.option("--explain", is_flag=True, help="Print the meaning of --layout or --convention, and exit.")
 @click.option("--allow-unmatched", is_flag=True, help="Ignore images that only one folder has.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be compared.")
 @click.option("-m", "--metric", "metrics", multiple=True, default=["lite"], callback=parse_metric_names,
@@ -157,36 +157,40 @@ WORKERS = min(8, os.cpu_count() or 1)
 @click.option("--resize", default="no", show_default=True, metavar="no|ref|WxH", callback=parse_size,
               help="Resize images to the reference's size, or both to a fixed one.")  # fmt: skip
 @click.option("--background", default="white", show_default=True, metavar="COLOR",
-              help="What transparent pixels are put on: white, black, #rrggbb.")  # fmt: skip
+              help="Colour behind transparent pixels: white, black, #rrggbb.")  # fmt: skip
 @click.option("--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True,
-              help="Of one image, at most; a larger one is an error.")  # fmt: skip
+              help="Largest number of pixels of an image; larger images are an error.")  # fmt: skip
 @click.option("-f", "--format", type=click.Choice(["table", "json", "csv", "jsonl"]),
               help="Output format.  [default: by --output's suffix, else table]")  # fmt: skip
 @click.option("-o", "--output", type=FILE_PATH,
               help="Write results to this file (.txt, .json, .csv, .jsonl); csv and jsonl row by row.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on with --output where an interrupted run stopped.")
+@click.option("--resume", is_flag=True, help="Continue --output where an interrupted run stopped.")
 @click.option("--heatmap", metavar="PATH", help="Draw where the images differ: a file like heat.png, or a folder.")
 @click.option("--overlay", is_flag=True, help="Draw the heatmap over the image.")
 @click.option(
     "--report", type=FILE_PATH, metavar="PAGE.html", help="Write a page with the worst pairs and their heatmaps."
 )
 @click.option("--report-pairs", type=click.IntRange(1, 2000), default=200, show_default=True,
-              help="Pairs on that page at most.")  # fmt: skip
-@click.option("--worst", type=click.IntRange(1), default=10, show_default=True, help="Pairs to name in a summary.")
+              help="Largest number of pairs on that page.")  # fmt: skip
+@click.option(
+    "--worst", type=click.IntRange(1), default=10, show_default=True, help="Number of pairs to list in a summary."
+)
 @table_options
 @click.option("--fail", "rules", multiple=True, metavar="RULE",
-              help='Exit with status 1 if a pair crosses it, like "lite>0.2", or all do together, like '
+              help='Exit with status 1 if a pair crosses the rule, like "lite>0.2", or a statistic of all does, like '
               '"p95(lite)>0.1" (mean, median, p5, p95, min, max). Repeatable.')  # fmt: skip
-@click.option("--device", default="cpu", show_default=True, help="Where to compute, like cuda or mps.")
+@click.option("--device", default="cpu", show_default=True, help="Device to compute on, like cuda or mps.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
-              help="Of the towers' features.")  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Pairs at once, at most.")
-@click.option("--workers", type=click.IntRange(1), default=WORKERS, show_default=True, help="Threads that decode.")
+              help="Precision of the features of towers.")  # fmt: skip
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Largest number of pairs at a time."
+)
+@click.option("--workers", type=click.IntRange(1), default=WORKERS, show_default=True, help="Decoding threads.")
 @click.option("--debug", is_flag=True, help="Show a traceback with errors.")
 @click.version_option(__version__, prog_name="compare-images")
 @click.pass_context
 def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **options: Any) -> None:
-    """Say how far each IMAGE is from REF as people see it, or compare two folders by file name."""
+    """Measure how far each IMAGE is from REF as people see it, or compare two folders by file name."""
     layout, convention = options.pop("layout"), options.pop("convention")
     if options.pop("explain"):
         explain(layout, convention)
@@ -204,7 +208,7 @@ def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **option
     names = ("resize", "background", "max_pixels", "device", "precision", "batch_size", "workers")
     settings = Settings(**{name: options.pop(name) for name in names}, spell=spell_option)
     if options["output"] == STANDARD_INPUT:
-        options["output"] = None  # stdout, as everywhere
+        options["output"] = None  # "-" is stdout, as usual
     try:
         parsed = [parse_rule(text) for text in rules]
     except ValueError as error:
@@ -220,7 +224,7 @@ def _check_what_to_compare(options: dict[str, Any]) -> None:
         if not all(patterns):
             raise click.UsageError("expected --ref-pattern and --image-pattern together")
         if options["pairs"] or options["all_pairs"] or len(options["images"]) != int(options["ref"] is not None):
-            raise click.UsageError("expected with patterns two folders or nothing else to compare")
+            raise click.UsageError("expected two folders with patterns, or nothing else to compare")
         return
     ways = sum((options["ref"] is not None, options["pairs"] is not None, options["all_pairs"] is not None))
     if ways == 0:

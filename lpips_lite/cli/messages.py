@@ -1,4 +1,4 @@
-"""Sinks that talk: what was handled while reading, what went wrong, which files were written."""
+"""Sinks that print messages: notes from reading, problems, and the files that were written."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from lpips_lite.files.names import printable
 from lpips_lite.files.results import Row
 from lpips_lite.terminal import say
 
-MENTIONED = 20  # problems or notes told one by one; the rest are counted
+MENTIONED = 20  # problems or notes printed one by one; the rest are counted
 
 
 class Sink(Protocol):
-    """Where rows go."""
+    """A receiver of rows."""
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Take the next row, with the pair's pictures if it was measured in this process."""
+        """Take the next row, with the pictures of the pair if it was measured in this process."""
 
     def finish(self) -> None:
-        """Do what needs all rows."""
+        """Do the work that needs all rows."""
 
 
 class Notes:
-    """What was handled while reading, each thing said once."""
+    """Notes from reading, each printed once."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
 
     def add(self, notes: Iterable[str]) -> None:
-        """Say what is new."""
+        """Print new notes."""
         for note in notes:
             if note not in self._known:
                 self._known.add(note)
@@ -39,36 +39,36 @@ class Notes:
                     say(f"note: {note}")
 
     def finish(self) -> None:
-        """Say how many there were in all."""
+        """Print how many more there were."""
         if len(self._known) > MENTIONED:
             say(f"… and {len(self._known) - MENTIONED} more notes")
 
 
 class Problems:
-    """The sink that says why pairs have no numbers, or not all."""
+    """The sink that prints why pairs lack some or all numbers."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Say what is wrong with a row."""
+        """Print the error of a row."""
         if row["error"]:
             self.add(row["error"])
 
     def add(self, problem: str) -> None:
-        """Say one more thing that is wrong."""
+        """Print one more problem."""
         self.count += 1
         if self.count <= MENTIONED:
             say(f"error: {printable(problem)}")
 
     def finish(self) -> None:
-        """Say how many there were in all."""
+        """Print how many more there were."""
         if self.count > MENTIONED:
             say(f"… and {self.count - MENTIONED} more errors")
 
 
 class Announced:
-    """A sink that says which files it has written, if nothing went wrong and there was something to write."""
+    """A sink that prints which files it has written, if it had something to write and nothing went wrong."""
 
     def __init__(self, sink: Sink, *paths: Path) -> None:
         self.sink, self.paths = sink, paths
@@ -84,7 +84,7 @@ class Announced:
             raise
 
     def finish(self) -> None:
-        """Finish, and say so."""
+        """Finish, and print the names of the files."""
         self.sink.finish()
         if self.paths and self.has_rows:
             say(f"wrote {', '.join(map(printable, self.paths))}")

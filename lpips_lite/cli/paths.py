@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 from lpips_lite.files.names import file_path
 
 
-class FilePath(click.ParamType):  # type: ignore[type-arg]  # which click 8.1 does not know as generic
+class FilePath(click.ParamType):  # type: ignore[type-arg]  # not generic in click 8.1
     """A path as it was typed."""
 
     name = "path"

@@ -1,4 +1,4 @@
-"""What the command knows by name: layouts of files, which stand for patterns, and conventions, for metrics."""
+"""Names that the command knows: layouts of files, which stand for patterns, and conventions, for metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lpips_lite.files.layouts import find_layout
 
 
 def explain(layout: str | None, convention: str | None) -> None:
-    """Print what names stand for."""
+    """Print the meaning of a layout and a convention."""
     if layout is None and convention is None:
         raise click.UsageError("--explain: expected --layout or --convention with it")
     if layout is not None:
@@ -25,17 +25,17 @@ def explain(layout: str | None, convention: str | None) -> None:
 
 
 def use_layout(layout: str, options: dict[str, Any]) -> None:
-    """Put the patterns of a layout into the options; one folder is that of both sides."""
+    """Set the patterns of a layout in the options; a single folder is used for both sides."""
     others = ("ref_pattern", "image_pattern", "pairs", "all_pairs")
     if any(options[name] is not None for name in others) or len(options["images"]) > 1:
-        raise click.UsageError("expected with --layout one or two folders or nothing else to compare")
+        raise click.UsageError("expected one or two folders with --layout, or nothing else to compare")
     _, options["ref_pattern"], options["image_pattern"] = find_layout(layout, spell_option("layout", layout))
     if options["ref"] is not None and not options["images"]:
         options["images"] = (options["ref"],)
 
 
 def chosen_metrics(given: list[MetricSpec], convention: str | None, curve: tuple[str, str] | None) -> list[MetricSpec]:
-    """Return what is measured: a convention's metrics, those given, those of a curve; lite if nothing else is named."""
+    """Return the metrics to measure: those of a convention, the given ones and those of a curve; by default lite."""
     from lpips_lite.files.rate_distance import metrics_of
 
     own = find_convention(convention, spell_option("convention", convention)).metrics if convention else ()

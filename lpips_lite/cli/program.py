@@ -1,4 +1,4 @@
-"""What both programs are: a group of commands that turns every exception into its exit status, and such a command."""
+"""Base classes of both programs: a group of commands that turns exceptions into exit statuses, and a command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lpips_lite.terminal import say
 
 
 class Command(click.Command):
-    """A command whose help is shown as it is written, also where stdout has few characters."""
+    """A command whose help can be printed even if stdout cannot encode all characters."""
 
     def get_help(self, ctx: click.Context) -> str:
         return to_stdout_text(super().get_help(ctx))
@@ -31,7 +31,7 @@ class Program(click.Group):
     """A group of subcommands that turns every exception into its exit status."""
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **settings: Any) -> None:  # type: ignore[override]
-        """Run the command and leave with its exit status."""
+        """Run the command and exit with its status."""
         arguments = list(sys.argv[1:] if args is None else args)
         prepare_streams()
         run = partial(super().main, arguments, prog_name, standalone_mode=False)
@@ -39,7 +39,7 @@ class Program(click.Group):
         sys.exit(self._guarded(close_streams, arguments) or status)
 
     def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
-        with closed_pipes_named():  # by --help and --version
+        with closed_pipes_named():  # for --help and --version
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -48,7 +48,7 @@ class Program(click.Group):
 
     @staticmethod
     def _guarded(work: Callable[[], int | None], arguments: Sequence[str]) -> int:
-        """Do something and return its exit status, or what an exception means."""
+        """Do the work and return its exit status, or that of an exception."""
         try:
             return work() or 0
         except (Exception, KeyboardInterrupt) as error:

@@ -1,4 +1,4 @@
-"""What one call of `compare-images` was asked for, and whether it goes together."""
+"""The request of one call of `compare-images`, and a check that its options fit together."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Request:
     strict: bool
 
     def find(self) -> Pairing:
-        """Return the pairs that were asked for."""
+        """Return the requested pairs."""
         spell = self.settings.spell
         if self.ref_pattern is not None and self.image_pattern is not None:
             folders = (self.ref, self.images[0]) if self.ref else (None, None)
@@ -71,19 +71,19 @@ class Request:
         """The format of the output, by its suffix if it is not given.
 
         Raises:
-            ValueError: If the suffix belongs to no format, or to another one; ".txt" does for any.
+            ValueError: If the suffix belongs to no format, or to another one; ".txt" fits any format.
         """
         suffix = self.output.suffix.lower() if self.output else ""
         expected = f"expected {', '.join(filter(None, SUFFIXES))}" + (f", or as {self.format}" if self.format else "")
         if suffix not in SUFFIXES:
             raise ValueError(f"--output {printable(self.output or '')}: {expected}")
         if self.format and suffix not in ("", ".txt") and SUFFIXES[suffix] != self.format:
-            raise ValueError(f"--output {printable(self.output or '')}: --format {self.format} says otherwise")
+            raise ValueError(f"--output {printable(self.output or '')}: --format {self.format} contradicts the suffix")
         return self.format or SUFFIXES[suffix]
 
     @property
     def heatmap_files(self) -> HeatmapFiles | None:
-        """Where heatmaps go, if there are to be any."""
+        """The files for heatmaps, if any are requested."""
         return None if self.heatmap is None else HeatmapFiles(self.heatmap)
 
     @property
@@ -92,21 +92,21 @@ class Request:
 
     @property
     def shows_pairs(self) -> bool:
-        """Whether rows of pairs are written; without --output and --format a table of groups takes their place."""
+        """Whether rows of pairs are written; without --output and --format, a table of groups replaces them."""
         return self.groups is None or self.output is not None or self.format is not None
 
     @property
     def shows_groups(self) -> bool:
-        """Whether the table of groups goes to stdout, which rows for programs keep for themselves."""
+        """Whether the table of groups is printed to stdout; not if rows for programs are."""
         taken = self.shows_pairs and self.output is None and self.output_format != "table"
         return self.groups is not None and not taken
 
 
 def check(request: Request, pairing: Pairing) -> None:
-    """Check options against each other, and what will be written against what will be read.
+    """Check options against each other, and files to write against files to read.
 
     Raises:
-        ValueError, OSError: If they do not go together.
+        ValueError, OSError: If they do not fit together.
     """
     spell, rows_format = request.settings.spell, request.rows_format
     require_pairs(pairing, request.allow_unmatched or not request.strict, spell=spell)
@@ -143,7 +143,7 @@ def check(request: Request, pairing: Pairing) -> None:
 
 
 def _check_groups(request: Request, groups: TableSettings, pairing: Pairing, metrics: list[str]) -> None:
-    """Check what can be known of the table of groups before anything is measured."""
+    """Check the table of groups as far as possible before anything is measured."""
     if request.table is None and not request.shows_groups:
         expected = "expected --output FILE or --table FILE with it"
         raise ValueError(f"--by: standard output is taken by --format {request.output_format}; {expected}")
@@ -158,7 +158,7 @@ def _check_groups(request: Request, groups: TableSettings, pairing: Pairing, met
 
 
 def _image_folders(pairing: Pairing) -> set[Path]:
-    """Return the folders that were searched, and those that links led to."""
+    """Return the folders that were searched, and the targets of links in them."""
     found = {path.parent for pair in pairing.pairs for path in (pair.reference, pair.image)}
     return {*pairing.folders, *found} if pairing.folders else set()
 

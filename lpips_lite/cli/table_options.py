@@ -1,4 +1,4 @@
-"""Options of the table of groups and of rate-distance curves, and what they come to."""
+"""Options of the table of groups and of rate-distance curves."""
 
 from __future__ import annotations
 
@@ -24,45 +24,48 @@ _OPTIONS = (
         help="Print statistics of groups: pairs with the same value of a pattern's field or a list's column.",
     ),
     click.option(
-        "--table", type=FILE_PATH, metavar="FILE", help="Write that table, too: .md, .tex (booktabs), .csv or .json."
+        "--table",
+        type=FILE_PATH,
+        metavar="FILE",
+        help="Also write this table to a file: .md, .tex (booktabs), .csv or .json.",
     ),
     click.option(
         "--statistic",
         type=click.Choice(["mean", "median", "p5", "p95", "min", "max"]),
         default="mean",
         show_default=True,
-        help="Of each group.",
+        help="Statistic of each group.",
     ),
-    click.option("--interval", is_flag=True, help="With 95 % intervals, by bootstrap over images."),
+    click.option("--interval", is_flag=True, help="Add 95 % intervals, by bootstrap over images."),
     click.option(
         "--against",
         metavar="VALUE",
-        help="With the difference from the group that has this value, over the same images, its interval, and "
-        "the share of images that are better.",
+        help="Add the difference from the group with this value, over the same images, its interval, and the share "
+        "of images that are better.",
     ),
     click.option(
-        "--psnr-of-mean-mse", is_flag=True, help="With the PSNR of the mean squared error, beside that of PSNRs."
+        "--psnr-of-mean-mse", is_flag=True, help="Add the PSNR of the mean squared error to the mean of PSNRs."
     ),
     click.option(
         "--curve",
         nargs=2,
         metavar="RATE METRIC",
-        help="Draw curves of METRIC over RATE (bpp, bytes, a column) of what the first column of --by names, and "
+        help="Draw curves of METRIC over RATE (bpp, bytes, a column), one per value of the first column of --by, and "
         "print BD-rate and BD-distance against the first one.",
     ),
-    click.option("--anchor", metavar="VALUE", help="Compare curves with this one in place of the first."),
+    click.option("--anchor", metavar="VALUE", help="Compare curves with this one instead of the first."),
     click.option(
         "--curve-files",
         type=FILE_PATH,
         metavar="STEM",
-        help="Write them to STEM.svg, .png and .csv.  [default: RATE-METRIC]",
+        help="Write curves to STEM.svg, .png and .csv.  [default: RATE-METRIC]",
     ),
     click.option(
         "--interpolation",
         type=click.Choice(["akima", "pchip"]),
         default="akima",
         show_default=True,
-        help="Of the curves, over the logarithm of the rate.",
+        help="Interpolation of curves over the logarithm of the rate.",
     ),
 )
 
@@ -73,7 +76,7 @@ def table_options(command: F) -> F:
 
 
 def take_table_settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of tables and curves out of all options, and return what `Request` has of them."""
+    """Take the options of tables and curves out of all options, and return the fields of `Request` for them."""
     from lpips_lite.files.curve_output import usual_stem
     from lpips_lite.files.group_table import TableSettings
     from lpips_lite.files.rate_distance import CurveSettings, metrics_of

@@ -1,4 +1,4 @@
-"""What a person sees: rows in; a table or a JSON document with signatures out. The sinks that need all rows."""
+"""Sinks that need all rows: they write a table for people, or a JSON document, with signatures."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lpips_lite.files.summary import STATISTICS, Summary
 if TYPE_CHECKING:
     from rich.table import Table
 
-MANY = 40  # pairs beyond which a table shows the worst ones only
+MANY = 40  # pairs above which a table shows only the worst ones
 FEW = 10  # pairs up to which a table needs no summary
-NO_NUMBER = "–"  # in the cell of a metric that refused the pair
+NO_NUMBER = "–"  # for a metric that refused the pair
 
 
 class JsonOutput:
@@ -43,12 +43,12 @@ class TableOutput:
 
     def __init__(self, path: Path | None, signatures: Mapping[str, str], summary: Summary, worst: int) -> None:
         self.path, self.signatures, self.summary, self.worst = path, signatures, summary, worst
-        self.rows: list[Row] = []  # of which more than `MANY` are never shown
+        self.rows: list[Row] = []  # more than `MANY` are never shown
         self.count = 0
-        self.errors: list[str] = []  # stderr has them, but a file is read without it
+        self.errors: list[str] = []  # for files, since they are read without stderr
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Keep a row that has a number, and for a file the errors."""
+        """Keep a row that has a number, and, for a file, its error."""
         if row["error"] and self.path is not None:
             self.errors.append(f"error: {printable(row['error'])}")
         if any(row[name] is not None for name in self.signatures):
@@ -57,12 +57,12 @@ class TableOutput:
                 self.rows.append(row)
 
     def finish(self) -> None:
-        """Write the table; nothing to stdout if there is no row."""
+        """Write the table; write nothing to stdout if there are no rows."""
         if self.rows or self.path is not None:
             write_text(self.path, to_text(*self._parts(), terminal=self.path is None and sys.stdout.isatty()))
 
     def _parts(self) -> Iterator[Table | str]:
-        """Yield every pair, or the worst of many, and a summary if there are more than a few."""
+        """Yield a table of all pairs, or of the worst of many, and a summary if there are more than a few."""
         if self.count > MANY:
             named = self.summary.worst(self.worst)
             yield f"the {len(named)} worst of {self.count} pairs"
@@ -154,7 +154,7 @@ def _with_arrow(metric: str) -> str:
 
 
 def to_text(*parts: Table | str, terminal: bool) -> str:
-    """Lay out tables and lines: in colour and as wide as the terminal is for one, plain and wide for a file."""
+    """Lay out tables and lines: coloured and as wide as the terminal, or plain and wide for a file."""
     from rich.console import Console
 
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""What the command's streams can hold, how it spells its options, and the exit status that an exception means."""
+"""The streams of the commands, the spelling of their options, and the exit statuses of exceptions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PLAIN = {"↓": "v", "↑": "^", "…": "...", "×": "x", "∞": "inf", "–": 
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr take any text: what their encoding lacks is written in ASCII.
+    """Make stdout and stderr accept any text: characters that their encoding lacks are written in ASCII.
 
-    A stdout that was closed raises OSError when it is written to.
+    Writing to a closed stdout raises OSError.
     """
     codecs.register_error("lpips_lite.ascii", _to_ascii)
     if sys.stdout is None:
@@ -30,7 +30,7 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure") and not _is_unicode(stream):
             stream.reconfigure(errors="lpips_lite.ascii")
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of a file is a note or an error
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters is reported as a note or an error
 
 
 def _is_unicode(stream: TextIO) -> bool:
@@ -46,19 +46,19 @@ def _to_ascii(error: UnicodeError) -> tuple[str, int]:
 
 
 def to_stdout_text(text: str) -> str:
-    """Return text as stdout can hold it, for click, which would rather change stdout's encoding."""
+    """Return text that stdout can encode, for click, which would otherwise change the encoding of stdout."""
     if sys.stdout is None or _is_unicode(sys.stdout):
         return text
     return text.encode(sys.stdout.encoding or "ascii", "lpips_lite.ascii").decode(sys.stdout.encoding or "ascii")
 
 
 def show(line: object) -> None:
-    """Write a line to stdout, whose encoding click.echo would not mind."""
+    """Write a line to stdout in its encoding, which click.echo would ignore."""
     sys.stdout.write(f"{line}\n")
 
 
 def spell_option(argument: str, value: object) -> str:
-    """Spell an argument as the command's user does, for messages: `--resize ref`."""
+    """Write an argument as users of the command do, for messages: `--resize ref`."""
     if isinstance(value, tuple):
         value = "x".join(map(str, reversed(value)))  # a size, (height, width)
     option, text = f"--{argument.replace('_', '-')}", str(value)
@@ -67,7 +67,7 @@ def spell_option(argument: str, value: object) -> str:
 
 @contextlib.contextmanager
 def closed_pipes_named() -> Iterator[None]:
-    """Turn a stdout or pipe that nobody reads any more into an error that says so; click would exit with status 1."""
+    """Raise a clear error if stdout or a pipe is no longer read; click would exit with status 1."""
     try:
         yield
     except (BrokenPipeError, io.UnsupportedOperation) as error:
@@ -76,7 +76,7 @@ def closed_pipes_named() -> Iterator[None]:
 
 
 def close_streams() -> None:
-    """Flush stdout, and leave nothing in it for the interpreter to complain of.
+    """Flush stdout, so that the interpreter does not report an error at exit.
 
     Raises:
         OSError: If something could not be written.
@@ -92,14 +92,14 @@ def close_streams() -> None:
 
 
 def interrupts_raise() -> None:
-    """From here on an interrupt is an exception: what was measured so far is written first."""
+    """Make interrupts raise an exception from now on, so that measured rows are written first."""
     with contextlib.suppress(ValueError):  # not the main thread, as in some tests
         if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def status_and_message(error: BaseException) -> tuple[int, str]:
-    """Return the exit status that an exception means, and what to say of it."""
+    """Return the exit status of an exception, and its message."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return INTERRUPTED, "interrupted"
     if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
@@ -113,7 +113,7 @@ def status_and_message(error: BaseException) -> tuple[int, str]:
     text = str(error).strip()
     exhausted = isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
     if isinstance(error, MemoryError) or exhausted:
-        return FAILED, f"error: out of memory: {text or 'the images need more than there is'}"
+        return FAILED, f"error: out of memory: {text or 'the images need more memory than available'}"
     if isinstance(error, (OSError, ValueError, ImportError)):
         return FAILED, f"error: {text or type(error).__name__}"
     return FAILED, f"error: {type(error).__name__}: {text} (a fault of the program; --debug shows where)"

@@ -45,9 +45,7 @@ def read_list(table: Path) -> tuple[list[Line], list[str]]:
         ValueError: If it is not such a list; the message names file and line.
     """
     name = _said(table)
-    text = re.sub(
-        r'\A"?sep=.?"?(?=[\r\n])', "", _read_text(table)
-    )  # Excel writes it before the header
+    text = re.sub(r'\A"?sep=.?"?(?=[\r\n])', "", _read_text(table))  # Excel writes it before the header
     delimiter, header = _header(text, name)
     lines = list(_lines(_rows(text, delimiter, name), header, table, name))
     if not lines:

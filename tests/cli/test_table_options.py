@@ -193,8 +193,8 @@ def test_layouts_fit_what_programs_write(tmp_path, name):
             ["--convention", "3dg", "gt", "out/A"],
             "--convention 3dg: unknown convention; expected one of 3dgs, nerfstudio",
         ),
-        (["--layout", "3dgs", "--pairs", "x.csv"], "expected with --layout one or two folders or nothing else"),
-        (["--layout", "3dgs", "a", "b", "c"], "expected with --layout one or two folders or nothing else"),
+        (["--layout", "3dgs", "--pairs", "x.csv"], "expected one or two folders with --layout, or nothing else"),
+        (["--layout", "3dgs", "a", "b", "c"], "expected one or two folders with --layout, or nothing else"),
         (["--explain"], "--explain: expected --layout or --convention with it"),
     ],
 )
