@@ -1,4 +1,4 @@
-"""Time two folders of images through `compare` beside a plain loop over `lpips`, with the time that decoding takes.
+"""Time `compare` on two folders of images, a plain loop over `lpips`, and decoding alone.
 
     python benchmarks/folders.py --tower-weights ALEXNET.pth
 
@@ -31,7 +31,7 @@ from tests.peers import upstream
 
 
 def make_images(folder: Path, count: int, side: int) -> None:
-    """Write `count` references and as many JPEG copies: texture with the spectrum of photographs."""
+    """Write `count` references, textures with the spectrum of photographs, and a JPEG copy of each."""
     for name in ("references", "images"):
         (folder / name).mkdir()
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side))) + 1 / side
@@ -45,7 +45,7 @@ def make_images(folder: Path, count: int, side: int) -> None:
 
 
 def plain_loop(pairs: list[Pair], tower_weights: str) -> float:
-    """Return the mean distance by `lpips`, one pair after the other, as its README does it."""
+    """Return the mean distance by `lpips`, one pair after the other, as in its README."""
     peer = upstream("alex", dict(torch.load(tower_weights, weights_only=True)))
 
     def read(path: Path) -> torch.Tensor:
@@ -64,7 +64,7 @@ def ours(pairs: list[Pair], metric: LoadedMetric, settings: Settings) -> float:
 
 
 def reader_of(settings: Settings) -> Reader:
-    """Return what reads files as the settings say."""
+    """Return a reader of files with these settings."""
     return Reader(settings.background, settings.max_pixels, settings.spell)
 
 
@@ -97,8 +97,8 @@ def main(tower_weights: str, count: int, side: int, workers: int, style: str) ->
         found = {name: timed(run) for name, run in contenders.items()}
     slowest = found["plain loop over lpips, alex"][0]
     rows = [
-        {"contender": name, "pairs a second": f"{count / seconds:.1f}", "× plain loop": f"{slowest / seconds:.2f}",
-         "decoding's share": f"{100 * found['decoding alone'][0] / seconds:.0f} %", "mean": f"{value:.6g}"}
+        {"contender": name, "pairs per second": f"{count / seconds:.1f}", "× plain loop": f"{slowest / seconds:.2f}",
+         "share of decoding": f"{100 * found['decoding alone'][0] / seconds:.0f} %", "mean": f"{value:.6g}"}
         for name, (seconds, value) in found.items()
     ]  # fmt: skip
     setting = environment() | {"pairs": f"{count} of {side}×{side}, PNG and JPEG", "workers": str(workers)}

@@ -1,9 +1,9 @@
-"""Measure how far distances, and the directions of their gradients, are in half precision from those in float32.
+"""Measure how far distances in half precision, and the directions of their gradients, are from those in float32.
 
     python benchmarks/half_precision.py --photos PHOTOS.tar --metric lite --metric alex:tower=ALEXNET.pth
 
-Pairs are photographs beside copies into which a share of a strong distortion is mixed, from a thousandth to all of it.
-Columns are decades of the distance in float32: of the metric's own if it is an LPIPS, else of `lite`'s.
+Pairs are photographs and copies into which a share of a strong distortion is mixed, from a thousandth to all of it.
+Columns are decades of the distance in float32, of the metric itself if it is an LPIPS, else of `lite`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ from lpips_lite.votes.distort import distort
 
 SCENE = Path(__file__).parent.parent / "examples/images/scene.png"
 KINDS = ("white_noise", "gaussian_blur", "jpeg", "shift")
-SHARES = torch.logspace(-3, 0, 13).tolist()  # of the strongest distortion
+SHARES = torch.logspace(-3, 0, 13).tolist()  # shares of the strongest distortion
 DECADES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # where each column of distances starts
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 WAYS = ("autocast", "half input")  # the tower in half precision on float32 images; images of half precision
-LOSS_SCALE = 4096.0  # at first; as training in float16 has one (`torch.amp.GradScaler`), lest small gradients become 0
+LOSS_SCALE = (
+    4096.0  # initial scale; training in float16 uses one (`torch.amp.GradScaler`), since small gradients would become 0
+)
 
 Compute = Callable[[Tensor, Tensor], Tensor]
 Pairs = Sequence[tuple[Tensor, Tensor]]
@@ -48,7 +50,7 @@ class Outcome(NamedTuple):
 
 
 class Deviation(NamedTuple):
-    """From float32, for each pair, (P,): the relative error of the distance, and the cosine of the gradients."""
+    """The deviation from float32 per pair, (P,): relative error of the distance, and cosine of the gradients."""
 
     error: Tensor
     cosine: Tensor
@@ -63,7 +65,7 @@ def references(photos: Path | None, count: int, side: int) -> Tensor:
 
 
 def make_pairs(y: Tensor) -> Pairs:
-    """Return batches x, y: each kind of distortion, mixed in by each share."""
+    """Return batches x, y, with each kind of distortion mixed in with each share."""
     generator = Generator().manual_seed(1)
     strong = [distort(y, kind, torch.ones(len(y)), generator) for kind in KINDS]
     return [(torch.lerp(y, worst, share), y) for worst in strong for share in SHARES]
@@ -90,13 +92,13 @@ def measure(
 
 
 def scaled_gradient(value: Tensor, x: Tensor, scale: float) -> Tensor:
-    """Return the direction of the gradient, of whatever length; where it overflows, with a lower scale."""
+    """Return the direction of the gradient, of any length; if it overflows, it is computed with a lower scale."""
     (gradient,) = torch.autograd.grad(scale * value, x, retain_graph=True)
     return gradient if gradient.isfinite().all() or scale < 1e-9 else scaled_gradient(value, x, scale / 16)
 
 
 def deviation(half: Outcome, full: Outcome) -> Deviation:
-    """Return how far half precision is from float32."""
+    """Return the deviation of half precision from float32."""
     error = (half.distance - full.distance).abs() / full.distance
     return Deviation(error, F.cosine_similarity(half.gradient, full.gradient))
 
@@ -119,11 +121,13 @@ def percent(share: Tensor) -> str:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--metric", "texts", multiple=True, default=["lite"], help="As for compare-images; repeat for more.")
+@click.option(
+    "--metric", "texts", multiple=True, default=["lite"], help="A metric as for compare-images; repeat for more."
+)
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), help="Tar or folder of photographs.")
 @click.option("--count", default=6, help="References.")
-@click.option("--side", default=64, help="Of a reference, in pixels.")
-@click.option("--loss-scale", default=LOSS_SCALE, help="By which a distance is multiplied; less where it overflows.")
+@click.option("--side", default=64, help="Side of a reference in pixels.")
+@click.option("--loss-scale", default=LOSS_SCALE, help="Factor of the distance; lower if it overflows.")
 def main(texts: tuple[str, ...], photos: Path | None, count: int, side: int, loss_scale: float) -> None:
     """Print one Markdown table: mean error (largest error), mean cosine."""
     pairs = make_pairs(references(photos, count, side))

@@ -1,9 +1,9 @@
-"""Measure what the embedded `lite` metric is worth beside LPIPS-alex: agreement, order, tolerance of shifts, speed.
+"""Compare the embedded `lite` metric with LPIPS-alex: agreement, order, tolerance of shifts, speed.
 
     python benchmarks/lite.py --photos PHOTOS.tar --teacher ALEXNET.pth
 
-Photographs are those held out by `calibration.distill`, every 14th of a pool that may hold other crops of them, with
-distortion seeds that it does not use. `--lite FILE` measures another tower and channel weights.
+Photographs are those held out by `calibration.distill`, every 14th of a pool that may contain other crops of them, with
+seeds of distortions that are not used there. `--lite FILE` measures another tower and channel weights.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Metrics = dict[str, LPIPS]
 def distances_by_kind(
     metrics: Metrics, photos: Tensor, kinds: Sequence[str], count: int, side: int
 ) -> dict[str, dict[str, Tensor]]:
-    """Return, for each kind of distortion, each metric's distances of `count` crops from their distorted copies."""
+    """Return the distances of `count` crops from their distorted copies, for each kind of distortion and metric."""
     generator, found = Generator().manual_seed(SEED + side), {}
     for kind in progress(kinds, f"{side}×{side}"):
         ref = crop(photos, count, side, generator)
@@ -52,11 +52,11 @@ def distances_by_kind(
 
 @torch.no_grad()
 def order(metrics: Metrics, photos: Tensor, count: int, side: int) -> dict[str, tuple[float, float, str]]:
-    """Return how often the stronger of two neighbouring levels is the farther one.
+    """Return how often the stronger of two neighbouring levels has the larger distance.
 
     Returns:
-        For each metric: the share of all neighbours, the share of those at least 1 dB of PSNR apart, and the worst
-        kinds of distortion by the first.
+        For each metric: the share for all neighbours, the share for those at least 1 dB of PSNR apart, and the kinds of
+        distortion that are worst by the first.
     """
     generator = Generator().manual_seed(SEED)
     right: dict[str, dict[str, Tensor]] = {name: {} for name in metrics}
@@ -88,7 +88,7 @@ def blur_faintly(photos: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def shift_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
-    """Return the median distance of a shift by 1 px and by 2 px over that of a faint blur."""
+    """Return the median distances of shifts by 1 px and 2 px, relative to that of a faint blur."""
     images, blurred = blur_faintly(photos)
     inner = slice(4, -4)
     ref = images[:, :, inner, inner]
@@ -102,7 +102,7 @@ def shift_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
 
 @torch.no_grad()
 def size_ratio(metric: LPIPS, photos: Tensor) -> float:
-    """Return the median distance of a faint blur in the middle 48×48 pixels over that in the whole photograph."""
+    """Return the median distance of a faint blur of the middle 48×48 pixels, relative to the whole photograph."""
     images, blurred = blur_faintly(photos)
     middle = slice(32, -32)
     small = metric(blurred[:, :, middle, middle], images[:, :, middle, middle])
@@ -111,9 +111,10 @@ def size_ratio(metric: LPIPS, photos: Tensor) -> float:
 
 @torch.no_grad()
 def correlations_with(teacher: LPIPS, metrics: Metrics, photos: Tensor) -> dict[str, list[float]]:
-    """Return how each metric orders images as a teacher does: Spearman's correlation over those one is compared with.
+    """Return how similarly each metric and a teacher order images, as Spearman's correlation.
 
-    Over the copies of one photograph, and over all images of a batch, on average; as `calibration.distill` has it.
+    It is the mean over images of the correlation over the images each is compared with: once the copies of the same
+    photograph, and once all images of a batch, as in `calibration.distill`.
     """
     judges = {name: metric.pairwise for name, metric in metrics.items()}
     return correlations(judges, teacher.pairwise, photos, SEED)
@@ -121,9 +122,9 @@ def correlations_with(teacher: LPIPS, metrics: Metrics, photos: Tensor) -> dict[
 
 @torch.no_grad()
 def patch_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
-    """Return the median distance of one changed patch of 32×32 pixels in 256×256 and in 1024×1024, over that in 64×64.
+    """Return the median distance of a changed patch of 32×32 pixels in 256×256 and 1024×1024, relative to 64×64.
 
-    The patch is another photograph's; the larger images are the photograph mirrored at its borders.
+    The patch comes from another photograph; the larger images are the photograph mirrored at its borders.
     """
     found = []
     for number in range(24):
@@ -141,7 +142,7 @@ def patch_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
 
 @torch.no_grad()
 def quarters_ratio(metric: LPIPS, photos: Tensor) -> float:
-    """Return the mean distance of an image's quarters over that of the whole, noisy in one quarter; the median."""
+    """Return the median ratio of the mean distance of quarters to that of the whole, with noise in one quarter."""
     images, changed = photos[:200].float() / 255, photos[:200].float() / 255
     changed[:, :, :56, :56] = distort(
         images[:, :, :56, :56], "white_noise", torch.full((len(images),), 0.6), Generator()
@@ -154,8 +155,10 @@ def quarters_ratio(metric: LPIPS, photos: Tensor) -> float:
 @click.command()
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), required=True, help="Tar or folder of photos.")
 @click.option("--teacher", type=click.Path(exists=True, path_type=Path), required=True, help="AlexNet weights.")
-@click.option("--lite", "file", type=click.Path(exists=True, path_type=Path), help="In place of the embedded weights.")
-@click.option("--count", default=100, show_default=True, help="Crops for each kind of distortion and size.")
+@click.option(
+    "--lite", "file", type=click.Path(exists=True, path_type=Path), help="File to use instead of the embedded weights."
+)
+@click.option("--count", default=100, show_default=True, help="Number of crops per kind of distortion and size.")
 def main(photos: Path, teacher: Path, file: Path | None, count: int) -> None:
     """Print one Markdown table."""
     pool = read_photos(photos)[::HOLD_OUT_EVERY]
@@ -175,16 +178,16 @@ def main(photos: Path, teacher: Path, file: Path | None, count: int) -> None:
                     f"| {measure} with alex, {len(d['alex'])} pairs at {side}×{side}, {what} | {' | '.join(values)} |"
                 )
     ordered = order(metrics, pool, count // 5, 96)
-    for position, what in enumerate(("all neighbouring levels", "those ≥ 1 dB PSNR apart")):
+    for position, what in enumerate(("all neighbouring levels", "levels ≥ 1 dB PSNR apart")):
         values = [f"{100 * float(ordered[name][position]):.1f} %" for name in metrics]
         click.echo(f"| stronger is farther, {what} | {' | '.join(values)} |")
     click.echo(f"| kinds worst ordered | {' | '.join(ordered[name][2] for name in metrics)} |")
     shifts = {name: shift_ratios(metric, pool) for name, metric in metrics.items()}
     for pixels in (1, 2):
         values = [f"{shifts[name][pixels - 1]:.2f}" for name in metrics]
-        click.echo(f"| shift by {pixels} px over blur of σ = 0.5 px | {' | '.join(values)} |")
+        click.echo(f"| shift by {pixels} px, relative to a blur of σ = 0.5 px | {' | '.join(values)} |")
     values = [f"{size_ratio(metric, pool):.2f}" for metric in metrics.values()]
-    click.echo(f"| blur of σ = 0.5 px in 48×48 over 112×112 | {' | '.join(values)} |")
+    click.echo(f"| blur of σ = 0.5 px in 48×48, relative to 112×112 | {' | '.join(values)} |")
     alike = correlations_with(uniform, metrics, pool)
     for position, what in enumerate(("copies of one photograph", "copies of several photographs")):
         values = [f"{alike[name][position]:.3f}" for name in metrics]
@@ -192,9 +195,9 @@ def main(photos: Path, teacher: Path, file: Path | None, count: int) -> None:
     patches = {name: patch_ratios(metric, pool) for name, metric in metrics.items()}
     for position, side in enumerate((256, 1024)):
         values = [f"{patches[name][position]:.3f}" for name in metrics]
-        click.echo(f"| one changed patch of 32×32 pixels in {side}×{side}, over that in 64×64 | {' | '.join(values)} |")
+        click.echo(f"| one changed patch of 32×32 pixels in {side}×{side}, relative to 64×64 | {' | '.join(values)} |")
     values = [f"{quarters_ratio(metric, pool):.2f}" for metric in metrics.values()]
-    click.echo(f"| noise in one quarter: mean distance of the quarters over that of the whole | {' | '.join(values)} |")
+    click.echo(f"| noise in one quarter: mean distance of the quarters, relative to the whole | {' | '.join(values)} |")
     peer = upstream("alex", torch.load(teacher, weights_only=True))
     x, y = torch.rand(4, 3, 256, 256), torch.rand(4, 3, 256, 256)
     contenders = {
@@ -203,7 +206,7 @@ def main(photos: Path, teacher: Path, file: Path | None, count: int) -> None:
     }
     seconds, _ = interleave(contenders, repeats=15, title="speed")
     times, threads = ratio(seconds["lite"], seconds["peer"]), torch.get_num_threads()
-    click.echo(f"| speed, 4 pairs at 256×256, {threads} threads, `lpips` alex = 1 | {times} | | |")
+    click.echo(f"| speed relative to `lpips` alex, 4 pairs at 256×256, {threads} threads | {times} | | |")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Measure the peak of memory beside `lpips`, each contender in a process of its own.
+"""Compare the peak memory with that of `lpips`; each contender runs in a separate process.
 
     python benchmarks/memory.py
-    python benchmarks/memory.py --large 4096        # a pair of that side through vgg by tiles, in 2 GiB
+    python benchmarks/memory.py --large 4096        # a pair of that side with vgg in tiles, in 2 GiB
 
-"Extra" is what a step takes at its peak beyond what the process held before it: images and weights are there already.
-On Linux from the kernel's high-water mark, on a GPU from the allocator's.
+"Extra" is the peak memory of a step minus the memory that the process held before, which includes images and weights.
+It comes from the kernel's high-water mark on Linux, and from the allocator's on a GPU.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def build(name: str, net: str, device: str, max_memory: str | None = None) -> An
 def peak(
     name: str, net: str, shape: tuple[int, int, int], device: str, backward: bool, max_memory: str | None = None
 ) -> tuple[float, Result]:
-    """Return the extra MiB of one step, and what it computed."""
+    """Return the extra MiB of one step, and its results."""
     batch, height, width = shape
     distance = build(name, net, device, max_memory)
     generator = torch.Generator().manual_seed(0)
@@ -52,7 +52,7 @@ def peak(
     x = (y + 0.1 * torch.randn(y.shape, generator=generator)).clamp(0, 1)
     x, y = x.to(device), y.to(device)
     with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled="bfloat16" in name):
-        outcome(distance, x[:1, :, :64, :64], y[:1, :, :64, :64], backward)  # libraries set themselves up
+        outcome(distance, x[:1, :, :64, :64], y[:1, :, :64, :64], backward)  # so that libraries are initialised
         gc.collect()
         before = _start(device)
         result = outcome(distance, x, y, backward)
@@ -81,7 +81,7 @@ def _status(key: str) -> int:
 @click.option("--net", default="vgg")
 @click.option("--batch", default=4)
 @click.option("--side", default=256)
-@click.option("--large", type=int, help="Instead, one pair of this side, forward, in tiles.")
+@click.option("--large", type=int, help="Measure one pair of this side instead, forward, in tiles.")
 @click.option("--max-memory", default="2GiB", help="For --large.")
 @click.option("--device", default="cpu")
 @click.option("--format", "style", type=click.Choice(["markdown", "json"]), default="markdown")
@@ -95,7 +95,7 @@ def main(net: str, batch: int, side: int, large: int | None, max_memory: str, de
     reference: dict[bool, float] = {}
     for name, backward in progress(cases, "memory"):
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, context) as pool:  # a process has one high-water mark, and its allocator's habits
+        with ProcessPoolExecutor(1, context) as pool:  # since high-water mark and allocator belong to a process
             job = pool.submit(peak, name, net, shape, device, backward, max_memory if large else None)
             extra, result = job.result()
         reference.setdefault(backward, extra)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.parity
 
-Largest difference over 4 random pairs at 96×96, relative to the largest value of the stage.
+The table has the largest difference over 4 random pairs at 96×96, relative to the largest value of the stage.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.peers import random_tower, upstream
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
-    """Return the largest difference over the largest expected value."""
+    """Return the largest difference divided by the largest expected value."""
     return float((found - expected).abs().max() / expected.abs().max())
 
 

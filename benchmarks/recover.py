@@ -1,8 +1,8 @@
-"""Recover photographs from noise by descending on a distance alone, and judge by what none of them optimises.
+"""Recover photographs from noise by descending on a distance only, and judge them by metrics that were not optimised.
 
     python benchmarks/recover.py --photos PHOTOS.tar --alex ALEXNET.pth --judge SQUEEZENET.pth --out recovered.png
 
-A distance is a good loss if its minimum is where the photograph is and the way there is passable.
+A distance is a good loss if its minimum is at the photograph, and descent finds the way there.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def descend(metric: LPIPS, target: Tensor, steps: int, lr: float, seed: int) -> 
 @click.option("--count", default=16, help="Photographs.")
 @click.option("--steps", default=400)
 @click.option("--lr", default=0.05)
-@click.option("--out", type=click.Path(path_type=Path), help="PNG: photographs above, what was recovered below.")
+@click.option("--out", type=click.Path(path_type=Path), help="PNG to write: photographs above, recovered images below.")
 def main(
     photos: Path, alex: Path, judge: Path, file: Path | None, count: int, steps: int, lr: float, out: Path | None
 ) -> None:

@@ -1,8 +1,8 @@
 """Measure a search: the nearest of many small images, kept as one encoding on the CPU in float16.
 
-    python benchmarks/searching.py --photos FOLDER    # squares cut from them; without, a texture of random octaves
+    python benchmarks/searching.py --photos FOLDER    # squares cut from these; without it, random textures
 
-What float16 costs is measured against the same gallery in float32. Queries are squares of the gallery, made noisy.
+The error of float16 is measured by comparing with the same gallery in float32. Queries are noisy gallery squares.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ T = TypeVar("T")
 
 
 def textures(count: int) -> Tensor:
-    """Draw images of noise at several scales, the coarser the stronger, in [0, 1]."""
+    """Draw images of noise at several scales, stronger at coarser scales, in [0, 1]."""
     octaves = [(torch.randn(count, 3, side, side), 1 / side) for side in (2, 4, 8, 16, 32)]
     total = sum(w * F.interpolate(noise, size=SIDE, mode="bilinear", align_corners=False) for noise, w in octaves)
     return (0.5 + 0.4 * torch.as_tensor(total)).clamp(0, 1)
 
 
 def squares(folder: Path, count: int) -> Tensor:
-    """Cut as many squares from each photo of a folder as it takes."""
+    """Cut enough squares from each photo of a folder to get `count`."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     if not paths:
         raise click.ClickException(f"--photos {folder}: there are no images in it")
@@ -54,9 +54,9 @@ def squares(folder: Path, count: int) -> Tensor:
 
 
 def measured(run: Callable[[], T]) -> tuple[T, float, float]:
-    """Return what a function gave, its seconds, and the MiB that it took at its peak beyond what there was."""
+    """Return the result of a function, its seconds, and the MiB that it took in addition at its peak."""
     gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed before is not to be used again unseen
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # so that memory freed before is counted if it is used again
     before, start = _start("cpu"), time.perf_counter()
     result = run()
     return result, time.perf_counter() - start, (_peak("cpu") - before) / 2**20
@@ -64,7 +64,7 @@ def measured(run: Callable[[], T]) -> tuple[T, float, float]:
 
 @torch.no_grad()
 def measure(metric: LPIPS, images: Tensor, queries: int) -> list[dict[str, Any]]:
-    """Return a row for each step of a search."""
+    """Return one row per step of a search."""
     rows: list[dict[str, Any]] = []
 
     def step(name: str, run: Callable[[], T], note: str = "") -> T:
@@ -93,7 +93,7 @@ def measure(metric: LPIPS, images: Tensor, queries: int) -> list[dict[str, Any]]
 
 
 def compare(found: Tensor, exact: Tensor, picks: Tensor) -> str:
-    """Say what float16 changed."""
+    """Describe what float16 changed."""
     change = (found - exact).abs()
     tens, expected = (t.topk(10, largest=False).indices for t in (found, exact))
     same = sum(set(a) == set(b) for a, b in zip(tens.tolist(), expected.tolist(), strict=True))
@@ -116,7 +116,7 @@ def main(photos: Path | None, count: int, queries: int, max_memory: str, style: 
     torch.manual_seed(0)
     images = squares(photos, count) if photos else textures(count)
     metric = LPIPS("lite", max_memory=max_memory)
-    metric.pairwise(images[:2])  # libraries set themselves up
+    metric.pairwise(images[:2])  # so that libraries are initialised
     rows = measure(metric, images, queries)
     setting = {"images": f"{count} of {SIDE}×{SIDE}", "max_memory": max_memory, "photos": str(bool(photos))}
     click.echo(report(rows, environment() | setting, style))

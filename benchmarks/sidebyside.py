@@ -1,4 +1,4 @@
-"""Contenders timed in one run, in turn (A B C A B C …), so that what else the machine does hits all of them alike."""
+"""Time contenders in one run, in turn (A B C A B C …), so that other load on the machine affects all equally."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lpips_lite.terminal import progress
 
 
 class Result(NamedTuple):
-    """What one run gave, to see that all contenders compute the same thing."""
+    """The results of one run, to check that all contenders compute the same."""
 
     value: float
     gradient_norm: float | None = None
 
 
 def outcome(distance: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, backward: bool) -> Result:
-    """Compute a mean distance, and its gradient with respect to x if asked for."""
+    """Compute a mean distance, and, if `backward`, its gradient with respect to x."""
     if not backward:
         with torch.no_grad():
             return Result(distance(x, y).float().mean().item())
@@ -56,7 +56,7 @@ def interleave(
 
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> str:
-    """Return how many times as fast as `to` something is: the median of the rounds' ratios, least and most."""
+    """Return how many times as fast as `to` `of` is: the median, smallest and largest ratio of the rounds."""
     ratios = [b / a for a, b in zip(of, to, strict=True)]
     return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
 
@@ -73,7 +73,7 @@ def shown(result: Result | None) -> dict[str, str]:
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
-    """Return what the numbers depend on."""
+    """Return the settings and versions that the numbers depend on."""
     gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else "none"
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     return {
@@ -102,7 +102,7 @@ def _wait(device: str) -> None:
 
 
 def _processor() -> str:
-    info = Path("/proc/cpuinfo")  # where there is one; `platform` seldom knows
+    info = Path("/proc/cpuinfo")  # if it exists; `platform` often does not know
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

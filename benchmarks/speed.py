@@ -1,11 +1,12 @@
-"""Time the distance beside `lpips`, torchmetrics and piq, with the same weights, in one run.
+"""Time the distance, `lpips`, torchmetrics and piq with the same weights, in one run.
 
     python benchmarks/speed.py --net alex --net vgg
     python benchmarks/speed.py --device cuda --batch 16 --compile
 
-Ratios are to `lpips` in float32: 2.00 means twice as fast. "tower alone" is our tower, forward and backward from given
-gradients at its taps: the distance can only add to it, and "over tower" says how much. Value and norm of the gradient
-show that all compute the same. Weights are random, the same for all, unless `--tower-weights` names a file.
+Ratios are relative to `lpips` in float32: 2.00 means twice as fast. "tower alone" is our tower, forward and backward
+from given gradients at its taps; the distance can only add to its time, and "over tower" tells how much. The value and
+the norm of the gradient show that all compute the same. Weights are random and the same for all, unless
+`--tower-weights` names a file.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def torchmetrics_peer(net: str, tower: FeatureTower) -> Distance:
 
 
 def piq_peer(tower: FeatureTower, channels: list[Tensor]) -> Distance:
-    """Return piq's network, which is VGG-16's only, with our tower's and channel weights."""
+    """Return piq's network, which is always VGG-16, with our weights of the tower and the channels."""
     import piq  # type: ignore[import-untyped]
 
     weights = [weight.view(1, -1, 1, 1) for weight in channels]
@@ -73,7 +74,7 @@ def autocast(distance: Distance, device: str) -> Distance:
 
 
 def tower_alone(tower: FeatureTower, x: Tensor, y: Tensor, backward: bool, bfloat16: bool) -> Callable[[], None]:
-    """Return what runs the tower as the distance does, and back from fixed gradients of its features."""
+    """Return a function that runs the tower as the distance does, and backward from fixed gradients of its features."""
     gradients = [torch.rand_like(feature) for feature in tower(x)]
 
     def run() -> None:
@@ -93,7 +94,7 @@ def tower_alone(tower: FeatureTower, x: Tensor, y: Tensor, backward: bool, bfloa
 def time_net(
     net: str, tower_weights: str | None, x: Tensor, y: Tensor, backward: bool, repeats: int, compiled: bool
 ) -> list[dict[str, Any]]:
-    """Time one network forward, or forward and backward, and return one row a contender."""
+    """Time one network forward, or forward and backward, and return one row per contender."""
     device = str(x.device)
     metric = LPIPS(net, tower_weights=tower_weights, reduction="none").to(device)
     lite = LPIPS("lite", reduction="none").to(device)
@@ -133,12 +134,12 @@ def time_net(
 
 @click.command(context_settings={"show_default": True})
 @click.option("--net", "nets", type=click.Choice(["alex", "vgg", "squeeze"]), multiple=True, default=["alex", "vgg"])
-@click.option("--tower-weights", help="A file, for a single --net.  [default: random]")
+@click.option("--tower-weights", help="File of weights, for a single --net.  [default: random]")
 @click.option("--batch", default=4)
 @click.option("--side", default=256)
 @click.option("--repeats", default=7)
 @click.option("--device", default="cpu")
-@click.option("--tf32", is_flag=True, help="Allow TF32 in convolutions and products of matrices on a GPU.")
+@click.option("--tf32", is_flag=True, help="Allow TF32 in convolutions and matrix products on a GPU.")
 @click.option("--compile", "compiled", is_flag=True, help="Also torch.compile; needs a C++ compiler on a CPU.")
 @click.option("--format", "style", type=click.Choice(["markdown", "json"]), default="markdown")
 def main(

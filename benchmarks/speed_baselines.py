@@ -1,8 +1,8 @@
-"""Time the baselines beside their peers in one run: forward and backward, value and gradient norm beside each.
+"""Time the baselines and their peers in one run, forward and backward, with the values and gradient norms of both.
 
     python benchmarks/speed_baselines.py
 
-A ratio above 1 means that ours is the faster one. All weights are random, the same on both sides.
+A ratio above 1 means that ours is faster. All weights are random and the same on both sides.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 def content_peer(tower: FeatureTower) -> Distance:
-    """Return piq's content loss on the same tower's weights, its channels averaged."""
+    """Return piq's content loss with the weights of the same tower, averaged over channels."""
     loss = piq.ContentLoss(torchvisions(tower), layers=["15"], weights=[1 / 256])
     return lambda x, y: loss(x, y)
 
 
 def gram_peer(tower: FeatureTower) -> Distance:
-    """Return piq's style loss on the same tower's weights; it is not normalised."""
+    """Return piq's style loss with the weights of the same tower; it is not normalised."""
     loss = piq.StyleLoss(torchvisions(tower), layers=["15"])
     return lambda x, y: loss(x, y) / (256 * (x.shape[2] // 4) * (x.shape[3] // 4)) ** 2
 
@@ -50,7 +50,7 @@ def torchvisions(tower: FeatureTower) -> torch.nn.Module:
 
 
 def cases() -> dict[str, tuple[Distance, Distance]]:
-    """Return ours and the peer's function for each comparison."""
+    """Return our function and that of the peer for each comparison."""
     tower = FeatureTower("vgg", taps=["relu3_3"], weights="random:0")
     return {
         "ssim, pytorch-msssim": (ssim, lambda x, y: pytorch_msssim.ssim(x, y, data_range=1)),

@@ -3,8 +3,8 @@
     python benchmarks/two_afc.py DATA... --metric alex,squeeze,l2,ssim --format csv > agreement.csv
     python benchmarks/tradeoff.py agreement.csv --out tradeoff.png
 
-Reads what `two_afc.py` wrote; several files are put together, and rows of metrics that are not in the catalog are left
-out. Times are measured here, one pair of 256×256 at a time; the size is that of the weights a metric needs.
+It reads the output of `two_afc.py`. Several files are combined, and metrics that are not in the catalog are left out.
+Times are measured here, one pair of 256×256 at a time; the size is that of the weights a metric needs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def milliseconds(metric: LoadedMetric, repeats: int = 15) -> float:
 
 
 def in_catalog(text: str) -> MetricSpec | None:
-    """Return the metric that is called so, if there is one."""
+    """Return the metric with this name, if there is one."""
     try:
         return parse_metric(text)
     except ValueError:
@@ -50,7 +50,7 @@ def in_catalog(text: str) -> MetricSpec | None:
 @click.argument("agreement", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="PNG to write.")
 def main(agreement: tuple[Path, ...], out: Path) -> None:
-    """Write one picture, a panel for each set of judgments."""
+    """Write a picture with one panel per set of judgments."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -74,7 +74,7 @@ def main(agreement: tuple[Path, ...], out: Path) -> None:
             axis.annotate(label, (times[name], row["agreement"]), xytext=(6, 4), textcoords="offset points", fontsize=8)
         axis.set_xscale("log")
         axis.margins(x=0.25)
-        axis.set_xlabel("ms for a pair of 256×256")
+        axis.set_xlabel("ms per pair of 256×256")
         axis.set_title(family, fontsize="medium")
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("agreement with people, %")

@@ -2,8 +2,8 @@
 
     python benchmarks/two_afc.py DATA... --metric lite,l2,ssim
 
-As `lpips-votes agree`, which says what DATA, metrics and tables of distances are; besides, the published figures stand
-beside those of BAPPS' validation set, and without data a small machine-made set is used.
+It works like `lpips-votes agree`, whose help describes DATA, metrics and tables of distances. In addition, it shows the
+published figures for BAPPS' validation set, and without DATA it uses a small machine-made set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lpips_lite.votes.picture import check_picture, draw
 from lpips_lite.votes.tables import grids, to_markdown
 from lpips_lite.votes.verdicts import Verdicts, gather
 
-VOTES = 5  # on each triplet of BAPPS' validation set, which its tables of distances do not tell
+VOTES = 5  # votes per triplet of BAPPS' validation set, which its tables of distances do not contain
 BAPPS = ("traditional", "cnn", "superres", "deblur", "color", "frameinterp")
 PUBLISHED = {  # percent of triplets on BAPPS' validation set: Zhang et al. 2018, table 5
     "people (published)": (80.8, 84.4, 73.4, 67.1, 68.8, 68.6),
@@ -44,13 +44,13 @@ FOOTNOTE = "The released labels of superres and deblur give people 73.60 and 66.
 
 
 def with_votes(verdicts: Mapping[str, Verdicts]) -> dict[str, Verdicts]:
-    """Fill in the number of votes where all of BAPPS' validation set, and nothing else, was measured without it."""
+    """Set the number of votes if it is unknown and the data is BAPPS' complete validation set, and nothing else."""
     filled = {name: replace(of, triplets=of.triplets.fillna({"votes": VOTES})) for name, of in verdicts.items()}
     return {name: filled[name] if set(of.triplets["family"]) == set(BAPPS) else of for name, of in verdicts.items()}
 
 
 def with_published(comparison: Comparison) -> Comparison:
-    """Put the published figures between those of people and of metrics."""
+    """Insert the published figures between those of people and of metrics."""
     lines = [
         Line(name, family, value)
         for name, values in PUBLISHED.items()
@@ -64,13 +64,13 @@ def with_published(comparison: Comparison) -> Comparison:
 
 
 class BadInputError(click.ClickException):
-    """What is wrong with the input, in a line."""
+    """A problem with the input, in one line."""
 
     exit_code = 2
 
 
 def parsed(parse: Callable[[Sequence[str]], object]) -> Callable[..., object]:
-    """Return how click is to read a repeated option."""
+    """Return a callback with which click parses a repeated option."""
 
     def callback(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> object:
         try:
@@ -87,13 +87,13 @@ def parsed(parse: Callable[[Sequence[str]], object]) -> Callable[..., object]:
               help="Metrics, separated by commas; options after colons, like alex:weights=uniform.")  # fmt: skip
 @click.option("--distances", multiple=True, metavar="NAME=PATH", callback=parsed(parse_distances),
               help="A metric from a CSV of distances.")  # fmt: skip
-@click.option("--count", type=click.Choice(["triplets", "votes"]), default="triplets", help="What each cell counts.")
+@click.option("--count", type=click.Choice(["triplets", "votes"]), default="triplets", help="What counts once.")
 @click.option("--format", "style", type=click.Choice(["markdown", "csv", "json"]), default="markdown")
 @click.option("--plot", "picture", type=click.Path(path_type=Path), help="Draw the tables into this PNG.")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path("distances"))
 @click.option("--device", default="cpu")
 @click.option("--batch-size", type=click.IntRange(1), default=8)
-@click.option("--workers", type=click.IntRange(1), default=2, help="Threads that decode images.")
+@click.option("--workers", type=click.IntRange(1), default=2, help="Number of threads that decode images.")
 def main(
     data: tuple[Path, ...],
     metrics: list[MetricSpec],
@@ -106,7 +106,7 @@ def main(
     batch_size: int,
     workers: int,
 ) -> None:
-    """Say how often metrics agree with people, with intervals and human ceilings."""
+    """Measure how often metrics agree with people, with intervals and human ceilings."""
     try:
         if picture:
             check_picture(picture)

@@ -1,1 +1,1 @@
-"""How the shipped weights are made and judged; run from a clone."""
+"""Code that makes and judges the shipped weights; run it from a clone."""

@@ -1,16 +1,16 @@
-"""What a tower goes on learning while it learns from people, so that it does not forget the rest.
+"""Auxiliary losses: what a tower continues to learn while it learns from people, so that it forgets nothing else.
 
-Five losses on photographs that nobody judged:
+There are five losses on photographs that nobody judged:
 
 * teacher: the teacher's distances under distortions, each at two levels;
 * order: the stronger of two levels of a distortion is farther;
-* mdsi: copies of a photograph that were not moved are ordered as by MDSI, a formula that agrees well with people;
+* mdsi: copies of a photograph whose pixels did not move are ordered as by MDSI, a formula that agrees well with people;
 * shift: a shift by a pixel or two is not much farther than a barely visible blur, although it moves every feature;
-* descent: images that descend on the tower's own distance from a photograph as if it were a loss, and so find what it
-  is blind to, are at least as far as the teacher sees them.
+* descent: images found by descending on the tower's distance from a photograph, which show what the tower does not see,
+  are at least as far as the teacher says.
 
-People's judgments should be learnt on squares of the same side: zeros behind the border tell a tower how large an image
-is, and it would keep these losses small for images of their size only.
+People's judgments should be learnt on squares of the same size. Zeros outside the border tell a tower how large an
+image is, and otherwise it would keep these losses small for images of their size only.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from lpips_lite.terminal import progress
 from lpips_lite.votes.distort import distort
 
 FLOOR = 1e-4  # added to distances before their logarithm
-SIDE = 96  # of squares in pixels
-HARD_TO_ORDER = ("ghost", "hue", "pixelated", "webp", "posterize")  # drawn five times as often as the other kinds
+SIDE = 96  # side of squares in pixels
+HARD_TO_ORDER = ("ghost", "hue", "pixelated", "webp", "posterize")  # chosen five times as often as the other kinds
 ORDER_KINDS = TRAINED_KINDS + 4 * HARD_TO_ORDER
 MOVED = ("shift", "rotate", "zoom", "ghost", "color_fringe", "blend")  # MDSI compares pixel by pixel
 MDSI_KINDS = tuple(kind for kind in TRAINED_KINDS if kind not in MOVED)
-MDSI_PHOTOS, MDSI_COPIES = 4, 8  # photographs a step, copies of each
+MDSI_PHOTOS, MDSI_COPIES = 4, 8  # photographs per step, copies of each
 BLUR_LEVEL = 0.1464  # of `gaussian_blur`: σ = 0.5 px
-SHIFT_IN_BLURS = {1: 1.4, 2: 2.25}  # how far a shift by so many pixels may be
+SHIFT_IN_BLURS = {1: 1.4, 2: 2.25}  # shift in pixels -> the largest distance allowed, in blurs
 DESCENDING = 64
 
 
 def mdsi(images: Tensor, ref: Tensor) -> Tensor:
     """Return the mean deviation similarity index (N,), lower = closer, of squares cut from images of ordinary size.
 
-    Ziaei Nafchi et al., IEEE Access 2016: they halve images of such sizes; piq goes by the size of what it is given.
+    Ziaei Nafchi et al., IEEE Access 2016. They halve images of ordinary size; piq depends on the size of its input.
     """
     import piq  # type: ignore[import-untyped]
 
@@ -54,11 +54,11 @@ def mdsi(images: Tensor, ref: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class DescendingImages:
-    """Images that descend on the distance from photographs, a little further now and then, in place.
+    """Images that descend on the distance from photographs, a little further from time to time, in place.
 
     Attributes:
         ref: The photographs, (N, 3, SIDE, SIDE).
-        images: Where the images have come to, same shape.
+        images: The current images, same shape.
     """
 
     ref: Tensor
@@ -66,10 +66,10 @@ class DescendingImages:
 
 
 class AuxiliaryLosses:
-    """Batches of distorted photographs with the teacher's distances or MDSI, made once, shown again and again.
+    """Batches of distorted photographs with the teacher's distances or MDSI, made once and used many times.
 
-    Descending images live on from step to step: some of them descend a little further on the distance as it is now, and
-    the tower learns the teacher's distances of where they have come to. A tenth of those starts anew from noise.
+    Descending images are kept from step to step. In each step some of them descend a little further on the current
+    distance, and the tower learns the teacher's distances of the results. A tenth of these starts again from noise.
     """
 
     def __init__(self, photos: Tensor, teacher: PlainMetric, count: int, seed: int) -> None:
@@ -91,20 +91,20 @@ class AuxiliaryLosses:
 
     @classmethod
     def read(cls, photos: Path, teacher: PlainMetric, count: int) -> AuxiliaryLosses:
-        """Make batches of a tar or folder of photographs, those that are held out left out."""
+        """Make batches from a tar or folder of photographs, without those that are held out."""
         return cls(split_photos(read_photos(photos))[0], teacher, count, seed=1)
 
     def all(
         self, metric: PlainMetric, step: int, descending: DescendingImages, generator: Generator
     ) -> dict[str, Tensor]:
-        """Return losses by their names, which are those of their weights in `Recipe`.
+        """Return losses by the names of their weights in `Recipe`.
 
-        Each comes in every second step, which halves the time, and counts twice there.
+        Each is computed in every second step only, which halves the time, and then counts twice.
 
         Args:
-            metric: What is trained.
-            step: Which batches to take.
-            descending: From `start_descents`; some of these images descend.
+            metric: The metric to train.
+            step: Number of the step, which selects the batches.
+            descending: Images from `start_descents`; some of them descend.
             generator: Source of all randomness.
         """
         number = step // 2
@@ -130,10 +130,10 @@ class AuxiliaryLosses:
         return 1 - F.cosine_similarity(logs - logs.mean(0), target - target.mean(0), dim=0).mean()
 
     def shift_loss(self, metric: PlainMetric, generator: Generator) -> Tensor:
-        """Return by how much, in log-distance, a shift of 1 or 2 px is farther than it may be.
+        """Return by how much, in log-distance, a shift of 1 or 2 px is farther than allowed.
 
-        The blur of σ = 0.5 px that it is compared with is a yardstick without a gradient, or else the tower would learn
-        to see the blur instead.
+        The shift is compared with a blur of σ = 0.5 px, without a gradient for the blur, since otherwise the tower
+        would learn to see the blur more.
         """
         wide = crop(self.photos, 8, SIDE + 8, generator)
         down, right = torch.randint(-2, 3, (2,), generator=generator).tolist()
@@ -147,13 +147,13 @@ class AuxiliaryLosses:
         return (shift - allowed).clamp(min=0).mean()
 
     def start_descents(self, count: int, generator: Generator) -> DescendingImages:
-        """Return photographs, and copies of them under noise of any strength, from where to descend."""
+        """Return photographs, and copies of them with noise of any strength, from which to descend."""
         ref = crop(self.photos, count, SIDE, generator)
         strength = torch.rand(count, 1, 1, 1, generator=generator)
         return DescendingImages(ref, ref.lerp(torch.rand(ref.shape, generator=generator), strength))
 
     def descent_loss(self, metric: PlainMetric, descending: DescendingImages, generator: Generator) -> Tensor:
-        """Let some images descend, in place; return the loss of seeing less in them than the teacher does."""
+        """Let some images descend, in place; return the loss for distances smaller than those of the teacher."""
         chosen = torch.randperm(len(descending.ref), generator=generator)[:6]
         fresh = torch.rand(len(chosen), generator=generator) < 0.1
         new = self.start_descents(len(chosen), generator)

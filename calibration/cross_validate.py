@@ -1,17 +1,18 @@
-"""Judge a recipe of `calibration.tune` where it has not seen the references, or the kind of distortion.
+"""Judge a recipe of `calibration.tune` on references, or kinds of distortion, that it has not seen.
 
     python -m calibration.cross_validate DATA... --by kind --start DISTILLED.safetensors --out FOLDER
 
-For each fold the metric is tuned on the others and its distances on this one are written to FOLDER/FOLD.csv, which
-`benchmarks/two_afc.py --distances` reads. Folds whose file is there are not run again; several processes may share
-them out with `--share 0/2`, `--share 1/2`. FOLDER/run.json says what a folder is of: another start, recipe or data set
-goes into another folder.
+For each fold the metric is tuned on the others, and its distances on this one are written to FOLDER/FOLD.csv, which
+`benchmarks/two_afc.py --distances` reads. Folds whose file exists are not run again; several processes may divide them
+with `--share 0/2`, `--share 1/2`. FOLDER/run.json records the run: another start, recipe or data set needs another
+folder.
 
-By "reference", references are dealt to five folds in each data set. By "kind", the kinds of distortion of a table of
-opinion scores (its column `type`) are: pairs with a held-out kind on either side are judged, its images are not seen.
+With `--by reference`, the references of each data set are assigned to five folds. With `--by kind`, the kinds of
+distortion in a table of opinion scores (its column `type`) are. Then pairs with a held-out kind on either side are
+judged, and images of this kind are not seen.
 
-The start has to be named, and must not have learnt people's judgments of references that it is judged on. What
-`calibration.distill` writes has learnt none.
+The start has to be named, and must not have been trained on people's judgments of references that it is judged on. The
+output of `calibration.distill` has not been trained on any.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ from lpips_lite.votes.fit import folds_by_reference
 from lpips_lite.votes.provenance import check_unseen, reference_digests
 from lpips_lite.votes.triplets import Triplet
 
-Fold = tuple[str, list[Triplet], list[Triplet]]  # name, to learn from, to be judged on
+Fold = tuple[str, list[Triplet], list[Triplet]]  # name, triplets to learn from, triplets to be judged on
 FOLDS = 5
 KIND_FOLDS = 5
 
 
 def split_by_reference(triplets: Sequence[Triplet], seed: int) -> list[Fold]:
-    """Deal the references of each family to five folds.
+    """Assign the references of each family to five folds.
 
     Raises:
         ValueError: If a family has fewer than five references.
@@ -57,7 +58,7 @@ def split_by_reference(triplets: Sequence[Triplet], seed: int) -> list[Fold]:
 
 
 def split_by_kind(triplets: Sequence[Triplet], data: Sequence[Path]) -> list[Fold]:
-    """Deal kinds of distortion to five folds; triplets without a kind are always learnt from.
+    """Assign kinds of distortion to five folds; triplets without a kind are always used for training.
 
     Raises:
         ValueError: If no table of the data has two kinds or more.
@@ -88,7 +89,7 @@ def _fold(name: str, triplets: Sequence[Triplet], held_out: np.ndarray[tuple[int
 
 
 def _kinds_in(data: Path) -> dict[Path, Any]:
-    """Return the kind of distortion of each image of a table of opinion scores; other data names none."""
+    """Return the kind of distortion of each image in a table of opinion scores; other data has no kinds."""
     path = data / "labels.csv" if data.is_dir() else data
     if path.suffix != ".csv" or not path.exists():
         return {}
@@ -100,10 +101,10 @@ def _kinds_in(data: Path) -> dict[Path, Any]:
 
 
 def check_folds(start: LPIPS, folds: Sequence[Fold], by: str) -> None:
-    """Check that nothing is judged that was seen: by the start, or, by reference, under another name in other folds.
+    """Check that no judged reference was seen, by the start or, with `by="reference"`, in other folds by another name.
 
     Raises:
-        ValueError: If something is.
+        ValueError: If one was.
     """
     digests = reference_digests([t for _, _, judged in folds for t in judged], progress)
     check_unseen(start, digests)
@@ -115,10 +116,10 @@ def check_folds(start: LPIPS, folds: Sequence[Fold], by: str) -> None:
 
 
 def claim_folder(folder: Path, run: dict[str, str]) -> None:
-    """Make a folder for a run, or check that it is this run's.
+    """Make a folder for a run, or check that it belongs to this run.
 
     Raises:
-        ValueError: If it is another one's.
+        ValueError: If it belongs to another run.
     """
     record = folder / "run.json"
     if record.exists():
@@ -141,10 +142,10 @@ def read_share(ctx: click.Context, parameter: click.Parameter, value: str) -> sl
 
 @click.command(context_settings={"show_default": True})
 @data_options(required=True)
-@click.option("--by", type=click.Choice(["reference", "kind"]), default="reference", help="What folds are made of.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for one CSV a fold.")
+@click.option("--by", type=click.Choice(["reference", "kind"]), default="reference", help="How to make folds.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for one CSV per fold.")
 @click.option("--share", default="0/1", callback=read_share,
-              help="Run every second fold, say, from the first (0/2) or second (1/2) on.")  # fmt: skip
+              help="Run only some folds, like every second from the first (0/2) or second (1/2) on.")  # fmt: skip
 @start_option
 @photo_options(required=False)
 @recipe_options
@@ -160,7 +161,7 @@ def main(
     alex: Path | None,
     **settings: object,
 ) -> None:
-    """Tune on all folds but one, and judge on that one, for each."""
+    """For each fold, tune on all others and judge on this one."""
     metric = read_start(start)
     triplets, recipe = load_data(data, method_patterns), Recipe(**settings)  # type: ignore[arg-type]
     folds = split_by_reference(triplets, recipe.seed) if by == "reference" else split_by_kind(triplets, data)

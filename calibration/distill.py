@@ -1,13 +1,13 @@
-"""Train half a `lite` tower to see as AlexNet does: the far head, and where the near one starts from.
+"""Train half of a `lite` tower to see like AlexNet, for the far head and as the start of the near head.
 
 The teacher is LPIPS with uniform channel weights on ImageNet's AlexNet. Each step draws photographs and copies of them
-(`calibration.unlike_pairs`) and learns the teacher's distances of all pairs, in value and in order: the squared
-difference of logarithms, so that relative errors count alike from a barely visible change to a different image.
+(`calibration.unlike_pairs`) and learns the teacher's distances of all pairs, both values and order. The loss is the
+squared difference of logarithms, so that relative errors count equally for barely visible changes and different images.
 
     python -m calibration.distill --photos PHOTOS.tar --alex ALEXNET.pth --out distilled.safetensors
 
-No judgment of people is learnt here. Photographs are held out by index (every 14th), and some kinds of distortion by
-name; the log has the rank correlation with the teacher on held-out photographs.
+No judgments of people are used. Photographs are held out by index (every 14th), and some kinds of distortion by name;
+the log has the rank correlation with the teacher on held-out photographs.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from lpips_lite import LPIPS
 from lpips_lite.tensor_files import spell_digests
 
 EMA_DECAY = 0.998
-FAR_SHARE = 1 / 30  # of the far head in the file that is written, over the near one where neither saturates
-NEAR_LIMIT = 0.1  # C there
+FAR_SHARE = 1 / 30  # far head relative to the near head for small distances, in the written file
+NEAR_LIMIT = 0.1  # C in the written file
 HELD_OUT_BATCHES = 20
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What a run is reproduced from, beside its data.
+    """The settings that reproduce a run, together with its data.
 
     Attributes:
         steps: Number of updates.
-        photographs: In a batch.
-        sides: Of the squares, in pixels, by turns.
-        objects: Share of photographs that a drawn object stands for.
+        photographs: Number of photographs in a batch.
+        sides: Sides of the squares in pixels, used in turn.
+        objects: Share of photographs that are replaced by a drawn object.
         lr: Highest learning rate of a one-cycle schedule.
-        seed: Of everything random.
+        seed: Seed of all randomness.
     """
 
     steps: int
@@ -60,7 +60,7 @@ class Hyperparameters:
 
 
 class Student:
-    """Half a tower in training, and the moving average of it, which is what is kept."""
+    """Half of a tower in training, and its moving average, which is kept."""
 
     def __init__(self, teacher: PlainMetric, generator: Generator, start: PlainMetric | None) -> None:
         tensors = _draw(teacher, generator) if start is None else start.tensors
@@ -69,19 +69,19 @@ class Student:
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Project channel weights to ≥ 0 and follow the moving average, whose start is not remembered."""
+        """Project channel weights to ≥ 0 and update the moving average, without a bias to its start."""
         decay = min(EMA_DECAY, (1 + step) / (10 + step))
         self.trained.keep_weights_positive()
         for key, tensor in self.trained.tensors.items():
             self.average.tensors[key].lerp_(tensor, 1 - decay)
 
     def heads(self) -> TwoHeads:
-        """Return a metric with two heads that both are the average."""
+        """Return a metric whose two heads are both the average."""
         return TwoHeads.start(self.average, FAR_SHARE, NEAR_LIMIT)
 
 
 def _draw(teacher: PlainMetric, generator: Generator) -> dict[str, Tensor]:
-    """Return random tensors to begin with, whose distances are about as large as the teacher's."""
+    """Return random tensors to start from, whose distances are about as large as the teacher's."""
     tensors = {}
     for key, shape in half_spec().shapes().items():
         scale = (2 / (shape[1] * shape[2] * shape[3])) ** 0.5 if len(shape) == 4 else 0.0  # He et al. 2015
@@ -92,7 +92,7 @@ def _draw(teacher: PlainMetric, generator: Generator) -> dict[str, Tensor]:
 
 
 class Run:
-    """One distillation: its data, student and optimiser, all of which a checkpoint brings back."""
+    """One distillation: its data, student and optimiser, which can be saved in a checkpoint and restored."""
 
     def __init__(
         self, photos: Tensor, teachers: Sequence[PlainMetric], hyper: Hyperparameters, start: PlainMetric | None = None
@@ -153,13 +153,13 @@ AllPairs = Callable[[Tensor], Tensor]  # images (N, 3, H, W) -> distances (N, N)
 
 
 def see(metric: PlainMetric, images: Tensor) -> Tensor:
-    """Return the distances of all pairs of images, and then of each quarter of them: (5, L, N, N)."""
+    """Return the distances of all pairs of images, followed by those of each quarter of the images: (5, L, N, N)."""
     features = metric.features(images)
     return torch.stack([all_pairs(part, metric.channels) for part in (features, *quadrants(features))])
 
 
 def far_half(start: LPIPS) -> PlainMetric:
-    """Return the far half of what an earlier run wrote, with the near head's weights, which are of all its layers."""
+    """Return the far half of an earlier run's output, with the near head's weights, which include all layers."""
     heads = TwoHeads.of(start)
     weights = {f"channel_weights.{layer}": near.chunk(HALVES)[1] for layer, near in enumerate(heads.near.channels)}
     return PlainMetric(half_spec(), {**heads.far.tower, **weights})
@@ -169,9 +169,10 @@ def far_half(start: LPIPS) -> PlainMetric:
 def correlations(
     metrics: Mapping[str, AllPairs], teacher: AllPairs, photos: Tensor, seed: int
 ) -> dict[str, list[float]]:
-    """Return Spearman's correlation of metrics with a teacher, on images that neither has learnt from.
+    """Return Spearman's correlation of metrics with a teacher, on images that neither was trained on.
 
-    Over the images that one is compared with, on average: the copies of one photograph, and all images of a batch.
+    It is the mean over images of the correlation over the images each is compared with: once the copies of the same
+    photograph, and once all images of a batch.
     """
     generator = Generator().manual_seed(seed)
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in metrics}
@@ -190,15 +191,19 @@ def correlations(
 @click.command(context_settings={"show_default": True})
 @photo_options(required=True)
 @click.option("--lite", type=click.Path(exists=True, path_type=Path),
-              help="An older lite, with which the teacher's distances are averaged.")  # fmt: skip
+              help="An older lite, to average the teacher's distances with.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@click.option("--start", type=click.Path(exists=True, path_type=Path), help="What an earlier run wrote, to go on from.")
+@click.option(
+    "--start", type=click.Path(exists=True, path_type=Path), help="Output of an earlier run to continue from."
+)
 @click.option("--steps", default=9000)
 @click.option(
-    "--photographs", default=5, help=f"In a batch; each gives {COPIES} images, of which all pairs are learnt."
+    "--photographs", default=5, help=f"Photographs in a batch; each gives {COPIES} images, and all pairs are learnt."
 )
-@click.option("--side", "sides", default=(64, 96, 96), multiple=True, help="Of the squares; several by turns.")
-@click.option("--objects", default=0.1, help="Share of photographs that a drawn object stands for.")
+@click.option(
+    "--side", "sides", default=(64, 96, 96), multiple=True, help="Side of the squares; several are used in turn."
+)
+@click.option("--objects", default=0.1, help="Share of photographs that are replaced by a drawn object.")
 @click.option("--lr", default=1.5e-3)
 @click.option("--seed", default=0)
 @plain_errors
@@ -214,7 +219,7 @@ def main(photos: Path, alex: Path, lite: Path | None, out: Path, start: Path | N
     if checkpoint.exists():
         run.restore(checkpoint)
         if run.step == hyper.steps:
-            click.echo(f"{checkpoint} is finished: delete it to begin anew")
+            click.echo(f"{checkpoint} is finished: delete it to start again")
             return
     else:
         log.write_text("step,train_loss,spearman_within_photographs,spearman_among_all,seconds\n")

@@ -1,4 +1,4 @@
-"""Photographs distorted twice: made, and what is learnt from how reference and both copies compare with each other."""
+"""Photographs distorted twice, and losses that compare the reference and both copies with each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lpips_lite.votes.distort import DISTORTIONS, distort
 HELD_OUT_KINDS = ("speckle", "motion_blur", "jpeg2000", "gamma", "warp", "displaced_patches")
 TRAINED_KINDS = tuple(kind for kind in DISTORTIONS if kind not in HELD_OUT_KINDS)
 CHUNK = 8  # images that share a kind of distortion, so that it runs as one batch
-ORDER_MARGIN = 0.05  # by which the stronger distortion's log-distance must exceed the weaker's
+ORDER_MARGIN = 0.05  # least difference in log-distance between the stronger and the weaker distortion
 
 
 def choose(kinds: Sequence[str], generator: Generator) -> str:
@@ -21,7 +21,7 @@ def choose(kinds: Sequence[str], generator: Generator) -> str:
 
 
 def distort_randomly(images: Tensor, kinds: Sequence[str], generator: Generator) -> Tensor:
-    """Distort each chunk of a batch by one kind, three in ten of them by a second one on top."""
+    """Distort each chunk of a batch by one kind, and three in ten of them also by a second kind."""
     distorted = []
     for chunk in images.split(CHUNK):  # type: ignore[no-untyped-call]
         passes = 2 if torch.rand((), generator=generator) < 0.3 else 1
@@ -32,7 +32,7 @@ def distort_randomly(images: Tensor, kinds: Sequence[str], generator: Generator)
 
 
 def distort_at_two_levels(images: Tensor, kinds: Sequence[str], generator: Generator) -> tuple[Tensor, Tensor]:
-    """Distort each chunk by one kind at two levels with the same random pattern: the weaker and the stronger batch."""
+    """Distort each chunk by one kind at two levels with the same random pattern; return the weaker and the stronger."""
     weak, strong = [], []
     for chunk in images.split(CHUNK):  # type: ignore[no-untyped-call]
         kind, seed = choose(kinds, generator), int(torch.randint(2**40, (), generator=generator))
@@ -44,11 +44,11 @@ def distort_at_two_levels(images: Tensor, kinds: Sequence[str], generator: Gener
 
 
 def log_error(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the loss of distances (N,) against the teacher's."""
+    """Return the loss between distances (N,) and the teacher's distances."""
     return ((student + 1e-3).log() - (teacher + 1e-3).log()).square().mean()
 
 
 def order_error(three_way: Tensor) -> Tensor:
-    """Return the loss of three-way distances (N, L) in which the second copy is the more strongly distorted one."""
+    """Return the order loss for three-way distances (N, L), if the second copy is distorted more strongly."""
     weak, strong, _ = (three_way.sum(1) + 1e-4).log().chunk(3)
     return (ORDER_MARGIN + weak - strong).clamp(min=0).mean()

@@ -1,4 +1,4 @@
-"""Images that no camera took, for a network that is to see more than photographs: textures, and lit objects."""
+"""Drawn images, textures and lit objects, for a network that has to see more than photographs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-RADIUS = 0.8  # of an object, over half the side of its image
+RADIUS = 0.8  # radius of an object, relative to half the side of its image
 
 
 def draw_texture(side: int, generator: Generator) -> Tensor:
@@ -21,13 +21,13 @@ def draw_texture(side: int, generator: Generator) -> Tensor:
 
 
 def draw_object(surroundings: Tensor, side: int, generator: Generator) -> Tensor:
-    """Draw a bumpy ball twice, in one light but of two materials: (2, 3, side, side) in [0, 1].
+    """Draw a bumpy ball twice, in the same light but with two materials: (2, 3, side, side) in [0, 1].
 
-    Blinn's model of shading (1977) and a mirror image of the surroundings, as blurred as the material is rough.
+    It uses Blinn's shading model (1977) and a reflection of the surroundings, more blurred for rougher materials.
 
     Args:
-        surroundings: What it mirrors, and stands before, (1, 3, H, W) in [0, 1].
-        side: Of the images, in pixels.
+        surroundings: The background, which the ball also reflects, (1, 3, H, W) in [0, 1].
+        side: Side of the images in pixels.
         generator: Source of all randomness.
     """
     across = torch.linspace(-1, 1, side) / RADIUS
@@ -39,7 +39,7 @@ def draw_object(surroundings: Tensor, side: int, generator: Generator) -> Tensor
     lit = (normal * light.view(3, 1, 1)).sum(0).clamp(min=0)
     halfway = F.normalize(light + torch.tensor([0.0, 0.0, 1.0]), dim=0)
     glance = (normal * halfway.view(3, 1, 1)).sum(0).clamp(min=0)
-    mirrored = (2 * normal[2] * normal[:2]).permute(1, 2, 0)[None]  # where a ray from the eye goes
+    mirrored = (2 * normal[2] * normal[:2]).permute(1, 2, 0)[None]  # direction of the reflected ray
     spots = _noise(1, side, 1.5, generator)[0]
     behind = F.interpolate(F.avg_pool2d(surroundings, 8), size=(side, side), mode="bilinear")[0]
     edge = ((1 - torch.hypot(x, y)) * side * RADIUS / 2 + 0.5).clamp(0, 1)
@@ -57,7 +57,7 @@ def draw_object(surroundings: Tensor, side: int, generator: Generator) -> Tensor
 
 
 def _noise(count: int, side: int, fall: float, generator: Generator, stretch: float = 1.0) -> Tensor:
-    """Draw noise whose spectrum falls by a power of the frequency, (count, side, side), of standard deviation 1."""
+    """Draw noise whose spectrum falls with a power of the frequency, (count, side, side), with standard deviation 1."""
     down, across = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side) * stretch
     spectrum = torch.fft.rfft2(torch.randn(count, side, side, generator=generator))
     frequency = (down.square() + across.square()).sqrt().clamp(min=1 / side)

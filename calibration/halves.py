@@ -1,8 +1,8 @@
-"""The two heads of `lite` as metrics of their own, on the two halves of its tower.
+"""The two heads of `lite` as separate metrics, on the two halves of its tower.
 
-The first half of the channels of every layer is a network of its own, which the far head reads and which learns nothing
-from people's judgments. The second half reads both halves of the layer before, and the near head reads both; what is
-trained for it is the second half. The distance is d = F + C · (1 − exp(−N / C)).
+The first half of the channels of every layer forms a separate network, which the far head reads, and which learns
+nothing from people's judgments. The second half reads both halves of the layer before. The near head reads both halves;
+only the second half is trained for it. The distance is d = F + C · (1 − exp(−N / C)).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from lpips_lite.towers import TOWERS
 
 LITE = TOWERS["lite"]
 HALVES = 2
-FAR_LAYERS = range(1, len(LITE.taps))  # that the far head reads: all but the first, which sees edges and noise
-NOISE = 0.05  # how far the near half begins from the far one, or else both would stay the same
+FAR_LAYERS = range(1, len(LITE.taps))  # that the far head reads: not the first, which sees edges and noise
+NOISE = 0.05  # initial difference between the near half and the far one, since otherwise both would stay the same
 
 
 def half_spec() -> TowerSpec:
@@ -42,16 +42,16 @@ def _half_inputs(layer: Conv) -> int:
 
 
 def reads_images(key: str) -> bool:
-    """Return whether a tensor is of the first convolution, all of whose inputs both halves read."""
+    """Return whether a tensor belongs to the first convolution, whose inputs both halves read completely."""
     return key.startswith("features.0.")
 
 
 class NearHead(PlainMetric):
-    """A metric on both halves of the tower, of which the second is its own.
+    """A metric on both halves of the tower, which trains only the second half.
 
     Args:
-        far: The first half, which is not trained with it.
-        tensors: Those of the second half, which read both, and the channel weights of both.
+        far: The first half, which is not trained.
+        tensors: The tensors of the second half, which reads both halves, and the channel weights of both.
     """
 
     def __init__(self, far: PlainMetric, tensors: dict[str, Tensor]) -> None:
@@ -62,7 +62,7 @@ class NearHead(PlainMetric):
             self._far_rows[key] = torch.cat([own, torch.zeros_like(own)], dim=1) if inner else own
 
     def join_tower(self) -> dict[str, Tensor]:
-        """Return the tensors of the whole tower, in which the far half reads nothing of the near one."""
+        """Return the tensors of the whole tower, in which the far half does not read the near half."""
         return {key: torch.cat([rows, self.tensors[key]]) for key, rows in self._far_rows.items()}
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -74,9 +74,9 @@ class TwoHeads:
     """A metric with two heads.
 
     Attributes:
-        far: The far head, on the first half of the tower; taken as constant.
-        near: The near head, on both halves; its own half and its channel weights can be trained.
-        near_limit: C, what the near head's share of a distance comes close to and never passes.
+        far: The far head, on the first half of the tower; it is constant.
+        near: The near head, on both halves; the second half and its channel weights can be trained.
+        near_limit: C, the limit that the near head's part of a distance approaches.
     """
 
     far: PlainMetric
@@ -85,7 +85,7 @@ class TwoHeads:
 
     @classmethod
     def start(cls, half: PlainMetric, far_share: float, near_limit: float) -> TwoHeads:
-        """Return a metric both of whose halves are nearly `half`: the near head reads its own, the far one is faint."""
+        """Return a metric whose halves both almost equal `half`; the near head reads its half, the far head is weak."""
         far = {key: tensor.detach() for key, tensor in half.tensors.items()}
         near, generator = {}, Generator().manual_seed(0)
         for key, tensor in half.tower.items():
@@ -102,15 +102,15 @@ class TwoHeads:
 
     @classmethod
     def of(cls, metric: LPIPS) -> TwoHeads:
-        """Take the heads of a metric apart, as copies.
+        """Return copies of the heads of a metric.
 
         Raises:
-            ValueError: If it has not two heads, or the far half or the far head reads the near half.
+            ValueError: If it does not have two heads, or if the far half or the far head reads the near half.
         """
         tensors = {**metric.tower.tensors, **metric.tensors}
         if metric.tower.spec is not LITE or "near_limit" not in tensors:
             raise ValueError(
-                f"start {metric.signature!r}: expected a lite with two heads, as calibration.distill writes"
+                f"start {metric.signature!r}: expected a lite with two heads, as written by calibration.distill"
             )
         far, near = {}, {}
         for key in LITE.shapes():
@@ -124,7 +124,7 @@ class TwoHeads:
         return cls(first, NearHead(first, near), float(tensors["near_limit"]))
 
     def scaled(self, factor: float) -> TwoHeads:
-        """Return the metric whose distances are `factor` times as large."""
+        """Return a metric whose distances are `factor` times as large."""
         far, near = (
             {key: t.detach() * (factor if key.startswith("channel_weights") else 1) for key, t in head.tensors.items()}
             for head in (self.far, self.near)
@@ -133,7 +133,7 @@ class TwoHeads:
         return TwoHeads(first, NearHead(first, near), factor * self.near_limit)
 
     def join(self) -> dict[str, Tensor]:
-        """Return the tensors of the whole, as a file of weights holds them."""
+        """Return the tensors of the whole metric, as in a weight file."""
         joined = {key: tensor.detach() for key, tensor in self.near.join_tower().items()}
         for layer, (far, near) in enumerate(zip(self.far.channels, self.near.channels, strict=True)):
             joined[f"channel_weights.{layer}"] = torch.cat([far.detach(), torch.zeros_like(far)])
@@ -142,7 +142,7 @@ class TwoHeads:
         return joined
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
-        """Write the file of weights that `LPIPS` loads, with its net, tower and licence beside `metadata`."""
+        """Write a weight file that `LPIPS` can load, with `metadata` and its net, tower and licence."""
         known = {"net": LITE.name, "tower": content_hash(self.near.join_tower()), "licence": "BSD-2-Clause"}
         save_tensors(path, self.join(), {**known, **metadata})
 
@@ -159,7 +159,7 @@ class TwoHeads:
 
 
 def _first_half(tensor: Tensor, dim: int, key: str, metric: LPIPS) -> Tensor:
-    """Return what reads the far half, once it is sure that the rest is 0."""
+    """Return the weights that read the far half, after checking that the rest is 0."""
     first, second = tensor.chunk(HALVES, dim)
     if second.any():
         raise ValueError(f"start {metric.signature!r}: its far head reads the near head's half in {key}")

@@ -1,4 +1,4 @@
-"""What the commands of this folder are told: one name for one thing, wherever it occurs."""
+"""Options that the commands in this folder share, with the same names everywhere."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ TEACHER_SCALE = 1 / 6  # brings distances under uniform weights to the size of t
 
 
 def data_options(required: bool) -> Callable[[Command], Command]:
-    """Return what adds the judgments to learn from, and how paths name the methods that images were made by."""
+    """Return a decorator that adds the judgments to learn from, and the patterns of paths that name methods."""
     pattern = click.option(
         "--method-pattern",
         "method_patterns",
         multiple=True,
         metavar="[NAME=]PATTERN",
-        help="How the paths of images name the method that made them, like 'dist/{method}/*', in the data set NAME or "
-        "in all. Votes of data that declares methods, so or in columns method_p0 and method_p1, are pooled by them.",
+        help="Pattern that finds the method in paths of images, like 'dist/{method}/*', in the data set NAME or in "
+        "all. Votes of data with methods, from here or from columns method_p0 and method_p1, are pooled by method.",
     )
     data = click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=required)
     return lambda command: data(pattern(command))
 
 
 def load_data(data: Sequence[Path], method_patterns: Sequence[str]) -> list[Triplet]:
-    """Read judgments; a pattern for a data set goes before one for all.
+    """Read judgments; a pattern for a data set takes precedence over one for all.
 
     Raises:
-        ValueError: If anything is wrong with the data, or two patterns are for the same.
+        ValueError: If the data has a problem, or two patterns are for the same data set.
         FileNotFoundError: If there is nothing at a path.
     """
     names = [(path if path.is_dir() else path.parent).resolve().name for path in data]
@@ -45,7 +45,7 @@ def load_data(data: Sequence[Path], method_patterns: Sequence[str]) -> list[Trip
         name, _, pattern = text.partition("=")
         key, value = (name, pattern) if name in names else ("", text)
         if key in patterns:
-            raise ValueError(f"--method-pattern {text}: expected one for {key or 'all data'}; got {patterns[key]}, too")
+            raise ValueError(f"--method-pattern {text}: expected one for {key or 'all data'}; got also {patterns[key]}")
         patterns[key] = value
     triplets = []
     for path, name in zip(data, names, strict=True):
@@ -54,24 +54,24 @@ def load_data(data: Sequence[Path], method_patterns: Sequence[str]) -> list[Trip
 
 
 def start_option(command: Command) -> Command:
-    """Add the metric to start from, which has to be named: what it has learnt before matters."""
+    """Add the metric to start from, which has to be named, since it matters what it was trained on."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     return click.option("--start", type=file, required=True, help="A lite with two heads to start from.")(command)
 
 
 def read_start(path: Path) -> LPIPS:
-    """Load the metric to start from, tower and channel weights of one file."""
+    """Load the metric to start from; its tower and channel weights are in one file."""
     return LPIPS("lite", tower_weights=path, channel_weights=path)
 
 
 def photo_options(required: bool) -> Callable[[Command], Command]:
-    """Return what adds photographs, and the teacher whose distances on them are learnt."""
+    """Return a decorator that adds photographs, and the teacher whose distances on them are learnt."""
     file = click.Path(exists=True, path_type=Path)
 
     def add(command: Command) -> Command:
-        alex = "AlexNet, whose distances are learnt, under uniform channel weights."
+        alex = "AlexNet, whose distances with uniform channel weights are learnt."
         command = click.option("--alex", type=file, required=required, help=alex)(command)
-        photos = "Tar or folder of equally large photographs to learn them on."
+        photos = "Tar or folder of photographs of the same size to learn them on."
         return click.option("--photos", type=file, required=required, help=photos)(command)
 
     return add
@@ -85,7 +85,7 @@ def read_teacher(alex: Path) -> PlainMetric:
 
 
 def plain_errors(command: Command) -> Command:
-    """Say in one line what is wrong with data, files or settings, and leave with exit status 2."""
+    """Print problems with data, files or settings in one line, and exit with status 2."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> None:

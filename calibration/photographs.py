@@ -1,4 +1,4 @@
-"""Photographs that nobody judged: a tar or a folder in, random squares out."""
+"""Photographs that nobody judged: read a tar or a folder, and cut random squares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOLD_OUT_EVERY = 14
 
 
 def read_photos(path: Path) -> Tensor:
-    """Decode a tar file or folder of equally large photographs: (P, 3, H, W) uint8, sorted by name."""
+    """Decode a tar file or folder of photographs of the same size: (P, 3, H, W) uint8, sorted by name."""
     if path.is_dir():
         files = [(p.name, p.read_bytes()) for p in path.iterdir() if p.is_file()]
     else:
@@ -26,7 +26,7 @@ def read_photos(path: Path) -> Tensor:
 
 
 def split_photos(photos: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the photographs to learn from, and those that are held out, every 14th."""
+    """Return the photographs to learn from, and the held-out ones, every 14th."""
     held_out = torch.arange(len(photos)) % HOLD_OUT_EVERY == 0
     return photos[~held_out], photos[held_out]
 

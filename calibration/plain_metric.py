@@ -1,6 +1,7 @@
-"""A metric as plain tensors, to train or to learn from: images in, features and distances out.
+"""A metric as plain tensors, to train it or to learn from it.
 
-`LPIPS` keeps its tensors where no optimiser reaches them, and its fast comparison takes channel weights as constant.
+This is needed because `LPIPS` hides its tensors from optimisers, and its fast comparison treats channel weights as
+constant.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ class PlainMetric:
 
     Args:
         spec: The tower's table of layers.
-        tensors: The tower's, by torchvision's keys, then `channel_weights.N` for each tap. They are not copied.
+        tensors: Tensors of the tower, by torchvision's keys, then `channel_weights.N` per tap. They are not copied.
 
     Attributes:
-        tensors: All of them.
-        tower: The tower's.
+        tensors: All tensors.
+        tower: The tensors of the tower.
         channels: The channel weights, L × (C_l,).
     """
 
@@ -37,10 +38,10 @@ class PlainMetric:
 
     @classmethod
     def of(cls, metric: LPIPS) -> PlainMetric:
-        """Return a metric with copies of the tensors of another, as a constant.
+        """Return a constant metric with copies of the tensors of another.
 
         Raises:
-            ValueError: If it has two heads, or scales images in another way than a file of weights can say.
+            ValueError: If it has two heads, or does not scale images, which a weight file cannot record.
         """
         if "near_limit" in metric.tensors:
             raise ValueError(f"{metric.signature!r} has two heads; expected one, or TwoHeads.of")
@@ -51,7 +52,7 @@ class PlainMetric:
             )
         net = metric.tower.spec
         tower = {key: tensor for key, tensor in metric.tower.tensors.items() if key in net.shapes()}
-        tensors = {**tower, **metric.tensors}  # in this order: the norm of gradients depends on it in its last digit
+        tensors = {**tower, **metric.tensors}  # in this order, on which the last digit of the norm of gradients depends
         return cls(net, {key: tensor.clone() for key, tensor in tensors.items()})
 
     def require_gradients(self) -> PlainMetric:
@@ -70,7 +71,7 @@ class PlainMetric:
         return self.run(images, self.tensors)
 
     def run(self, images: Tensor, tower: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """Return the features that a tower of the same table of layers gives."""
+        """Return the features from a tower with the same table of layers."""
         return tuple(self.spec.run(normalize(images, self.mean, self.std), tower, self.spec.find_taps()))
 
     def units(self, images: Tensor) -> list[Tensor]:
@@ -83,14 +84,14 @@ class PlainMetric:
         return self.distances([unit[1:] for unit in units], [unit[:1] for unit in units])
 
     def distances(self, units_x: Sequence[Tensor], units_y: Sequence[Tensor]) -> Tensor:
-        """Return the distances (N,) of unit features from others."""
+        """Return the distances (N,) between unit features."""
         layers = zip(units_x, units_y, self.channels, strict=True)
         return torch.stack([layer_distance(x, y, weights) for x, y, weights in layers]).sum(0)
 
     def three_way(self, images: Tensor) -> Tensor:
         """Compare reference, first and second distortion, stacked along the batch, with each other: (N, L).
 
-        First with reference, second with reference, first with second.
+        The order is first with reference, second with reference, first with second.
         """
         layers = []
         for unit, weights in zip(self.units(images), self.channels, strict=True):

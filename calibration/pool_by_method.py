@@ -1,4 +1,4 @@
-"""What votes on some pairs of methods say, taken together, of every pair: groups in, groups out."""
+"""Pool votes on some pairs of methods, to estimate votes on every pair."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 from calibration.votes_by_reference import ReferenceVotes
 
-METHOD_PRIOR, OWN_PRIOR = 1.0, 8.0  # precisions; 8 makes votes that were left out likeliest on mucped23
+METHOD_PRIOR, OWN_PRIOR = 1.0, 8.0  # precisions; with 8, held-out votes on mucped23 are most likely
 
 
 def methods_to_pool(groups: Sequence[ReferenceVotes]) -> list[str]:
-    """Return the methods that the votes of a data set can be pooled over, sorted; none if they have to stay.
+    """Return the methods that the votes of a data set can be pooled over, sorted; none if votes cannot be pooled.
 
-    They stay where no methods are declared, where there is only one, and where a method made two copies of one
-    reference, which it could not tell apart.
+    They cannot be pooled if no methods are given, if there is only one, or if a method made two copies of the same
+    reference, which could not be distinguished.
 
     Raises:
         ValueError: If some copies have a method and others have none.
@@ -36,12 +36,12 @@ def methods_to_pool(groups: Sequence[ReferenceVotes]) -> list[str]:
 
 
 def pool_by_method(groups: Sequence[ReferenceVotes]) -> list[ReferenceVotes]:
-    """Replace few votes on some pairs by what they say, taken together, of every pair.
+    """Replace the few votes on some pairs by votes on every pair, estimated from all of them.
 
-    Where each reference was distorted by the same methods, votes on all references tell how good a method is. The logit
-    of choosing p1 over p0 is the difference of their strengths (Bradley & Terry 1952), and a strength is one for the
-    method plus one for the method on this reference, each with a Gaussian prior. A data set without methods (see
-    `methods_to_pool`) is returned as it is.
+    If each reference was distorted by the same methods, votes on all references tell how good a method is. The logit of
+    choosing p1 over p0 is the difference of their strengths (Bradley & Terry 1952). A strength is the sum of one for
+    the method and one for the method on this reference, each with a Gaussian prior. A data set without methods (see
+    `methods_to_pool`) is returned unchanged.
     """
     methods = methods_to_pool(groups)
     if not methods:

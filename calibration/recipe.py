@@ -1,4 +1,4 @@
-"""What a run of `calibration.tune` is reproduced from, beside its data."""
+"""The settings that reproduce a run of `calibration.tune`, together with its data."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Recipe:
     Attributes:
         steps: Number of updates.
         lr: Highest learning rate of a one-cycle schedule.
-        side: Of the squares that are compared, in pixels.
-        copies: Judged images of each data set in a step, at least.
-        data_weights: Weights of data sets, as "name=3,other=0.5"; those not named have 1.
+        side: Side of the compared squares in pixels.
+        copies: Least number of judged images of each data set in a step.
+        data_weights: Weights of data sets, as "name=3,other=0.5"; the others have 1.
         photo_batches: Number of different batches of photographs for the auxiliary losses.
-        teacher_loss: Weight of the loss of the teacher's distances.
-        order_loss: Weight of the loss of the order of two levels of a distortion.
-        mdsi_loss: Weight of the loss of MDSI's order of copies.
-        shift_loss: Weight of the loss of small shifts.
-        descent_loss: Weight of the loss of images that descend on the distance.
-        seed: Of everything random.
+        teacher_loss: Weight of the loss for the teacher's distances.
+        order_loss: Weight of the loss for the order of two levels of a distortion.
+        mdsi_loss: Weight of the loss for the order of copies by MDSI.
+        shift_loss: Weight of the loss for small shifts.
+        descent_loss: Weight of the loss for images that descend on the distance.
+        seed: Seed of all randomness.
     """
 
     steps: int = 1500
@@ -49,7 +49,7 @@ class Recipe:
         """Return the weight of each data set's votes in the loss.
 
         Raises:
-            ValueError: If a name is not one of them, or a weight is no number ≥ 0.
+            ValueError: If a name is not one of them, or a weight is not a number ≥ 0.
         """
         weights = dict.fromkeys(families, 1.0)
         for part in filter(None, self.data_weights.split(",")):
@@ -66,7 +66,7 @@ class Recipe:
 
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each field of `Recipe`, with the help that its docstring has."""
+    """Add an option for each field of `Recipe`, with its description in the docstring as help."""
     described = dict(line.strip().split(": ", 1) for line in str(Recipe.__doc__).splitlines() if ": " in line)
     for field in reversed(fields(Recipe)):
         name = f"--{field.name.replace('_', '-')}"

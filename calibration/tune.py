@@ -1,19 +1,19 @@
-"""Train the near head of `lite` on human judgments: triplets in, one weight file out.
+"""Train the near head of `lite` on human judgments, and write a weight file.
 
     python -m calibration.tune DATA... --start DISTILLED.safetensors --out tuned.safetensors
 
-Every step takes, from each data set, as many references with their judged images as make a batch, cuts the same random
-square from all copies of a reference, and raises the likelihood of the votes, P(p1) = σ(slope · (log N0 − log N1)).
-Logarithms, because votes compare images of one reference whatever the distances are there. N is the near head's
-distance alone: where it has come close to its limit in the distance of both, a vote would hardly move it. The far head
-and the limit stay as they are.
+Every step takes references with their judged images from each data set, enough for a batch. It cuts the same random
+square from all copies of a reference, and increases the likelihood of the votes, P(p1) = σ(slope · (log N0 − log N1)).
+Logarithms are used because votes compare images with the same reference, however large the distances are. N is the
+distance of the near head only: close to the limit, in the distance of both heads, a vote would hardly change it. The
+far head and the limit do not change.
 
-Where the data declares by which method each copy was made, votes on single pairs of methods are pooled first to what
-they say of all pairs (`calibration.pool_by_method`).
+If the data names the method that made each copy, votes on single pairs of methods are first pooled, to estimate votes
+on all pairs (`calibration.pool_by_method`).
 
-Tuning gains on the kinds of distortion it is trained on and may lose on others (Zhang et al. 2018). With `--photos` and
-`--alex` the near head goes on learning what `calibration.auxiliary_losses` has; without DATA it learns that alone, at
-the scale of the teacher, so that the result can be tuned again.
+Tuning improves the metric on the kinds of distortion it is trained on, but may make it worse on others (Zhang et al.
+2018). With `--photos` and `--alex`, the near head also learns from `calibration.auxiliary_losses`. Without DATA it
+learns only from these, at the scale of the teacher, so that the result can be tuned again.
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ from lpips_lite.votes.objectives import Votes, best_slope, undetermined
 from lpips_lite.votes.provenance import reference_digests, trained_on
 from lpips_lite.votes.scale import distort_once_each, draw_leaves
 
-MEDIAN = 0.0849  # distance under LPIPS-alex v0.1 of a drawn picture from its distorted copies, which is kept
+MEDIAN = (
+    0.0849  # median distance of a drawn picture from its distorted copies under LPIPS-alex v0.1, which fixes the scale
+)
 
 
 @lru_cache(maxsize=4096)
 def read_pixels(path: Path) -> Tensor:
-    """Read an image as (3, H, W) uint8; the ones read before stay in memory."""
+    """Read an image as (3, H, W) uint8; images are kept in memory."""
     return (read_image(path) * 255).round().byte()
 
 
@@ -70,7 +72,7 @@ def read_copies(group: ReferenceVotes, side: int, generator: Generator) -> Tenso
 
 
 def vote_loss(near: NearHead, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
-    """Return the mean negative log-likelihood of a vote, from one square of one reference's copies."""
+    """Return the mean negative log-likelihood of a vote, for one square of the copies of a reference."""
     logs = (near.from_first(read_copies(group, side, generator)) + FLOOR).log()
     logits = log_slope.exp() * (logs[group.pairs[:, 0]] - logs[group.pairs[:, 1]])
     share = group.votes / group.votes.sum()
@@ -87,7 +89,7 @@ def measure(metric: TwoHeads, group: ReferenceVotes) -> tuple[Tensor, Tensor]:
 
 
 def pool_data_sets(groups: Sequence[ReferenceVotes]) -> dict[str, list[ReferenceVotes]]:
-    """Sort groups by data set, by name, and pool the votes of those that declare methods."""
+    """Sort groups by data set, and pool the votes of data sets with methods."""
     found = {}
     for name in sorted({group.family for group in groups}):
         own = [group for group in groups if group.family == name]
@@ -143,13 +145,11 @@ def median_distance(metric: TwoHeads) -> float:
 
 
 def fit_slope(distances: Path, family: str | None) -> dict[str, str]:
-    """Return the slope of P(p1) = σ(slope · (d0 − d1)) that makes votes likeliest, as metadata.
+    """Return the most likely slope of P(p1) = σ(slope · (d0 − d1)), as metadata; or the reason why there is none.
 
     Args:
-        distances: Of triplets when they were held out, as `calibration.cross_validate` writes them.
-        family: The data set among them whose votes count; `None`: all.
-
-    Where votes do not determine one, there is the reason instead.
+        distances: Distances of held-out triplets, as written by `calibration.cross_validate`.
+        family: The data set whose votes count; `None`: all.
 
     Raises:
         ValueError: If there is no such data set.
@@ -169,7 +169,7 @@ def fit_slope(distances: Path, family: str | None) -> dict[str, str]:
 
 
 def read_auxiliary_losses(photos: Path | None, alex: Path | None, batches: int) -> AuxiliaryLosses | None:
-    """Make auxiliary losses of the options, or none."""
+    """Make the auxiliary losses that the options request, or none."""
     if photos is None and alex is None:
         return None
     if photos is None or alex is None:
@@ -181,10 +181,10 @@ def read_auxiliary_losses(photos: Path | None, alex: Path | None, batches: int) 
 @data_options(required=False)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
 @start_option
-@click.option("--version", help="To record in the file.")
+@click.option("--version", help="Version to record in the file.")
 @click.option("--held-out", type=click.Path(exists=True, path_type=Path),
-              help="Distances of calibration.cross_validate, to fit the slope of LPIPS.preference to.")  # fmt: skip
-@click.option("--slope-of", help="The data set among them whose votes are people's; without it, all count.")
+              help="Distances from calibration.cross_validate, to fit the slope of LPIPS.preference to.")  # fmt: skip
+@click.option("--slope-of", help="The data set whose votes are used for the slope; by default all.")
 @photo_options(required=False)
 @recipe_options
 @plain_errors
@@ -200,7 +200,7 @@ def main(
     alex: Path | None,
     **settings: object,
 ) -> None:
-    """Train the near head of lite on human judgments; without DATA on photographs alone."""
+    """Train the near head of lite on human judgments, or, without DATA, on photographs only."""
     if not data and photos is None:
         raise click.UsageError("expected DATA..., or --photos and --alex, or both")
     metric, recipe = read_start(start), Recipe(**settings)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""Images that are unlike each other: photographs in, batches of them and their copies out, and what all pairs teach.
+"""Pairs of all kinds: batches of photographs and copies of them, and losses on all pairs of a batch.
 
-Of each photograph a batch has another crop, a copy that was relit and recoloured, one that was moved, one under
-random distortions of any strength, and two of which one is distorted more than the other. Now and then a drawn texture
-or object stands for the photograph. So pairs are of all kinds, from hardly different to of two photographs.
+For each photograph a batch has another crop, a copy with changed light and colours, a moved copy, a copy with random
+distortions of any strength, and two copies of which one is distorted more than the other. Sometimes a drawn texture or
+object replaces the photograph. So pairs range from almost equal images to two different photographs.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from lpips_lite.votes.distort import distort
 
 LIT = ("brightness", "contrast", "shading", "saturation", "white_balance", "hue")
 MOVED = ("shift", "rotate", "zoom", "blend", "shading")
-COPIES = 7  # of a photograph in a batch, itself among them
-TEXTURES = 0.1  # share of photographs that a texture stands for
-LEAST_LEVEL = 0.35  # of a distortion of those that are relit or moved
-ACROSS = 0.4  # weight of pairs of two photographs, of all
-LAYER_LOSS, PART_LOSS = 1.0, 0.3  # weights of what is learnt layer by layer, of images and of parts of them
-ORDER = 1.0  # weight of the order by image
+COPIES = 7  # images per photograph in a batch, including the photograph itself
+TEXTURES = 0.1  # share of photographs that are replaced by a texture
+LEAST_LEVEL = 0.35  # least level of distortions of light and of motion
+ACROSS = 0.4  # weight of pairs of two photographs, relative to all pairs
+LAYER_LOSS, PART_LOSS = 1.0, 0.3  # weights of the losses per layer, for images and for parts of them
+ORDER = 1.0  # weight of the order per image
 FLOOR, LAYER_FLOOR = 1e-3, 2e-4  # added to distances before their logarithm
 
 
 def draw_copies(photos: Tensor, count: int, side: int, generator: Generator, objects: float = 0.0) -> Tensor:
-    """Draw a batch: (COPIES · count, 3, side, side) in [0, 1], the first copy of each photograph first.
+    """Draw a batch: (COPIES · count, 3, side, side) in [0, 1], starting with the first copies of all photographs.
 
     Args:
-        photos: To draw from, (P, 3, H, W) uint8.
-        count: How many.
-        side: Of the squares, in pixels.
+        photos: Photographs to draw from, (P, 3, H, W) uint8.
+        count: Number of photographs.
+        side: Side of the squares in pixels.
         generator: Source of all randomness.
-        objects: Share of photographs that a drawn object stands for.
+        objects: Share of photographs that are replaced by a drawn object.
     """
     crops: list[Sequence[Tensor]] = []
     for number in torch.randint(len(photos), (count,), generator=generator).tolist():
@@ -82,7 +82,7 @@ def crop_to_size(photo: Tensor, side: int, generator: Generator) -> Tensor:
 def all_pairs(features: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
     """Return the distance of every image of a batch from every other, layer by layer, (L, N, N).
 
-    Squares are expanded, whose rounding is far below `FLOOR`.
+    Squares of differences are expanded; the rounding error is far below `FLOOR`.
     """
     layers = []
     for feature, weight in zip(features, weights, strict=True):
@@ -95,7 +95,7 @@ def all_pairs(features: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
 
 
 def quadrants(features: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Cut features in four, so that what is seen has to be seen in its place."""
+    """Cut features in four, so that differences must be found at the right place."""
     halves = [(slice(None, f.shape[2] // 2), slice(-(f.shape[2] // 2), None)) for f in features]
     return [
         [f[:, :, half[row], half[column]] for f, half in zip(features, halves, strict=True)]
@@ -105,15 +105,15 @@ def quadrants(features: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 def pair_error(found: Tensor, target: Tensor) -> Tensor:
-    """Return the loss of the distances of all pairs of a batch of `draw_copies` against a teacher's.
+    """Return the loss between the distances of all pairs of a batch of `draw_copies` and those of a teacher.
 
-    The squared difference of logarithms, of pairs of one photograph and, weighed down, of two, in total and layer by
-    layer; 1 − the correlation over the images that one is compared with, likewise; and the stronger distortion must be
-    farther.
+    It has three terms. The first is the squared difference of logarithms, for pairs within a photograph and, with a
+    lower weight, of two photographs, in total and per layer. The second is 1 − the correlation over the images that
+    each is compared with, for the same pairs. The third requires the stronger distortion to be farther.
 
     Args:
-        found: (1 + Q, L, N, N), of whole images first, then of Q parts of them, which are learnt in value only.
-        target: The teacher's, same shape.
+        found: Distances, (1 + Q, L, N, N), of whole images, followed by Q parts, of which only the values are learnt.
+        target: The teacher's distances, same shape.
     """
     layers, theirs = ((d + LAYER_FLOOR).log() for d in (found, target))
     whole, expected = ((d[0].sum(0) + FLOOR).log() for d in (found, target))
@@ -131,7 +131,7 @@ def pair_error(found: Tensor, target: Tensor) -> Tensor:
 
 
 def _disorder(ours: Tensor, theirs: Tensor, compared: Tensor) -> Tensor:
-    """Return 1 − the correlation of logarithms over the images that each is compared with, on average."""
+    """Return 1 − the mean correlation of logarithms over the images that each is compared with."""
     rows = [logs[compared].view(len(logs), -1) for logs in (ours, theirs)]
     a, b = (row - row.mean(dim=1, keepdim=True) for row in rows)
     return 1 - F.cosine_similarity(a, b, dim=1).mean()

@@ -1,4 +1,4 @@
-"""What people said of the copies of one reference: triplets in, groups out."""
+"""Group triplets by reference: the votes on the copies of each reference."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lpips_lite.votes.triplets import Triplet
 
 @dataclass(frozen=True)
 class ReferenceVotes:
-    """One reference and what people said of its copies: votes on pairs of them.
+    """One reference and the votes on pairs of its copies.
 
     Attributes:
-        family: The data set; each has a slope of its own.
+        family: The data set; each has its own slope.
         files: The reference, then its K copies.
-        methods: By what each copy was made, as the data declares it, or `None`; K of them.
+        methods: The method that made each of the K copies, if the data names it, else `None`.
         pairs: Positions of p0 and p1 among the copies, (T, 2).
         judgement: Fraction of observers who chose p1, (T,).
         votes: Number of observers, (T,).
@@ -33,7 +33,7 @@ class ReferenceVotes:
     votes: Tensor
 
     def draw(self, count: int, generator: Generator) -> ReferenceVotes:
-        """Return the judgments between at most `count` copies chosen at random."""
+        """Return the judgments of pairs among at most `count` copies chosen at random."""
         kept = torch.randperm(len(self.files) - 1, generator=generator)[:count]
         position = torch.full((len(self.files) - 1,), -1)
         position[kept] = torch.arange(len(kept))
@@ -45,10 +45,10 @@ class ReferenceVotes:
 
 
 def group_by_reference(triplets: Sequence[Triplet]) -> list[ReferenceVotes]:
-    """Group triplets by their reference, in the order they come in.
+    """Group triplets by their reference, in the order of the triplets.
 
     Raises:
-        ValueError: If a copy was made by one method in one triplet and by another in another.
+        ValueError: If two triplets name different methods for the same copy.
     """
     groups: dict[tuple[str, Path], list[Triplet]] = {}
     for t in triplets:
@@ -59,7 +59,7 @@ def group_by_reference(triplets: Sequence[Triplet]) -> list[ReferenceVotes]:
         for t in group:
             for path, method in ((t.p0, t.method0), (t.p1, t.method1)):
                 if methods.setdefault(path, method) != method:
-                    raise ValueError(f"{path}: of method {methods[path]!r}, elsewhere {method!r}; expected one of them")
+                    raise ValueError(f"{path}: method {methods[path]!r}, but elsewhere {method!r}; expected one method")
         position = {path: k for k, path in enumerate(methods)}
         pairs = torch.tensor([[position[t.p0], position[t.p1]] for t in group])
         j, votes = torch.tensor([t.judgement for t in group]), torch.tensor([t.votes for t in group])
