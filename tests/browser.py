@@ -1,4 +1,4 @@
-"""A browser for pages, where there is one."""
+"""A browser for tests of pages, if one is installed."""
 
 import shutil
 import warnings
@@ -11,7 +11,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @contextmanager
 def chromium(*arguments, window="1200,900"):
-    """Start a browser of its own, with its own cookies; skip where there is none."""
+    """Start a separate browser with its own cookies; skip the test if there is none."""
     selenium = pytest.importorskip("selenium.webdriver")
     if CHROMIUM is None or shutil.which("chromedriver") is None:
         pytest.skip("no Chromium here")

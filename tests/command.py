@@ -1,4 +1,4 @@
-"""The command as tests run it, in this process or in one of its own, and images for it."""
+"""Run the command for tests, in this process or in a separate one, and make images for it."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ def noise(path, size=(48, 40), seed=0):
 
 
 def noises(folder, *names, size=(20, 18)):
-    """Write images of noise, each another one."""
+    """Write images of noise, all different."""
     for number, name in enumerate(names):
         noise(folder / name, size, seed=number)
 

@@ -1,4 +1,4 @@
-"""Fixtures: an empty cache, a fixed seed, and test material that is skipped where it is absent."""
+"""Fixtures: an empty cache, a fixed seed, and test material; tests are skipped if it is absent."""
 
 import os
 import socket
@@ -37,7 +37,7 @@ def dtype(request):
 
 
 def free_port():
-    """Return a port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

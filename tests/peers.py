@@ -1,4 +1,4 @@
-"""The published implementation with the same numbers in it as ours, for comparison."""
+"""The published implementation with the same weights as ours, for comparison."""
 
 import re
 import warnings
@@ -13,7 +13,7 @@ from lpips_lite import TOWERS
 
 
 def upstream(net: str, tower: Mapping[str, Tensor], *, spatial: bool = False, version: str = "0.1") -> Any:
-    """Return `lpips.LPIPS` (0.1.4) with its own channel weights and the tensors of `tower` copied in."""
+    """Return `lpips.LPIPS` (0.1.4) with its own channel weights and copies of the tensors of `tower`."""
     import lpips
 
     with warnings.catch_warnings():
@@ -48,7 +48,7 @@ def random_channels(net: str, seed: int = 0) -> list[Tensor]:
 
 
 def two_headed_file(path: Path, **changes: Tensor | None) -> Path:
-    """Write a random lite tower and weights of two heads, which `changes` replace or, by `None`, leave out."""
+    """Write a random lite tower and weights of two heads; `changes` replace tensors, or leave them out if `None`."""
     from lpips_lite.channel_weights import number_layers
     from lpips_lite.tensor_files import save_tensors
 

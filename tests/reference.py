@@ -1,4 +1,4 @@
-"""LPIPS and SSIM once more, in plain numpy and straight from the papers: slow, independent, and shared with nothing."""
+"""LPIPS and SSIM in plain numpy, written directly from the papers: slow, and independent of the package."""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -18,7 +18,7 @@ def max_pool(x, kernel, stride, padding):
 
 
 def alexnet_like(x, tensors, conv_strides, conv_paddings, pool_padding):
-    """Features after each ReLU of five convolutions with pooling behind the first two."""
+    """Features after each ReLU of five convolutions, with pooling after the first two."""
     keys = [0, 3, 6, 8, 10]
     features = []
     for position, (key, stride, padding) in enumerate(zip(keys, conv_strides, conv_paddings, strict=True)):
@@ -30,7 +30,7 @@ def alexnet_like(x, tensors, conv_strides, conv_paddings, pool_padding):
 
 
 def unit(features, groups):
-    """(C, H, W) -> the same, each group of channels over its length."""
+    """(C, H, W) -> the same shape, each group of channels divided by its length."""
     parts = [part / (np.sqrt((part**2).sum(0)) + 1e-10) for part in np.split(features, groups)]
     return np.concatenate(parts)
 
@@ -45,7 +45,7 @@ def lpips(
     pool_padding=0,
     groups=1,
 ):
-    """Distance of each layer for two images (3, H, W) in [-1, 1], scaled as the published code does it."""
+    """Distance of each layer for two images (3, H, W) in [-1, 1], scaled as in the published code."""
     shift = np.array([-0.030, -0.088, -0.188])[:, None, None]
     scale = np.array([0.458, 0.448, 0.450])[:, None, None]
     both = [

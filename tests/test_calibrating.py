@@ -1,4 +1,4 @@
-"""docs/calibrating.md is run as it is written, block by block, from the wheel alone, in an empty folder."""
+"""docs/calibrating.md is run as it is written, block by block, with only the wheel, in an empty folder."""
 
 import importlib.util
 import os
@@ -20,7 +20,7 @@ from tests.votes.collect.visitors import Visitor, pixels, sure
 
 PAGE = (ROOT / "docs/calibrating.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-NOT_THERE = (  # what the wheel does not hold, and what is not in its extra [collect]
+NOT_THERE = (  # modules that are not in the wheel, and not in its extra [collect]
     *("calibration", "benchmarks", "examples", "tests"),
     *("piq", "lpips", "torchvision", "torchmetrics", "skimage", "pytest", "hypothesis"),
 )
@@ -28,7 +28,7 @@ NUMBER = r"(?<![\w.-])[-+]?\d+(?:\.\d+)?(?![\w.])"
 
 
 def unpack_wheel(folder):
-    """Build the wheel and unpack it; without hatchling, copy what the wheel holds."""
+    """Build the wheel and unpack it; without hatchling, copy the files of the wheel."""
     if importlib.util.find_spec("hatchling"):
         build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder / "dist")]
         subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
@@ -73,13 +73,13 @@ def plain(text):
 
 
 def near(number):
-    """Return what a number on the page may be on another machine: counts are the same, fits nearly."""
+    """Return the range of a number of the page on other machines: counts are equal, fits are close."""
     decimals = len(number.partition(".")[2])
     return pytest.approx(float(number), rel=0.05 if decimals else 0, abs=20 / 10**decimals if decimals else 0)
 
 
 def assert_said(found, expected):
-    """Compare what was said with the page, where three dots stand for anything, and numbers for numbers near them."""
+    """Compare output with the page, in which three dots stand for anything, and numbers for numbers close to them."""
     parts = re.split(rf"({NUMBER}|\.\.\.)", plain(expected))
     wanted = [part for part in parts[1::2] if part != "..."]
     patterns = [".*?" if part == "..." else f"({NUMBER})" for part in parts[1::2]]
@@ -111,7 +111,7 @@ class People:
         self.harm |= {pixels(path): -9 for path in (study / "original").glob("*.png")}
 
     def choose(self, first, second, random):
-        """Choose by harm; what is none of the images is a catch trial's, and worse than all."""
+        """Choose by harm; an unknown image is from a catch trial, and worse than all."""
         return sure(self.harm.get(first, 99) - self.harm.get(second, 99), random)
 
     def vote(self, address):
@@ -122,7 +122,7 @@ class People:
 
 
 def picture(vote, watch):
-    """Make the pictures on the page; who looks here is forgotten, and no vote of theirs counts."""
+    """Make the pictures of the page; the person used for this is deleted afterwards, with all votes."""
     with chromium() as driver:
         person = Person(driver, watch)
         person.see({**WIDE, "height": 880}, "light")
@@ -138,7 +138,7 @@ def picture(vote, watch):
 
 
 def collect(machine, command):
-    """Run a command that serves until it is interrupted, and let people vote meanwhile; return what it said first."""
+    """Run a command that serves until it is interrupted, let people vote, and return its first lines of output."""
     with subprocess.Popen(
         f"exec {command} --port 0",
         shell=True,
@@ -160,9 +160,9 @@ def collect(machine, command):
 
 
 def test_the_walk_through_runs_as_it_is_written(machine):
-    """One test, since each block needs those before it.
+    """This is one test, since each block needs those before it.
 
-    With LPIPS_LITE_SCREENSHOTS=docs/images it makes the pictures of the page, too.
+    With LPIPS_LITE_SCREENSHOTS=docs/images it also makes the pictures of the page.
     """
     assert [kind for kind, _ in BLOCKS].count("console") == 7
     for number, (kind, block) in enumerate(BLOCKS):

@@ -1,4 +1,4 @@
-"""The catalog: what its metrics compute and say of themselves, and the grammar in which they are named."""
+"""The catalog: values and descriptions of its metrics, and the grammar of their names."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from lpips_lite import LPIPS, FeatureTower
 from lpips_lite.baselines import content, pixel, structural, style
 from lpips_lite.catalog import METRICS, entry_of, may_be_infinite, parse_metric, parse_metrics
 
-SIGNATURES = {  # for ever: stored results tell by them what made their numbers
+SIGNATURES = {  # these never change, since stored results refer to them
     "lite": "lpips-lite/1.0 net=lite tower=620dcaec weights=lite-0.4-0f1dab5d heads=2",
     "l1": "lpips-lite/1.0 l1 range=[0,1]",
     "l2": "lpips-lite/1.0 l2 range=[0,1]",
@@ -30,7 +30,7 @@ SIGNATURES = {  # for ever: stored results tell by them what made their numbers
     "bpp": "lpips-lite/1.0 bpp of=image pixels=reference",
     "gram-lite": "lpips-lite/1.0 gram normalization=johnson net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=620dcaec",
 }
-TEXTS = {  # what follows the definition in the signature
+TEXTS = {  # the part of the signature after the definition
     "ncc": "ncc",
     "ssd": "ssd",
     "l1:lab": "l1 space=lab",
@@ -164,7 +164,7 @@ def test_lpips_metrics_have_maps_and_encodings(pair):
 @pytest.mark.parametrize("name", METRICS)
 def test_the_catalog_knows_which_metrics_have_maps(name):
     tower = ":tower=random:0" if "tower" in METRICS[name].options else ""
-    weights = ":weights=uniform" if METRICS[name].has_map else ""  # else published ones would be downloaded
+    weights = ":weights=uniform" if METRICS[name].has_map else ""  # otherwise published weights would be downloaded
     assert (parse_metric(f"{name}{tower}{weights}").load().distance_map is not None) == METRICS[name].has_map
 
 
@@ -195,7 +195,7 @@ def test_every_public_distance_is_in_the_catalog():
     ],
 )
 def test_options_are_those_of_the_functions(choices, metric, option):
-    """All but the default one of `space`, which has no flag of its own."""
+    """Return all values except the default of `space`, which has no flag."""
     known = METRICS[metric].options
     if option is None:
         argument = "space" if "rgb" in choices else "variant"

@@ -1,4 +1,4 @@
-"""The drop-in: the published loops unchanged, equal in value, shape and gradient."""
+"""The drop-in replacement: loops written for the published package run unchanged, with equal values and gradients."""
 
 import copy
 import warnings
@@ -82,7 +82,7 @@ SHAPES = {
 def test_shapes_that_upstream_broadcasts(net, spatial, shapes):
     ours, theirs = both(net, spatial=spatial)
     x, y = images_of(*shapes)
-    upstream_x = x if x.ndim == 4 or not spatial else x.expand(1, 3, -1, -1)  # of which it asks the size of the map
+    upstream_x = x if x.ndim == 4 or not spatial else x.expand(1, 3, -1, -1)  # which it needs for the size of the map
     with torch.no_grad():
         found, layers = ours(x, y, retPerLayer=True)
         expected, expected_layers = theirs(upstream_x, y, retPerLayer=True)
@@ -117,13 +117,13 @@ def test_shapes_that_upstream_refuses_are_errors(first, second, error, message):
     x, y = images_of(first, second)
     with pytest.raises(error, match=message):
         ours(x, y)
-    if first[2:] == second[2:]:  # for what it does with sizes that differ by little, see test_migrating.py
+    if first[2:] == second[2:]:  # for sizes that differ little, see test_migrating.py
         with pytest.raises(RuntimeError):
             theirs(x, y)
 
 
 def untrained(*shape):
-    """Images of a network without a last activation, some values of which are beyond [-2, 2]."""
+    """Images from a network without a final activation; some values are outside [-2, 2]."""
     x = torch.randn(*shape)
     return 3.1 * x / x.abs().amax()
 
@@ -196,7 +196,7 @@ def test_warns_once_when_values_do_not_look_as_declared(low, high, normalize, me
     with pytest.warns(UserWarning, match=message) as found:
         loss(x, y, normalize=normalize)
     assert found[0].filename == __file__
-    loss(x, y, normalize=normalize)  # warnings are errors in these tests: there is no second one
+    loss(x, y, normalize=normalize)  # warnings are errors in tests, so there is no second warning
     LPIPS(net="lite", check_range="never")(x, y, normalize=normalize)
 
 
@@ -268,7 +268,7 @@ def test_pnet_rand_and_model_path(tmp_path, shared, images):
 
 
 def test_two_heads(two_heads, images):
-    """Layers are shares; `lins` cannot be, and says so."""
+    """Layers are shares of the distance; `lins` raises an error."""
     metric = lpips_lite.LPIPS("lite", tower_weights=two_heads, channel_weights=two_heads, reduction="none")
     x, y = ((image + 1) / 2 for image in images)
     shares, heat = metric.layer_distances(x, y), metric.distance_map(x, y)

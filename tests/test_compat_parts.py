@@ -1,4 +1,4 @@
-"""The parts and helpers of the drop-in: what they compute, and that they bring nothing to train."""
+"""The parts and helpers of the drop-in replacement: their values, and that they have nothing to train."""
 
 import copy
 import pickle

@@ -1,8 +1,8 @@
-"""One contract for every metric: rows and columns of a table.
+"""One contract for every metric: each metric must pass each test.
 
-Rows are the public functions and Modules and the catalog's metrics, columns what all of them must do; a metric that is
-added is held to it without a new line here. Devices, transforms and framework states are in `test_states.py`, images
-larger than memory in `test_strips.py`.
+The metrics are the public functions and Modules and the metrics of the catalog. A new metric is tested without a new
+line here. Devices, transforms and states of frameworks are in `test_states.py`, and images larger than memory in
+`test_strips.py`.
 """
 
 import inspect
@@ -15,7 +15,7 @@ import lpips_lite
 from lpips_lite import METRICS, FeatureTower, crn_tower, dists_tower
 from lpips_lite.catalog import entry_of, may_be_infinite, parse_metric
 
-NO_METRICS = {  # public, but no function of a pair of images
+NO_METRICS = {  # public, but not functions of a pair of images
     *(
         "LPIPS",
         "Encoding",
@@ -40,7 +40,7 @@ def tower_for(name):
 
 
 def there(function, *modules):
-    """Return a function of two batches as one that takes its modules to where they are."""
+    """Return a function of two batches that moves its modules to their device."""
 
     def run(x, y):
         for module in modules:
@@ -51,7 +51,7 @@ def there(function, *modules):
 
 
 def metric(name, new_tower=False, **options):
-    """Return a public name as a function of two batches."""
+    """Return the function or Module with a public name as a function of two batches."""
     value = getattr(lpips_lite, name)
     make = tower_for.__wrapped__ if new_tower else tower_for
     tower = (make(name),) if "tower" in inspect.signature(value).parameters else ()
@@ -193,7 +193,7 @@ def test_equal_images_are_at_the_best_value(pair, name, dtype):
 
 
 def best_of(name):
-    """Return the value of equal images."""
+    """Return the value for equal images."""
     if name in CATALOG:
         text = name.removeprefix("METRICS ")
         return torch.inf if may_be_infinite(text) else float(entry_of(text).direction == "higher")

@@ -1,4 +1,4 @@
-"""The maths: properties on random features, and gradients where they are delicate."""
+"""The maths: properties on random features, and gradients in difficult cases."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def features(shape, seed=0):
 @given(SHAPES, st.floats(1e-3, 1e3))
 @settings(deadline=None)
 def test_unit_normalize_gives_unit_vectors_whatever_the_scale(shape, scale):
-    f = features(shape) + 10  # far from zero, where the epsilon would show
+    f = features(shape) + 10  # far from zero, where the epsilon would matter
     unit = maths.unit_normalize(f * scale)
     torch.testing.assert_close(unit.norm(dim=1), torch.ones(unit[:, 0].shape, dtype=torch.float64))
     torch.testing.assert_close(unit, maths.unit_normalize(f))

@@ -1,4 +1,4 @@
-"""Encodings as a gallery: parts, joining, files, and every pair in bounded memory."""
+"""Encodings as a gallery: parts, joining, files, and all pairs in bounded memory."""
 
 import copy
 import pickle
@@ -205,7 +205,7 @@ def test_all_pairs_in_the_wider_dtype(metric, gallery, dtypes, autocast):
 
 
 class LargestArray(TorchDispatchMode):
-    """Remembers the bytes of the largest new array."""
+    """Records the size of the largest new array in bytes."""
 
     def __init__(self, known):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The distance leaves Python: torch.export and ONNX give the numbers of the metric, for any batch and size."""
+"""Exported distances: torch.export and ONNX give the numbers of the metric, for any batch and size."""
 
 import numpy as np
 import pytest

@@ -46,7 +46,7 @@ def test_values_and_gradients_are_those_of_the_formula(shape, layout, dtype, hea
     for got, wanted, scale in zip(
         *(torch.autograd.grad(m, (x, y), upstream) for m in (found, expected)), lengths, strict=True
     ):
-        error = (got - wanted).abs() * scale  # a gradient goes with 1 / ‖f‖, up to 1e10 at all-zero features
+        error = (got - wanted).abs() * scale  # gradients are proportional to 1 / ‖f‖, up to 1e10 for all-zero features
         assert error.max() <= (0.02 if dtype == torch.bfloat16 else 1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Golden numbers of the embedded metric: if they move, weights or arithmetic changed, and so must a version."""
+"""Golden numbers of the embedded metric: if they change, weights or arithmetic did, and a version must, too."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What the docs say about half precision is true: the table's row of `lite`, measured again on the bundled scene."""
+"""The docs are right about half precision: the row of `lite` in the table, measured again on the bundled scene."""
 
 import re
 
@@ -20,7 +20,7 @@ def test_every_net_and_dtype_is_in_the_table():
 
 @pytest.mark.parametrize("name", DTYPES)
 def test_lite_is_as_near_as_documented(name):
-    """On three crops, which is few: no more than twice the error, and a cosine at most 0.1 lower."""
+    """On only three crops: at most twice the error, and a cosine at most 0.1 lower."""
     cells = next(cells for net, dtype, cells in TABLE if (net, dtype) == ("lite", name)).split(" | ")
     documented = [[float(number) for number in re.findall(r"[\d.]+", cell)] for cell in cells]
     metric, pairs = LPIPS("lite", reduction="none"), make_pairs(references(None, 3, 64))
@@ -30,7 +30,7 @@ def test_lite_is_as_near_as_documented(name):
         inside = (full.distance >= low) & (full.distance < 10 * low)
         assert inside.sum() >= 10
         assert 100 * found.error[inside].mean() <= 2 * percent, low
-        assert 100 * found.error[inside].mean() >= percent / 4, low  # nor is the table far too pessimistic
+        assert 100 * found.error[inside].mean() >= percent / 4, low  # the table is not far too pessimistic, either
         assert found.cosine[inside].mean() >= cosine - 0.1, low
 
 

@@ -1,4 +1,4 @@
-"""Two heads: each way to the distance against a plain computation, and what is delicate where the near one is 0."""
+"""Two heads: each way to the distance compared with a plain computation, and the difficult case of a near head at 0."""
 
 import copy
 import pickle
@@ -63,7 +63,7 @@ SHARES = {
 
 @pytest.fixture
 def pair():
-    """Three pairs: random, near each other, nearly the same."""
+    """Three pairs: random, similar, nearly the same."""
     x = torch.rand(3, 3, 67, 71)
     return x, (x + torch.tensor([1.0, 0.05, 1e-4]).view(3, 1, 1, 1) * torch.randn(x.shape)).clamp(0, 1)
 

@@ -1,4 +1,4 @@
-"""The house: storeys import only those below them, the public surface is what it says, and what is slow loads late."""
+"""The house: storeys import only those below them, the public names are as listed, and slow imports come late."""
 
 import ast
 import subprocess
@@ -17,7 +17,7 @@ ALLOWED = {  # storey -> the storeys it may import
     "votes": {"root", "files", "votes"},
     "cli": {"root", "files", "votes", "cli"},
 }
-EXCEPTIONS = {"__init__.pyi", "__main__.py"}  # of the root: the list of public names, and the command's entry
+EXCEPTIONS = {"__init__.pyi", "__main__.py"}  # in the root: the list of public names, and the entry of the command
 RICH = ("terminal.py", "cli/")  # the only places that may import rich
 CLICK = ("cli/",)
 LONGEST = 310
@@ -78,7 +78,7 @@ def test_only_commands_talk():
 
 
 def test_no_circle():
-    """Following imports never leads back; the lazy list of public names is no import."""
+    """Imports have no circle; the lazy list of public names is not an import."""
     found = {module: imported - {"lpips_lite"} for module, imported in arrows().items() if module != "lpips_lite"}
     while found:
         free = {module for module, imported in found.items() if not imported & found.keys()}

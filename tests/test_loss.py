@@ -1,4 +1,4 @@
-"""The metric as a loss in somebody's training loop: inert, deterministic, finite, and carried along correctly."""
+"""The metric as a loss in a training loop: inert, deterministic, finite, and moved and copied correctly."""
 
 import copy
 import io
@@ -245,7 +245,7 @@ def _ddp_worker(rank, port, folder):
         loss.backward()
     gradient = model.module.layer.weight.grad.clone()
     torch.save((synced, gradient, [n for n, _ in model.named_parameters()]), f"{folder}/{rank}.pt")
-    del model, loss  # with their threads, while both processes are there
+    del model, loss  # with their threads, while both processes exist
     dist.barrier()
     dist.destroy_process_group()
 

@@ -1,4 +1,4 @@
-"""The distance itself: published numbers, the published code, a numpy reference, and what must hold for any pair."""
+"""The distance: published numbers, the published code, a numpy reference, and properties of any pair."""
 
 import re
 
@@ -53,7 +53,7 @@ def test_lite_chooses_p1_of_the_published_triplet(shared, metric):
 @pytest.mark.parametrize("net", NETS)
 def test_layer_distances_equal_upstream(net, size, version):
     if net == "vgg" and size[0] > 2:
-        size = (129, 17, 19)  # the same batch, sooner
+        size = (129, 17, 19)  # the same batch, but faster
     tower, (batch, height, width) = random_tower(net), size
     x, y = torch.rand(batch, 3, height, width), torch.rand(batch, 3, height, width)
     peer = upstream(net, tower, version=version.removeprefix("v"))

@@ -1,4 +1,4 @@
-"""The table "What still differs" of docs/migrating.md: each row is held by a test of both packages."""
+"""The table "What still differs" in docs/migrating.md: a test of both packages checks each row."""
 
 import copy
 import re
@@ -24,7 +24,7 @@ HELD = set()  # first cells of rows
 
 
 def holds(row):
-    """Mark a test as that of a row."""
+    """Mark a test as the one that checks a row."""
 
     def mark(test):
         HELD.add(row)

@@ -1,4 +1,4 @@
-"""docs/reproducing.md says whose number each metric is, and how far ours is from it: measured on bundled images."""
+"""docs/reproducing.md lists the numbers of programs and how far ours are from them: measured on bundled images."""
 
 import re
 from functools import cache, partial
@@ -37,7 +37,7 @@ def root_psnr(x, y):
 
 
 def gaussian_ssim(x, y, peak, mode):
-    """SSIM of one channel by scipy's filters; "valid": where the window fits, else how borders are continued."""
+    """SSIM of one channel with scipy's filters; "valid": where the window fits, else how borders are extended."""
     line = np.exp(-((np.arange(11) - 5) ** 2) / 4.5)
     line /= line.sum()
 
@@ -87,7 +87,7 @@ def torchmetrics_lpips(x, y, net):
         return metric(x, y, normalize=True)
 
 
-PROGRAMS = {  # whose number, and ours, as the page has them -> the program's
+PROGRAMS = {  # program and our metric, as on the page -> the program's function
     ("3D Gaussian Splatting, `metrics.py`", "psnr"): root_psnr,
     ("3D Gaussian Splatting, `metrics.py`", "ssim:3dgs"): splatting_ssim,
     ("3D Gaussian Splatting, `metrics.py`", "vgg:unscaled"): lambda x, y: published("vgg")(x, y),
@@ -111,7 +111,7 @@ def largest_difference(program, ours):
     tower = ":tower=random:0" if "tower" in METRICS[parse_metric(ours).name].options else ""
     compute = parse_metric(ours + tower).load().compute
     pairs = [images(kind) for kind in KINDS]
-    if tower:  # of which the middle says as much
+    if tower:  # for which the middle is enough
         pairs = [[image[..., 80:176, 80:176] for image in pair] for pair in pairs]
     with torch.no_grad():
         return max(abs(float(compute(*pair)) - float(program(*pair))) for pair in pairs)
@@ -123,7 +123,7 @@ def test_the_page_has_every_program():
 
 @pytest.mark.parametrize("key", PROGRAMS, ids=lambda key: f"{key[0]} {key[1]}")
 def test_measured_differences_are_those_of_the_page(key):
-    """At most what is said, and not much less, lest the page tells more than was measured."""
+    """Differences are at most those of the page, and not much smaller, so that the page is not too pessimistic."""
     if "lpips" in key[0] or key[1] in ("alex", "vgg:unscaled"):
         pytest.importorskip("lpips")
     found = largest_difference(PROGRAMS[key], key[1])

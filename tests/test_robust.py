@@ -1,4 +1,4 @@
-"""What makes a loss see more: each option does what it is for."""
+"""Wrappers of losses: each option does what it is for."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_an_eroded_mask_sees_nothing_outside_itself():
     mask = torch.zeros(2, 1, 160, 160)
     mask[:, :, 16:128, 30:140] = 1
     same_inside = torch.where(mask.bool(), x, y)
-    assert (metric(same_inside, x, mask) > 0).all()  # features at the border see what is beyond
+    assert (metric(same_inside, x, mask) > 0).all()  # features at the border see pixels outside
     assert metric(same_inside, x, mask, erode=True).tolist() == [0, 0]
     assert (metric(y, x, mask, erode=True) > 0).all()
 

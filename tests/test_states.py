@@ -1,4 +1,4 @@
-"""What frameworks do to a metric: function transforms, moves, replicas, shards, and devices that are not there."""
+"""What frameworks do with a metric: function transforms, moves, replicas, shards, and absent devices."""
 
 import copy
 import pickle
@@ -155,7 +155,7 @@ def test_an_average_of_a_model_shares_nothing_and_leaves_the_loss(pair):
 
 
 def replica_of(module):
-    """Do what `nn.parallel.replicate` does with a module for one of its devices."""
+    """Replicate a module as `nn.parallel.replicate` does for one device."""
     replica = module._replicate_for_data_parallel()
     for name, child in module.named_children():
         replica._modules[name] = replica_of(child)
@@ -262,7 +262,7 @@ class Without(TorchDispatchMode):
 
 @pytest.fixture
 def no_sync(monkeypatch):
-    """A machine with "cuda" that has shapes only: reading a value is an error, and so is a tensor left on the CPU."""
+    """A fake "cuda" with shapes but no values: reading a value, or using a tensor on the CPU, is an error."""
     if torch.__version__ < (2, 9):
         pytest.skip("torch 2.4 aborts on fake CUDA tensors where there is no GPU")
     monkeypatch.setattr(template, "NO_FLOAT64", ("cuda",))
@@ -272,7 +272,7 @@ def no_sync(monkeypatch):
 
 
 class Everything(set):
-    """Shapes, dtypes and peaks of which all have been found good."""
+    """A set in which all shapes, dtypes and peaks have passed."""
 
     def __contains__(self, _):
         return True

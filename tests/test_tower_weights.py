@@ -1,4 +1,4 @@
-"""Towers are known by what they are: the published ones, whichever way they come; all others are called custom."""
+"""Towers are recognised by their content: the published ones, however they are loaded; all others are custom."""
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -26,7 +26,7 @@ def test_the_embedded_tower_has_the_manifests_content():
 
 @pytest.mark.parametrize("net", ["alex", "vgg", "vgg19", "squeeze", "lite"])
 def test_a_tower_that_was_not_published_is_called_custom(net, tmp_path):
-    """However it is given: tensors, their file, whatever its name, and the seed they were drawn with are one tower."""
+    """Tensors, their file with any name, and the seed that they were drawn with give the same tower."""
     tensors = random_tower(net)
     stem = manifest.tower_entry(net).file.split("-")[0].removesuffix(".safetensors")
     path = checkpoint(tmp_path / f"{stem}.pth", net)

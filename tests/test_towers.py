@@ -1,4 +1,4 @@
-"""Towers: layer tables against torchvision's own networks, taps, sizes, and the numbers of a plain-numpy tower."""
+"""Towers: layer tables compared with torchvision's networks, taps, sizes, and values of a plain-numpy tower."""
 
 import pytest
 import torch

@@ -22,7 +22,7 @@ def test_mean_of_all_pairs_whatever_the_batches():
     metric = LPIPS("lite", reduction="none")
     tracked = LPIPSMetric(LPIPS("lite", reduction="sum"))
     pairs = batches((1, 4, 2))
-    values = [tracked(x, y) for x, y in pairs]  # forward gives the batch's own mean
+    values = [tracked(x, y) for x, y in pairs]  # forward returns the mean of the batch
     expected = [metric(x, y) for x, y in pairs]
     torch.testing.assert_close(torch.stack(values).float(), torch.stack([e.mean() for e in expected]))
     torch.testing.assert_close(tracked.compute().float(), torch.cat(expected).mean())

@@ -1,4 +1,4 @@
-"""Whole training steps with the distance in them: nothing moves that should not, and nothing grows."""
+"""Complete training steps with the distance: nothing changes that should not, and memory does not grow."""
 
 import gc
 import resource

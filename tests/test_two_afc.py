@@ -1,4 +1,4 @@
-"""The benchmark script, run as people run it."""
+"""The benchmark script as people use it."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Weight files: where they are found, how they are verified, and one error for each thing that can be wrong."""
+"""Weight files: where they are found, how they are verified, and an error for everything that can be wrong."""
 
 import errno
 import hashlib
@@ -40,7 +40,7 @@ def sha256(path):
 
 
 def publish(monkeypatch, path, source="http://127.0.0.1:9/none", net="squeeze", content=None):
-    """Make `path`, a random tower, the file that the manifest expects for a tower."""
+    """Make the manifest expect `path`, a random tower, as the file of a tower."""
     content = tensor_files.content_sha256(random_tower(net)) if content is None else content
     entry = replace(manifest.TOWER_FILES[net], file=path.name, sha256=sha256(path), source=source, content=content)
     monkeypatch.setattr(manifest, "TOWER_FILES", {**manifest.TOWER_FILES, net: entry})
@@ -399,7 +399,7 @@ def _in_proc(monkeypatch, tmp_path):
 
 
 def _read_only(monkeypatch, tmp_path):
-    """A folder that exists: all that would be written there is refused."""
+    """An existing folder in which nothing can be written."""
     Path(manifest.home()).mkdir()
     error = OSError(errno.EROFS, "Read-only file system")
     for name in ("FileLock", "torch.hub.download_url_to_file"):
@@ -414,7 +414,7 @@ def _full(monkeypatch, tmp_path):
 
 
 def _without_a_home(monkeypatch, tmp_path):
-    """A user that the machine does not know, as in containers."""
+    """A user that is unknown to the machine, as in containers."""
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", refuse(KeyError("uid")))
     monkeypatch.setenv("LPIPS_LITE_HOME", "~/cache")
@@ -550,7 +550,7 @@ def own_file(path, changes=None, **metadata):
 
 @pytest.mark.parametrize("stem", ["uniform", "v0.0", "v0.1", "calibrated", "lite-0.3", "mine"])
 def test_the_name_of_a_file_tells_nothing(tmp_path, stem):
-    """A file called v0.0 is not the published v0.0, which would be fed other numbers."""
+    """A file with the name v0.0 is not the published v0.0, which takes another input range."""
     named = LPIPS("lite", channel_weights=own_file(tmp_path / f"{stem}.safetensors"))
     plain = LPIPS("lite", channel_weights=own_file(tmp_path / "other.safetensors"))
     x, y = torch.rand(2, 1, 3, 32, 32)
@@ -583,8 +583,8 @@ def test_lite_knows_how_sure_people_are():
 def test_the_docs_say_what_lites_slope_was_fitted_to():
     metadata = tensor_files.read_metadata(weights.embedded_file())
     text = LPIPS.preference.__doc__
-    assert f"Lite's is {float(metadata['slope']):.2f}," in text
-    assert "fitted to the 9,425 votes" in " ".join(text.split())
+    assert f"The slope of lite is {float(metadata['slope']):.2f}," in text
+    assert "fitted to 9,425 votes" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("slope", ["nan", "inf", "-3", "0"])
@@ -619,7 +619,7 @@ def test_odd_tensors_are_value_errors(tmp_path, tensors):
 
 @pytest.mark.parametrize("version", ["v0.0", "v0.1"])
 def test_published_channel_weights_are_known_by_content_in_any_file(version, tmp_path, shared):
-    """As saved again, and as `lpips` saves a whole model, each layer under two names."""
+    """Weights that were saved again, or saved by `lpips` as a whole model, with each layer under two names."""
     published = torch.load(shared / f"reference/channel_weights/{version}/alex.pth", map_location="cpu")
     twice = {key.replace("lin", "lins.", 1): tensor for key, tensor in published.items()}
     whole = {**published, **twice, "net.slice1.0.weight": torch.zeros(3), "scaling_layer.shift": torch.zeros(3)}

@@ -299,7 +299,7 @@ def test_covariance_is_numpys():
 
 
 class FakeTower(FeatureTower):
-    """Its features are the images, and the images doubled."""
+    """A tower whose features are the images, and the images times two."""
 
     def stream(self, x):
         return iter((x, 2 * x))
@@ -460,7 +460,7 @@ def test_sizes_are_checked():
 
 @pytest.mark.parametrize(("side", "factor"), [(100, 1), (256, 1), (383, 1), (384, 2), (640, 3), (896, 4), (1152, 5)])
 def test_images_are_shrunk_by_matlabs_round(side, factor):
-    """MATLAB's round takes halves up: 1.5 → 2, 2.5 → 3, 3.5 → 4, 4.5 → 5."""
+    """MATLAB rounds halves up: 1.5 → 2, 2.5 → 3, 3.5 → 4, 4.5 → 5."""
     from lpips_lite.images import shrinking_factor
 
     assert shrinking_factor(torch.empty(1, 3, side, side + 9, device="meta")) == factor

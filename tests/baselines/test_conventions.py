@@ -1,4 +1,4 @@
-"""The conventions that papers use: each against its program's formula, written independently in numpy."""
+"""Conventions of papers, each compared with the formula of its program, written independently in numpy."""
 
 from functools import partial
 
@@ -140,14 +140,14 @@ def test_losses_take_the_same_conventions(images):
 
 @pytest.mark.parametrize("net", ["alex", "vgg", "squeeze"])
 def test_unscaled_is_what_lpips_gives_for_images_that_are_not_scaled(net):
-    """As 3D Gaussian Splatting's metrics.py feeds [0, 1] to a network that expects [-1, 1]."""
+    """metrics.py of 3D Gaussian Splatting feeds [0, 1] to a network that expects [-1, 1]."""
     from tests.peers import random_tower, upstream
 
     x, y = torch.rand(2, 3, 64, 72), torch.rand(2, 3, 64, 72)
     loaded = parse_metric(f"{net}:unscaled:tower=random:0").load()
     expected = upstream(net, random_tower(net))(x, y).flatten()
     torch.testing.assert_close(loaded.compute(x, y), expected, rtol=1e-5, atol=0)
-    assert loaded.encode is None  # its features would pass for those of images that were scaled
+    assert loaded.encode is None  # its features could be mistaken for those of scaled images
     assert loaded.distance_map(x, y).shape == (2, 1, 64, 72)
     right = LPIPS(net, tower_weights="random:0", reduction="none")
     assert loaded.signature == f"{right.signature} unscaled=mistake"

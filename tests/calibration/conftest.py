@@ -55,7 +55,7 @@ def photos():
 
 @pytest.fixture(scope="session")
 def photos_tar(photos, tmp_path_factory):
-    """The same in a tar file."""
+    """The crops in a tar file."""
     path = tmp_path_factory.mktemp("photos") / "photos.tar"
     with tarfile.open(path, "w") as tar:
         for number, pixels in enumerate(photos):
@@ -77,7 +77,7 @@ def teacher():
 
 @pytest.fixture(scope="session")
 def photo_options(teacher, photos_tar, tmp_path_factory):
-    """The same, and photographs, as commands take them."""
+    """Options for commands: this AlexNet, and photographs."""
     tower = tmp_path_factory.mktemp("teacher") / "alex.pth"
     torch.save(teacher.tower, tower)
     return ["--photos", str(photos_tar), "--alex", str(tower)]
@@ -91,5 +91,5 @@ def losses(photos, teacher):
 
 @pytest.fixture(scope="session")
 def start():
-    """A file to start from, which has learnt no judgment."""
+    """A file to start from, which was not trained on judgments."""
     return ROOT / "calibration/results/lite-0.4-distilled.safetensors"

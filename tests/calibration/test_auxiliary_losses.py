@@ -1,4 +1,4 @@
-"""Auxiliary losses: each is what it says, by an independent computation or by what it must not do."""
+"""Auxiliary losses, each compared with an independent computation or checked by what it must not do."""
 
 import numpy as np
 import piq
@@ -15,7 +15,7 @@ from lpips_lite.towers import TOWERS
 
 
 class Seeing(PlainMetric):
-    """A metric whose features are those of a function."""
+    """A metric whose features are computed by a function."""
 
     def __init__(self, see):
         super().__init__(TOWERS["alex"], PlainMetric.of(random_metric("alex")).tensors)
@@ -35,7 +35,7 @@ def test_the_mdsi_loss_is_correlation_with_mdsi(losses):
         half, half_ref = (F.interpolate(x, scale_factor=0.5, mode="area") for x in (copies, ref.expand_as(copies)))
         expected = piq.mdsi(half, half_ref, reduction="none")
         per_photo.append(pearsonr((metric(copies, ref.expand_as(copies)) + 1e-4).log(), expected).statistic)
-    assert np.ptp(per_photo) > 0.01  # a photograph's copies taken for another's would be noticed
+    assert np.ptp(per_photo) > 0.01  # so that mixing up the copies of two photographs would be noticed
     found = losses.mdsi_loss(PlainMetric.of(metric), 1).item()
     assert found == pytest.approx(1 - np.mean(per_photo), abs=0.01)
 
@@ -56,7 +56,7 @@ def test_the_shift_loss_compares_with_a_blur(losses):
 def test_the_shift_loss_does_not_teach_to_see_blur(losses):
     metric = PlainMetric.of(random_metric("lite"))
     ref, blurred = (torch.zeros(8, 3, 96, 96, requires_grad=True) for _ in range(2))
-    shifted = torch.rand(8, 3, 96, 96, requires_grad=True)  # far, so that there is something to mend
+    shifted = torch.rand(8, 3, 96, 96, requires_grad=True)  # far, so that there is something to improve
     see = metric.features
     metric.features = lambda images: see(images + torch.cat([ref, shifted, blurred]))
     losses.shift_loss(metric, Generator().manual_seed(0)).backward()
@@ -81,6 +81,6 @@ def test_images_descend_and_the_teacher_judges_them(losses):
     assert descending.images.max() <= 1
     weights = plain.channels
     plain.channels = [1e-6 * weight for weight in weights]
-    assert losses.descent_loss(plain, descending, generator) > 0.1  # sees less than the teacher
+    assert losses.descent_loss(plain, descending, generator) > 0.1  # smaller distances than the teacher
     plain.channels = [1e6 * weight for weight in weights]
-    assert losses.descent_loss(plain, descending, generator) == 0  # sees more
+    assert losses.descent_loss(plain, descending, generator) == 0  # larger distances

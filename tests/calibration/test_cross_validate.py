@@ -1,4 +1,4 @@
-"""Cross-validation is honest: nothing is judged that was seen, and each number says what it was made from."""
+"""Cross-validation is honest: nothing is judged that was seen, and each number records how it was made."""
 
 import json
 import shutil
@@ -76,7 +76,7 @@ def test_the_start_has_to_be_named(scores, tmp_path):
 
 @pytest.fixture(scope="module")
 def tuned_on_one(scores, start, tmp_path_factory):
-    """Weights that learnt judgments of one photograph, which lies elsewhere, in another format, under another name."""
+    """Weights trained on judgments of one photograph, which is elsewhere, in another format and with another name."""
     folder = tmp_path_factory.mktemp("one")
     rows = pd.read_csv(scores / "labels.csv").query("ref == 'ref3.png'")
     for name in rows["file"]:

@@ -1,4 +1,4 @@
-"""Distillation in small: it learns, resumes exactly, and writes a file that loads."""
+"""A small distillation: it learns, resumes exactly, and writes a file that loads."""
 
 import torch
 from click.testing import CliRunner
@@ -41,7 +41,7 @@ def test_it_learns(photos, teacher):
 def test_the_loss_is_zero_for_the_teachers_own_distances(teacher, photos):
     images = draw_copies(photos, 3, 64, Generator().manual_seed(0))
     d = see(teacher, images)
-    assert pair_error(d, d).item() < 0.02  # what the hinge adds where the teacher itself is wrong about two levels
+    assert pair_error(d, d).item() < 0.02  # added by the hinge if the teacher itself is wrong about two levels
     assert pair_error(2 * d, d).item() > 0.9  # 2.3 (log 2)²
 
 

@@ -1,4 +1,4 @@
-"""Tuning of the tower: it learns what people see, keeps what it is told to, and says what it has seen."""
+"""Tuning of the tower: it learns from judgments, keeps what it should keep, and records what it has seen."""
 
 import re
 
@@ -192,8 +192,8 @@ def test_the_command_writes_a_file_that_loads_and_says_what_it_has_seen(scores, 
     some.write_text("\n".join([table[0], *(row for row in table if ",ref0.png," in row)]) + "\n")
     assert run(some, "--out", again, "--start", out, *small).exception is None
     some.unlink()
-    assert set(read_metadata(again)["trained_on"].split()) == references  # what it started from had seen them
-    assert open_file(again).slope is None  # nothing held out to fit one to
+    assert set(read_metadata(again)["trained_on"].split()) == references  # the start had seen them
+    assert open_file(again).slope is None  # there is no held-out data to fit one to
 
 
 def test_votes_that_do_not_determine_a_slope_give_none(tmp_path, capsys):

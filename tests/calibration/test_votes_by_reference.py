@@ -1,4 +1,4 @@
-"""Votes by reference, and pooled by method: nothing is lost, and nothing is pooled that the data does not declare."""
+"""Votes by reference, and pooled by method: nothing is lost, and only votes with known methods are pooled."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ METHODS = ("a", "b", "c", "d")
 
 
 def as_triplets(groups):
-    """Take groups apart again."""
+    """Turn groups back into triplets."""
     return [
         (g.family, g.files[0], g.files[1 + a], g.files[1 + b], g.methods[a], g.methods[b], pytest.approx(j), votes)
         for g in groups
@@ -47,7 +47,7 @@ def test_drawn_copies_keep_their_methods():
 
 
 def vote(contrary, votes):
-    """Return judgments on methods next to each other for 8 references, of which the last may see it the other way."""
+    """Return judgments on neighbouring methods for 8 references; those of the last one may be reversed."""
     groups = []
     for number in range(8):
         own = -STRENGTHS if contrary and number == 7 else STRENGTHS
@@ -69,7 +69,7 @@ def test_votes_on_some_pairs_tell_about_all_of_them():
 def test_a_reference_departs_from_the_others_if_its_votes_are_many():
     few, many = (pool_by_method(vote(contrary=True, votes=votes)) for votes in (1, 1000))
     pair = few[0].pairs.tolist().index([0, 2])
-    assert few[7].judgement[pair] > 0.5  # one vote a pair against seven: most of it was chance
+    assert few[7].judgement[pair] > 0.5  # one vote per pair against seven: most of it was chance
     assert many[7].judgement[pair] < 0.25  # σ(−1.5) = 0.18
     assert many[0].judgement[pair] > 0.75
 
@@ -117,7 +117,7 @@ def votes_csv(folder, rows, columns=("ref", "p0", "p1", "votes_p0", "votes_p1"))
 
 
 def bapps(folder):
-    """BAPPS: folders p0 and p1 are no methods."""
+    """BAPPS: folders p0 and p1 are not methods."""
     for number, judgement in enumerate((0.0, 1.0, 0.0, 1.0, 1.0)):
         for part in ("ref", "p0", "p1"):
             save(torch.rand(3, 32, 32), folder / part / f"{number}.png")
@@ -127,7 +127,7 @@ def bapps(folder):
 
 
 def methods_in_folders(folder):
-    """Each reference distorted by three methods, one folder of files for each."""
+    """Each reference is distorted by three methods, each with its own folder."""
     rows = [
         (f"ref/{n}.png", f"{a}/{n}.png", f"{b}/{n}.png", n % 3, 1 + n)
         for n in range(4)
@@ -137,17 +137,17 @@ def methods_in_folders(folder):
 
 
 def one_folder_per_reference(folder):
-    """Each reference and its copies in a folder of their own."""
+    """Each reference is in a separate folder with its copies."""
     return votes_csv(folder, [(f"{n}/ref.png", f"{n}/weak.png", f"{n}/strong.png", 4 - n, n) for n in range(4)])
 
 
 def flat(folder):
-    """Everything in one folder."""
+    """Everything is in one folder."""
     return votes_csv(folder, [(f"{n}.png", f"{n}_a.png", f"{n}_b.png", 1, n) for n in range(4)])
 
 
 def nights(folder):
-    """NIGHTS: left and right in folders of their own."""
+    """NIGHTS: left and right images are in separate folders."""
     rows = [(f"ref/{n}.png", f"distort/{n}_0.png", f"distort/{n}_1.png", n % 2, 6 + n) for n in range(4)]
     return_folder = votes_csv(folder, rows, ("ref_path", "left_path", "right_path", "right_vote", "votes"))
     (folder / "votes.csv").rename(folder / "data.csv")

@@ -1,4 +1,4 @@
-"""The command line, run as people run it: output, schema, messages and exit status."""
+"""The command line as people use it: output, schema, messages and exit status."""
 
 import hashlib
 import io
@@ -177,7 +177,7 @@ def test_heatmaps(folder):
     (folder / "other").mkdir()
     shutil.copy("scene_jpeg.png", "other/scene_blur.png")
     assert run("scene.png", "scene_blur.png", "other/scene_blur.png", "--heatmap", "same")[0] == 0
-    assert len(list((folder / "same").iterdir())) == 2  # two images of one name: neither is lost
+    assert len(list((folder / "same").iterdir())) == 2  # two images with the same name: neither is lost
 
 
 def test_resize(folder):
@@ -376,7 +376,7 @@ def test_weights_verify_says_by_what_a_file_is_known(home, monkeypatch):
 
 
 def test_weights_fetch_names_the_file_that_is_read(monkeypatch):
-    """Where nothing can be kept, that is the checkpoint."""
+    """If no copy can be kept, the checkpoint is listed."""
     monkeypatch.setenv("LPIPS_LITE_HOME", "/proc/no/home")
     publish(monkeypatch, checkpoint(hub() / "squeeze.pth"))
     assert run("weights", "fetch", "squeeze")[1].split()[0] == str(hub() / "squeeze.pth")

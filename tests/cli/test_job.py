@@ -1,4 +1,4 @@
-"""The pipeline of one call: whatever happens on the way, what was measured so far is written."""
+"""The pipeline of one call: whatever happens, the rows measured so far are written."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What will be written is checked against what will be read, and options against each other, before any computing."""
+"""Files to write are checked against files to read, and options against each other, before anything is computed."""
 
 import csv
 import hashlib
@@ -112,7 +112,7 @@ def test_other_outputs_are_written(folder, arguments, written):
     after = contents(folder)
     assert sorted(set(after) - set(before)) == sorted(folder / name for name in written)
     assert {path: after[path] for path in before} == before
-    assert run(*arguments)[0] == 0  # and again
+    assert run(*arguments)[0] == 0  # a second time
 
 
 def test_a_csv_by_upper_case_is_a_csv(folder):
@@ -234,7 +234,7 @@ def test_a_file_called_dash_is_a_file(folder):
     (folder / "s.png").rename("-")
     (folder / "dash.csv").write_text("reference,image\nr.png,./-\n")
     for arguments in (["r.png", "./-"], ["--pairs", "dash.csv"], ["r.png", folder / "-"]):
-        status, out, err = run(*arguments, "-m", "l1", "-f", "csv")  # where standard input is empty
+        status, out, err = run(*arguments, "-m", "l1", "-f", "csv")  # with an empty standard input
         assert (status, err) == (0, "")
         assert float(out.splitlines()[1].split(",")[2]) > 0.1
 
@@ -257,7 +257,7 @@ def test_links_are_written_through(folder, form):
 
 
 def test_heatmaps_never_collide(folder):
-    """Pairs whose names would be joined to the same text."""
+    """Pairs whose joined names would be the same."""
     for name in ("a", "a_b", "b_c", "c"):
         noise(folder / f"all/{name}.png")
     assert run("--all-pairs", "all", "--heatmap", "maps")[0] == 0

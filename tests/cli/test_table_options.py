@@ -1,4 +1,4 @@
-"""Tables and curves on the command line: what is printed and written, and refused before anything is computed."""
+"""Tables and curves on the command line: what is printed and written, and what is refused before computing."""
 
 import csv
 import json
@@ -153,7 +153,7 @@ def test_layouts_are_explained_as_the_patterns_they_are(name):
     )
 
 
-TREES = {  # layout -> the files of a tree, and what tells two images apart
+TREES = {  # layout -> the files of a tree, and what distinguishes two images
     "3dgs": ("s/test/A/gt/0.png s/test/B/gt/0.png s/test/A/renders/0.png s/test/B/renders/0.png", "method"),
     "nerfstudio": ("s/A/test/gt-rgb/f.jpg s/B/test/gt-rgb/f.jpg s/A/test/rgb/f.jpg s/B/test/rgb/f.jpg", "method"),
     "basicsr": (

@@ -1,4 +1,4 @@
-"""How the command ends: the exit status that each kind of end has, and streams that cannot hold what is said."""
+"""How the command ends: its exit statuses, and streams that are closed or cannot encode the output."""
 
 import os
 import shlex

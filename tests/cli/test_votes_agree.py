@@ -1,4 +1,4 @@
-"""`lpips-votes agree`, as people call it, and what it and the benchmark script say of bad input."""
+"""`lpips-votes agree` as people use it, and its messages, and those of the benchmark script, for bad input."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def good(*arguments):
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """Two references with two images each in the working folder, judged by five people."""
+    """Two references in the working folder with two images each, judged by five people."""
     monkeypatch.chdir(tmp_path)
     rows = []
     for ref in "ab":
@@ -118,7 +118,7 @@ def test_tables_and_picture(study, tmp_path, form):
 
 @pytest.fixture
 def jnd(tmp_path):
-    """Twelve pairs of noise, the first halves of which are hardly changed and look the same to most."""
+    """Twelve pairs of noise; the first half is hardly changed and looks the same to most people."""
     for part in ("p0", "p1", "same"):
         (tmp_path / "cnn" / part).mkdir(parents=True)
     for number in range(12):
@@ -185,7 +185,7 @@ def test_an_interrupted_run_goes_on(study, monkeypatch):
 # -- bad input -------------------------------------------------------------------------------------------------------
 
 DISTANCES = "d0,d1,judgement\n"
-BAD = {  # what is written, how it is called, what is said
+BAD = {  # files, arguments, message
     "no such file": ({}, ["nothing.csv"], "nothing.csv: no such file or folder"),
     "a folder without judgments": ({"empty/x.txt": ""}, ["empty"], "empty"),
     "not a table": ({"votes.csv": "hello\n"}, ["votes.csv"], "votes.csv"),
@@ -246,7 +246,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def write(path, content):
-    """Write a file of a case; a judgement brings the images that it is on."""
+    """Write a file of a case; for a judgement, also its images."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix != ".npy":
         path.write_bytes(content if isinstance(content, bytes) else content.encode())

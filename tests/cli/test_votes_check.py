@@ -1,4 +1,4 @@
-"""`lpips-votes check`, run as people run it: every wrong row with its line, totals, JSON, exit status."""
+"""`lpips-votes check` as people use it: every wrong row with its line, totals, JSON, exit status."""
 
 import json
 
@@ -66,7 +66,7 @@ def check_json(*arguments):
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """A working folder with images and a table in which each line but the first and the last is wrong."""
+    """A working folder with images and a table in which every line except the first and the last is wrong."""
     monkeypatch.chdir(tmp_path)
     for value, name in enumerate(("r.png", "a.png", "b.png")):
         image(tmp_path / name, value=value)

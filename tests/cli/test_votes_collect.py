@@ -1,4 +1,4 @@
-"""`lpips-votes collect` and `export`, as people call them: what they say, what they refuse, and addresses."""
+"""`lpips-votes collect` and `export` as people use them: messages, errors, and addresses."""
 
 import json
 import signal
@@ -88,7 +88,7 @@ def test_addresses_a_second_server_and_the_end(study):
             lines = [first.stdout.readline() for _ in range(3)]
             assert lines[0] == "4 items, 0 answers so far\n"
             vote, watch = (line.split()[-1].replace(socket.gethostname(), "127.0.0.1") for line in lines[1:])
-            assert len(vote.split("/")[3]) > 20  # others can reach it: a secret is in the address
+            assert len(vote.split("/")[3]) > 20  # others can reach it, so the address has a secret
             assert vote.split("/")[3] not in watch
             for address in (vote, watch):
                 assert urllib.request.urlopen(address).status == 200
@@ -137,7 +137,7 @@ def test_same_or_different_is_collected_exported_and_agreed_with(study):
         status, out, error = run("agree", table, "-m", "l2", "-f", "json")
         assert status == 0, error
         (found,) = json.loads(out)["results"]
-        assert found["average_precision"] == 100  # weak noise is nearer than strong noise, and they said so
+        assert found["average_precision"] == 100  # weak noise is closer than strong noise, and so people voted
 
 
 def test_the_commands_load_late():

@@ -1,4 +1,4 @@
-"""`lpips-votes fit`: from a table of votes to a metric, also interrupted, shared out, and told wrong things."""
+"""`lpips-votes fit`: from a table of votes to a metric; interrupts, several processes, and wrong arguments."""
 
 import os
 import signal
@@ -101,7 +101,7 @@ def test_from_votes_to_a_metric(data, tmp_path, net, objective, monkeypatch):
     assert metric.signature in out
     table = compare(triplets[0].ref, triplets[0].p0, metrics=[name])
     assert table[name][0] == pytest.approx(metric(p0[:1], ref[:1]).item(), rel=1e-4)
-    status, _, err = fit(data, "--metric", name, "-o", "again.safetensors")  # which has learnt from all of it
+    status, _, err = fit(data, "--metric", name, "-o", "again.safetensors")  # which was fitted to all of it
     assert status == 2
     assert "was trained on people's judgments of 120 of these 120 references" in err
 
@@ -171,7 +171,7 @@ def test_votes_that_say_nothing_give_a_mark_and_no_slope(count, row, mark):
         metric.preference(x, x, x)
 
 
-WRONG = {  # arguments after DATA, and what the message says
+WRONG = {  # arguments after DATA, and the message
     "no weights named": (["-m", "alex"], "which weights to start from? expected alex:weights=uniform, weights=v0.1"),
     "lite without weights": (["-m", "lite"], "weights=calibrated or weights=FILE"),
     "no metric": ([], "Missing option '-m' / '--metric'"),

@@ -1,4 +1,4 @@
-"""Bjøntegaard deltas against the package `bjontegaard`, closed forms, and what cannot be compared."""
+"""Bjøntegaard deltas compared with the package `bjontegaard` and closed forms, and curves that cannot be compared."""
 
 import math
 
@@ -33,7 +33,7 @@ def test_values_are_those_of_the_package(method, seed, points):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_distance_is_a_quality_turned_round(method):
-    """The package takes only qualities, which rise with the rate."""
+    """The package accepts only qualities, which rise with the rate."""
     (rate, quality), (other_rate, other_quality) = curve(0), curve(1)
     found = bd_rate(rate, -quality, other_rate, -other_quality, interpolation=method)
     assert found == pytest.approx(bd_rate(rate, quality, other_rate, other_quality, interpolation=method))

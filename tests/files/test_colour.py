@@ -1,4 +1,4 @@
-"""Colours become sRGB by what a profile does, not by its name; other tags are named in a note."""
+"""Colours are converted to sRGB by what a profile does, not by its name; other tags are noted."""
 
 import struct
 
@@ -19,7 +19,7 @@ def s15(*numbers):
 
 
 def gamma_profile(gamma, description, *, gray=False):
-    """Return an ICC profile of version 2 with sRGB's primaries and a power for a curve."""
+    """Return an ICC profile of version 2 with the primaries of sRGB and a power function as its curve."""
     curve = b"curv" + struct.pack(">IIH2x", 0, 1, round(gamma * 256))
     name = description.encode() + b"\0"
     text = b"desc" + struct.pack(">II", 0, len(name)) + name + bytes(78)
@@ -113,7 +113,7 @@ def test_tags_of_png_that_are_not_srgb_are_noted(tmp_path, chunks, note):
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
 def test_colour_space_in_exif_is_noted(tmp_path, image_format, space):
     exif = Image.Exif()
-    exif[0x0112] = 1  # Pillow writes none that are empty
+    exif[0x0112] = 1  # Pillow does not write empty EXIF data
     exif.get_ifd(0x8769)[0xA001] = space
     Image.fromarray(RGB).save(tmp_path / "a", image_format, exif=exif)
     assert "its EXIF data say that colours are" in decoded(tmp_path / "a")[1][0]

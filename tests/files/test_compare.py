@@ -1,4 +1,4 @@
-"""`compare()` and the command are two doors to the same rooms: what one refuses, the other refuses."""
+"""`compare()` and the command do the same: what one refuses, the other refuses, too."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.command import noises, run
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A working folder with pairs, and what is wrong with pairs."""
+    """A working folder with good pairs and bad ones."""
     monkeypatch.chdir(tmp_path)
     noises(
         tmp_path, "r.png", "s.png", "a/1.png", "b/1.png", "c/2.png", "x4/1x4.png", "tree/1.png", "tree/jpeg/q5/1.jpg"

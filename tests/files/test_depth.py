@@ -1,4 +1,4 @@
-"""Bits of a channel: what Pillow would cut is refused whatever the suffix says, gray of more than 8 bits is exact."""
+"""Bits per channel: what Pillow would cut is refused whatever the suffix is; gray of more than 8 bits is exact."""
 
 import struct
 import zlib
@@ -21,7 +21,7 @@ def pixels(path):
 
 
 def png(samples, bits, kind, *chunks):
-    """Return a PNG of samples (H, W) or (H, W, C), already packed into bytes where they have fewer than 8 bits."""
+    """Return a PNG of samples (H, W) or (H, W, C); samples of fewer than 8 bits are already packed into bytes."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -49,7 +49,7 @@ def tiff(path, samples, **options):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ""])  # it says nothing
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ""])  # it does not matter
 @pytest.mark.parametrize("kind", ["PNG", "PNG with alpha", "PPM", "SGI", "TIFF", "planar TIFF", "deflated TIFF"])
 def test_colour_of_16_bits_is_refused(tmp_path, kind, suffix):
     path = tmp_path / f"deep{suffix}"

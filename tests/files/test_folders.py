@@ -1,4 +1,4 @@
-"""Folders walked: links, loops, what is an image, and what is left out but said."""
+"""Walking through folders: links, loops, which files are images, and notes on what is left out."""
 
 import os
 import socket
@@ -190,7 +190,7 @@ def test_other_files_are_not(suffix):
 
 
 def test_every_suffix_that_a_decoder_of_pillow_claims_counts():
-    """Reads a file of each kind that Pillow writes; what it opens again is an image by its suffix."""
+    """Whatever kind of file Pillow writes and opens again is an image by its suffix."""
     stubs = {"BUFR", "GRIB", "HDF5", "MPEG"}
     claimed = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     refused = claimed - image_suffixes()

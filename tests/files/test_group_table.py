@@ -1,4 +1,4 @@
-"""The grouped table against pandas: statistics, differences, wins, and what is said under it."""
+"""The grouped table compared with pandas: statistics, differences, wins, and the notes below it."""
 
 import math
 import time
@@ -71,7 +71,7 @@ def test_differences_are_those_of_paired_images(rows):
 
 
 def test_pairing_makes_intervals_of_differences_narrower():
-    """Images differ by much, methods by little: only pairs tell."""
+    """Images differ much and methods little, so only paired differences show it."""
     levels = np.random.default_rng(1).normal(25, 4, 30)
     rows = [row("A", "s", str(n), level) for n, level in enumerate(levels)]
     rows += [row("B", "s", str(n), level + 0.1) for n, level in enumerate(levels)]

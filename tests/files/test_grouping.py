@@ -1,4 +1,4 @@
-"""Rows by the values of columns, and what is said where they do not come out even."""
+"""Rows grouped by the values of columns, and notes on uneven groups."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from lpips_lite.files.grouping import Item, group
 
 
 def items(*rows, names=("method", "scene", "name")):
-    """One item for each text like "A garden 0"; references are of scene and name."""
+    """Return an item per string like "A garden 0"; its reference is made of scene and name."""
     return [Item("/".join(text.split()[1:3]), dict(zip(names, text.split(), strict=True))) for text in rows]
 
 

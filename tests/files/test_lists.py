@@ -1,4 +1,4 @@
-"""Lists of pairs as programs and spreadsheets write them, and what is said of those that are none."""
+"""Lists of pairs as programs and spreadsheets write them, and errors for other files."""
 
 import csv
 import io
@@ -225,7 +225,7 @@ def test_standard_input_is_not_read_for_two_things(monkeypatch, cell):
 
 @pytest.fixture
 def pipe():
-    """Give a function that makes /dev/fd/N deliver a text once, as the shell's <(…) does; {fd} in it becomes N."""
+    """Return a function that makes /dev/fd/N deliver a text once, like <(…) in a shell; {fd} in it becomes N."""
     opened = []
 
     def deliver(content):

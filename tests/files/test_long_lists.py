@@ -1,4 +1,4 @@
-"""Long lists: nothing is lost, whatever happens; and every way to name the pairs gives the same numbers."""
+"""Long lists: nothing is lost whatever happens, and every way to name the pairs gives the same numbers."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """Two folders of thirty images in three sizes, in turn, in two folders each; one image is broken."""
+    """Two folders of thirty images in three alternating sizes, with two subfolders each; one image is broken."""
     monkeypatch.chdir(tmp_path)
     for number in range(30):
         size = ((48, 40), (40, 48), (64, 64))[number % 3]
@@ -226,7 +226,7 @@ def test_many_rows_are_summed_up_in_the_table(folders, monkeypatch):
 
 
 def bad_files(folder):
-    """Write what people find in folders, and return the message for each, or None where it must work."""
+    """Write files that folders may contain, and return the message for each, or None if it must work."""
     scene = Image.open(ROOT / "examples/images/scene.png").resize((64, 64))
     scene.save(folder / "good.png")
     good = (folder / "good.png").read_bytes()
@@ -333,7 +333,7 @@ def test_a_file_without_permission(monkeypatch):
         noise(folder / "open.png")
         noise(folder / "secret.png")
         (folder / "secret.png").chmod(0)
-        run("open.png", "open.png")  # what is imported late must be, before root, who reads everything, is nobody
+        run("open.png", "open.png")  # does late imports before root, who can read everything, becomes nobody
         root = os.geteuid() == 0
         if root:
             os.seteuid(65534)

@@ -1,4 +1,4 @@
-"""Decoded pairs to rows: each metric by itself, whatever another one makes of the pair."""
+"""From decoded pairs to rows: each metric is computed whether or not another one refuses the pair."""
 
 import math
 
@@ -113,7 +113,7 @@ def test_notes_are_told_once_for_a_reference_that_repeats(folder):
 
 
 def test_memory_does_not_grow_with_the_list(folder):
-    """Pictures are let go of: at any time few of them are alive."""
+    """Pictures are freed: few of them are alive at any time."""
     import gc
     import weakref
 

@@ -1,4 +1,4 @@
-"""Names as text: exact in results, harmless on a screen, never twice the same."""
+"""Names as text: exact in results, safe on a terminal, unique."""
 
 import os
 import sys
@@ -98,7 +98,7 @@ NAMES = st.lists(st.lists(PARTS, min_size=1, max_size=3).map("/".join), max_size
 
 @given(NAMES)
 def test_files_of_unique_names_never_meet(names):
-    """No file is another file, or the folder of one, where case and accents do not count."""
+    """No file is another file, or the folder of one, if case and accents do not count."""
     files = [same_name(f"{name}.png").casefold() for name in unique_names(names)]
     folders = {str(parent) for file in files for parent in Path(file).parents}
     assert len(set(files)) == len(names)

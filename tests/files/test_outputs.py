@@ -1,4 +1,4 @@
-"""What will be written is never what will be read, by whatever name."""
+"""Files to write are never files to read, by whatever name."""
 
 from pathlib import Path
 

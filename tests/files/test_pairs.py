@@ -1,4 +1,4 @@
-"""Which files are compared with which: files, folders, all pairs; names that are unique in every way of pairing."""
+"""Pairing files: single files, folders, all pairs; names are unique in every way of pairing."""
 
 import copy
 import os

@@ -1,4 +1,4 @@
-"""Patterns with fields: what fits, what is paired, and what is refused."""
+"""Patterns with fields: files that fit, pairs, and errors."""
 
 import os
 import re
@@ -111,7 +111,7 @@ def test_one_folder_for_both_sides():
     pairing = match_patterns("{name}.png", "{name}_sr.png")
     assert shown(pairing) == [("a.png", "a_sr.png"), ("b.png", "b_sr.png")]
     assert pairing.unmatched == [Path("c.png"), Path("d_sr.png")]
-    assert pairing.folders == []  # of the working folder, only its top is looked at
+    assert pairing.folders == []  # only the top of the working folder is searched
 
 
 def test_a_file_is_not_compared_with_itself():
@@ -160,7 +160,7 @@ def fits(pattern, name):
     ],
 )
 def test_what_fits(pattern, name, values):
-    fixed = "x/" if pattern.startswith("x/") else ""  # the folder in which is looked
+    fixed = "x/" if pattern.startswith("x/") else ""  # the folder that is searched
     assert [fields["n"] for fields in fits(pattern, name.removeprefix(fixed))] == values
 
 
@@ -170,7 +170,7 @@ NAMES = st.text("ab._+([$é", min_size=1, max_size=12)
 
 @given(st.lists(st.sampled_from(["*", "?", "{n}"]) | LITERAL, min_size=1, max_size=6), NAMES)
 def test_fits_if_and_only_if_a_regular_expression_says_so(parts, name):
-    """An independent judge: the standard library's translation of shell patterns, with a named group for the field."""
+    """An independent reference: the standard library's translation of shell patterns, with a group for the field."""
     if any(a[:1] == "{" == b[:1] for a, b in pairwise(parts)) or "".join(parts).endswith(".*") or parts == ["."]:
         return
     groups, expression = 0, ""
@@ -201,7 +201,7 @@ def test_other_open_ends(pattern, column):
 
 
 def test_only_as_deep_as_the_pattern(monkeypatch):
-    """Without `**`, folders below are not looked into, however large they are."""
+    """Without `**`, subfolders are not searched, however large they are."""
     touch("a.png", "a_x.png", "deep/er/b.png")
     opened = []
     scandir = os.scandir

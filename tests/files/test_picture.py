@@ -1,4 +1,4 @@
-"""Transparency and colours into pixels, against NumPy."""
+"""Transparency and colours become pixels, compared with NumPy."""
 
 import numpy as np
 import pytest
@@ -55,5 +55,5 @@ def test_estimate_of_memory_grows_with_pixels_and_depth(tmp_path):
     for mode in ("L", "RGB", "I;16"):
         Image.new(mode, (2000, 1000)).save(tmp_path / "a.png")
         peaks.append(Reader().open(tmp_path / "a.png").peak_bytes / 2e6)
-    lowest = (1 + 3, 4 + 3, 2 + 12)  # Pillow's picture and the result, for each pixel
+    lowest = (1 + 3, 4 + 3, 2 + 12)  # Pillow's picture and the result, per pixel
     assert all(low <= peak < low + 12 for low, peak in zip(lowest, peaks, strict=True))

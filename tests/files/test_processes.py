@@ -1,4 +1,4 @@
-"""Work shared out among processes: in threads that talk through a real store, and under torchrun itself."""
+"""Work divided among processes: in threads that communicate through a real store, and under torchrun itself."""
 
 import os
 import re
@@ -31,13 +31,13 @@ def environment_of(rank, count, port):
 
 @pytest.fixture(scope="module")
 def store():
-    """The store that torchrun would have: the tests of this file leave in it what runs in one training would."""
+    """The store that torchrun would have; tests of this file leave data in it, like several runs in one training."""
     return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
 
 @pytest.fixture
 def together(store):
-    """Return a function that does work in several ranks at once; what each returns, or the exception that left it."""
+    """Return a function that runs work in several ranks at once and returns the result or exception of each."""
 
     def do(work, count=2, ranks=None):
         outcomes = {}
@@ -63,7 +63,7 @@ def together(store):
 
 
 def squares(processes, count, broken=None, error=None):
-    """Yield the squares of this process's share of numbers, until a broken one."""
+    """Yield the squares of this process's numbers, until a broken one."""
     for number in processes.own(range(count)):
         if number == broken:
             raise error
@@ -236,7 +236,7 @@ def test_an_exception_in_one_ends_all(together, count, broken):
         assert isinstance(outcomes[rank], ConnectionError)
         assert str(outcomes[rank]) == f"process {culprit} stopped: no {broken}"
     assert passed == [number**2 for number in range(len(passed))]
-    assert count == 3 or len(passed) == broken  # what came before is not lost, but for what a third had yet to do
+    assert count == 3 or len(passed) == broken  # nothing before it is lost, except what a third had not finished
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -297,7 +297,7 @@ main()
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """Two folders of eight images, of which b/5.png, in the second process's share, is broken."""
+    """Two folders of eight images; b/5.png, which the second process reads, is broken."""
     monkeypatch.chdir(tmp_path)
     for number in range(8):
         noise(tmp_path / f"a/{number}.png", seed=number)

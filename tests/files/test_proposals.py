@@ -1,4 +1,4 @@
-"""Patterns that are proposed when names of two folders have no partner: they pair what they promise."""
+"""Patterns proposed for names in two folders without a partner: they make the pairs that they promise."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Curves of codecs from rows: which points, which means, what is compared, what is drawn and said."""
+"""Curves of codecs from rows: their points and means, comparisons, pictures and messages."""
 
 import builtins
 import csv
@@ -22,7 +22,7 @@ SETTINGS = CurveSettings("bpp", "lite")
 
 
 def points(codecs=("jpeg", "webp"), images="abc", qualities=(10, 30, 50, 70, 90)):
-    """Rows of a synthetic corpus, and their items; WebP takes 0.8 of JPEG's rate for image a, 0.7 for b, 0.6 for c."""
+    """Rows of a synthetic corpus, and their items; WebP needs 0.8 of JPEG's rate for image a, 0.7 for b, 0.6 for c."""
     rows, items = [], []
     for place, image in enumerate(images):
         for codec in codecs:
@@ -178,7 +178,7 @@ def test_many_images_have_no_lines_of_their_own_for_people():
 def test_names_of_files():
     assert usual_stem("bpp", "ssim:y:crop=4") == Path("bpp-ssim-y-crop-4")
     assert usual_stem("größe", "lite") == Path("größe-lite")
-    assert usual_stem("%", "lite") == Path("lite")  # a name with a dash in front would be an option
+    assert usual_stem("%", "lite") == Path("lite")  # a name that begins with a dash would be an option
     assert usual_stem("bytes", "alex:weights=../a/b.pth") == Path("bytes-alex-weights-a-b-pth")
 
 

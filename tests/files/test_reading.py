@@ -44,7 +44,7 @@ def test_rgb_is_read_exactly(tmp_path, name):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path, orientation):
     upright = Image.fromarray(gradient(32, 32))
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transposition that camera firmware would have left
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transposition that a camera would have applied
     stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -206,7 +206,7 @@ def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch, error, 
     if where == "load":
         with pytest.raises(ValueError, match=rf"image.png: cannot be decoded \({error.__name__}: no such thing\)"):
             read_image(path)
-    else:  # broken EXIF data cost no pixels
+    else:  # broken EXIF data do not affect pixels
         with pytest.warns(ImageWarning, match=r"image.png: EXIF data ignored, picture taken as upright"):
             read_image(path)
 

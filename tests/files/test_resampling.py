@@ -1,4 +1,4 @@
-"""Statistics of many values at once against those of single lists; intervals against scipy and their own coverage."""
+"""Statistics of many values, compared with those of single lists; intervals, compared with scipy and by coverage."""
 
 import math
 
@@ -23,7 +23,7 @@ VALUES = st.lists(st.sampled_from([math.inf, 0.0, 1.0, 2.5, -3.0, 1e6]), min_siz
 
 @given(VALUES, st.integers(0, 5))
 def test_each_is_that_of_the_summary_and_what_is_absent_does_not_count(values, absent):
-    """`summary.STATISTICS` is of one list in ascending order."""
+    """`summary.STATISTICS` take one list in ascending order."""
     filled = np.array([values + [math.nan] * absent] * 2)
     for name, statistic in STATISTICS.items():
         expected = summary.STATISTICS[name](sorted(values))
@@ -63,7 +63,7 @@ def test_an_interval_holds_the_truth_in_95_of_100_cases():
 
 
 def test_all_rows_of_an_image_are_drawn_together():
-    """Ten copies of each value tell no more than one: as if rows were drawn, the interval would be √10 narrower."""
+    """Ten copies of each value tell no more than one; if rows were drawn, the interval would be √10 narrower."""
     values = np.random.default_rng(3).normal(0, 1, 30)
     alone = by_image(values.tolist(), [str(place) for place in range(30)])
     copied = by_image(np.repeat(values, 10).tolist(), [str(place) for place in range(30) for _ in range(10)])

@@ -1,4 +1,4 @@
-"""Rows in files: written and read again they are the same, and a file that is not ours is one clear error."""
+"""Rows in files: they are the same after writing and reading, and other files give one clear error."""
 
 import csv
 import io
@@ -64,7 +64,7 @@ def test_csv_is_what_other_readers_expect(tmp_path):
 
 
 def edited(kind, change):
-    """Return what a file of two rows holds after its second line has been changed."""
+    """Return the rows of a file of two rows after changing its second line."""
     row_format = RowFormat(kind, SIGNATURES)
     lines = [row_format.header(), row_format.line(ROWS[0]), row_format.line(ROWS[1])]
     lines[1] = change(lines[1])

@@ -1,4 +1,4 @@
-"""A run that goes on where another was interrupted ends with exactly the uninterrupted result."""
+"""A run that resumes an interrupted one ends with exactly the uninterrupted result."""
 
 import csv
 import json
@@ -38,7 +38,7 @@ def output(request):
 
 @pytest.fixture
 def alone(monkeypatch):
-    """Every image counts as so large that it is alone in its batch."""
+    """Every image counts as large, so that it is alone in its batch."""
     from lpips_lite.files import measuring
 
     monkeypatch.setattr(measuring, "CPU_PIXELS", 1)
@@ -95,7 +95,7 @@ def test_only_what_is_missing_is_measured(folders, output, alone, monkeypatch):
 
 
 def test_what_shares_batches_with_something_missing_is_measured_again(folders, output, monkeypatch):
-    """Then numbers are those of a run at once to the last digit, which may depend on the batch."""
+    """Numbers are those of an uninterrupted run to the last digit, which may depend on the batch."""
     from lpips_lite.files import measuring
 
     monkeypatch.setattr(measuring, "BLOCK_PAIRS", 3)
@@ -150,7 +150,7 @@ def test_the_time_of_a_file_does_not_count(folders, output, alone, monkeypatch):
 
 
 def test_pairs_of_another_run_leave(folders, output):
-    """What is not among this run's pairs is in no row, no summary and no rule."""
+    """Pairs that are not in this run are in no row, no summary and no rule."""
     run("a/0.png", "b/0.png", "a/3.png", "-m", "psnr", "-o", output)
     status, _, err = run("a/0.png", "a/0.png", "b/0.png", "-m", "psnr", "-o", output, "--resume", "--fail", "psnr<5")
     assert (status, err) == (0, f"wrote {output}\n")

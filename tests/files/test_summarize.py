@@ -1,4 +1,4 @@
-"""`summarize`: the command's table in Python, of rows as they are and as files hold them."""
+"""`summarize`: the command's table in Python, from rows in memory and from files."""
 
 import json
 import math
@@ -15,7 +15,7 @@ OPTIONS = ["--ref-pattern", PATTERNS["ref_pattern"], "--image-pattern", PATTERNS
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Two scenes by two methods, each with its copy of the references; an image of one is its reference."""
+    """Two scenes by two methods, each with copies of the references; one image is identical to its reference."""
     monkeypatch.chdir(tmp_path)
     noises(tmp_path, *(f"{scene}/{m}/out/{n}.png" for scene in ("s1", "s2") for m in ("A", "B") for n in "12"))
     for method in "AB":
@@ -116,7 +116,7 @@ def test_numbers_of_unlike_metrics_do_not_mix():
 
 
 def test_signatures_with_semicolons_and_paths(rows):
-    """A path may hold what parts signatures."""
+    """A path may contain the separator of signatures."""
     signature = "ssim:3dgs: lpips-lite/1.0 a; b; psnr: lpips-lite/1.0 psnr peak=1"
     table = summarize(rows.copy().assign(signature=signature).pipe(forget), by="method")
     assert set(table.signature) == {"lpips-lite/1.0 a; b", "lpips-lite/1.0 psnr peak=1"}

@@ -1,4 +1,4 @@
-"""Tables written: Markdown as its parser reads it, LaTeX as its parser or compiler does, CSV and JSON likewise."""
+"""Formats of tables, read back: Markdown and LaTeX by a parser or compiler, CSV and JSON by their readers."""
 
 import csv
 import io
@@ -83,7 +83,7 @@ def test_latex_parses_and_has_booktabs_rules_and_marks():
 
 def test_latex_escapes_what_it_would_read_as_commands():
     text = latex_text(HOSTILE)
-    assert r"\textless{}d\textgreater{} \textbar{}e\textbar{}" in text  # which the parser has no characters for
+    assert r"\textless{}d\textgreater{} \textbar{}e\textbar{}" in text  # for which the parser has no characters
     plain = LatexNodes2Text(math_mode="verbatim").latex_to_text(text).replace("ˆ", "^")
     assert plain == HOSTILE.translate(dict.fromkeys(map(ord, "<>|")))
     body = to_latex(grid(HOSTILE)).partition("\n")[2]
@@ -91,7 +91,7 @@ def test_latex_escapes_what_it_would_read_as_commands():
 
 
 def test_markdown_of_a_name_is_no_formula():
-    assert r"| \$a\$ |" in to_markdown(grid("$a$"))  # which GitHub would set
+    assert r"| \$a\$ |" in to_markdown(grid("$a$"))  # which GitHub would typeset
 
 
 def test_latex_joins_no_characters_of_a_name():

@@ -1,4 +1,4 @@
-"""The sink of groups: a run that was cut short says so, and curves go where they were asked for."""
+"""The sink of groups: an incomplete run says so, and curves are written to the requested files."""
 
 import json
 

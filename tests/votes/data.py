@@ -1,4 +1,4 @@
-"""Judgments as tests write them: tables, BAPPS folders, and images."""
+"""Write judgments for tests: tables, BAPPS folders, and images."""
 
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""Agreement with people: published values of all BAPPS votes, hand-made tables, and simulation."""
+"""Agreement with people: published values for all BAPPS votes, hand-made tables, and simulation."""
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,7 @@ def test_leave_one_out_counts_pairs_of_observers():
     pairs = [np.mean([a == b for i, a in enumerate(v) for k, b in enumerate(v) if i != k]) for v in votes]
     j, m = [np.mean(v) for v in votes], [len(v) for v in votes]
     assert leave_one_out_agreement(j, m) == pytest.approx(np.mean(pairs))
-    assert leave_one_out_agreement([*j, 1.0], [*m, 1]) == pytest.approx(np.mean(pairs))  # one vote says nothing
+    assert leave_one_out_agreement([*j, 1.0], [*m, 1]) == pytest.approx(np.mean(pairs))  # one vote does not count
     with pytest.raises(ValueError, match="no triplet has two votes"):
         leave_one_out_agreement([1.0], [1])
 

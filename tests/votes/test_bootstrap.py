@@ -1,4 +1,4 @@
-"""Intervals from resampling references: none where there is nothing to resample, and no certainty from few."""
+"""Intervals from resampling references: none if there is nothing to resample, and no certainty from few references."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_references_that_are_all_alike_have_no_interval(value, count):
 @pytest.mark.parametrize("count", [2, 4, 8, 40])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_no_certainty_from_few(count, repeats, sign):
-    """All references are on one side of zero: the smallest p-value there is."""
+    """If all references are on one side of zero, the p-value is the smallest possible."""
     scores = sign * (1 + np.random.default_rng(0).random(count))
     found = bootstrap(scores, np.arange(count), repeats=repeats)
     assert found.p_value == max(2 / (repeats + 1), 2.0 ** (1 - count))

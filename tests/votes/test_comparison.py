@@ -1,4 +1,4 @@
-"""Tables of agreement: each number against a plain computation, each data set for itself."""
+"""Tables of agreement: each number compared with a plain computation, each data set separately."""
 
 import io
 import json
@@ -188,7 +188,7 @@ def test_jnd_pairs_of_a_reference_are_drawn_together():
         )
         (line,) = compare({"m": Verdicts(pairs=good)}).precision
         widths.append(line.high - line.low)
-    assert widths[1] > 1.5 * widths[0]  # pairs that say the same are not as many as they seem
+    assert widths[1] > 1.5 * widths[0]  # equal pairs of a reference are not independent
 
 
 def test_one_reference_has_no_interval_and_jnd_needs_somebody_who_said_same():

@@ -1,4 +1,4 @@
-"""Distances of judged images: kept by content, whatever files are called, and never a number that is none."""
+"""Distances of judged images: kept by content, whatever the files are called, and always real numbers."""
 
 import math
 
@@ -17,7 +17,7 @@ from lpips_lite.votes.distances import Known, Measuring, contents, measure
 
 @pytest.fixture
 def images(tmp_path):
-    """Two references with three images each, the last of which is a copy of the first."""
+    """Two references with three images each; the last one is a copy of the first."""
     pairs, generator = [], np.random.default_rng(0)
     for ref in range(2):
         pixels = [generator.integers(0, 256, (40, 36 + ref, 3), dtype=np.uint8) for _ in range(3)]
@@ -114,7 +114,7 @@ def test_tables_of_distances(tmp_path):
     assert table["d1"].tolist() == [2, math.inf, 2]
     assert table["judgement"].tolist() == [0.25, 1, 0.5]
     assert table["votes"].tolist()[:2] == [4, 2]
-    assert math.isnan(table["votes"][2])  # not told, and not invented
+    assert math.isnan(table["votes"][2])  # not given, and not invented
 
 
 @pytest.mark.parametrize(

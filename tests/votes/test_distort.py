@@ -34,7 +34,7 @@ def test_each_distortion(name, photos):
 
 @pytest.mark.parametrize("name", sorted(DISTORTIONS.keys() - {"blend"}))  # blend mixes the batch by design
 def test_levels_belong_to_images(name, photos):
-    """The first image's distortion depends on its own level only."""
+    """The distortion of the first image depends only on its own level."""
     low = distort(photos, name, torch.full((8,), 0.5), torch.Generator().manual_seed(1))
     mixed = distort(photos, name, torch.linspace(0.5, 1, 8), torch.Generator().manual_seed(1))
     assert (low[0] - mixed[0]).abs().max() <= 1 / 255

@@ -1,4 +1,4 @@
-"""Fitting: planted weights come back, features are computed once, and no more is made of votes than they say."""
+"""Fitting: planted weights are recovered, features are computed once, and nothing is claimed that votes do not show."""
 
 import shutil
 from dataclasses import replace
@@ -25,7 +25,7 @@ from tests.command import noise
 def planted(triplets, channels, references, seed=0, votes=5):
     """Return features of correlated channels, and votes drawn from known sparse weights."""
     generator = np.random.default_rng(seed)
-    mixing = generator.random((channels, channels // 4)) ** 4  # few common causes behind many channels
+    mixing = generator.random((channels, channels // 4)) ** 4  # few common causes of many channels
     strength = generator.gamma(1.0, 1.0, (2 * triplets, channels // 4))
     differences = (strength @ mixing.T * generator.lognormal(0, 0.3, (2 * triplets, channels))).astype(np.float32)
     truth = generator.gamma(0.3, 1.0, channels) * (generator.random(channels) < 0.4)
@@ -43,7 +43,7 @@ def held_out_agreement(heads, features, votes):
 
 
 def split(features, votes, count):
-    """Divide triplets into training and test sets with references of their own."""
+    """Divide triplets into training and test sets with different references."""
     train = folds_by_reference(votes.reference, count, 1) > 0
 
     def part(chosen):
@@ -76,7 +76,9 @@ def test_the_slope_is_a_probability():
     fitted = fit(train, train_votes, HeadVectors(np.ones(40)))
     d0, d1 = test.distances(fitted.weights)
     predicted = expit(fitted.slope * (d0 - d1))
-    for low in np.arange(0, 1, 0.2):  # of those said to be chosen by 20 to 40 %, that many were
+    for low in np.arange(
+        0, 1, 0.2
+    ):  # for example, of those predicted to be chosen by 20 to 40 %, that share was chosen
         within = (predicted >= low) & (predicted < low + 0.2)
         assert predicted[within].mean() == pytest.approx(test_votes.judgement[within].mean(), abs=0.04)
 
@@ -144,7 +146,7 @@ def test_fingerprint_is_of_content(data, tmp_path):
 
 @pytest.mark.parametrize("shared", ["ref", "p0", "nothing"])
 def test_the_same_bytes_under_other_names_keep_their_own_rows(tmp_path, shared):
-    """Two data sets of the same bytes in the same order, of which one has an image twice under different names."""
+    """Two data sets of the same bytes in the same order; one of them has an image twice with different names."""
     for number, name in enumerate("rxyuv"):
         noise(tmp_path / f"{name}.png", (64, 64), seed=number)
     for name in "rx":
@@ -192,7 +194,7 @@ def with_judgments(judgement, references=12, per_reference=5, votes=4.0):
     return features, Votes(judgement, np.full(len(d0), votes), names), start
 
 
-KINDS = {  # judgments as a function of the margin, and the word in the mark
+KINDS = {  # judgments as a function of the margin, and the word in `uncertain`
     "separable": lambda margin: (margin > 0) * 1.0,
     "undecided": lambda margin: 0.5,
     "contrary": lambda margin: np.where(np.arange(len(margin)) % 2 == 0, margin > 0, margin < 0) * 1.0,
@@ -244,7 +246,7 @@ def test_a_slope_beyond_the_search_is_none():
 
 
 def test_channels_that_images_do_not_show_keep_their_measure():
-    """Some channels answer to the judged images with a hundred-millionth of what others do."""
+    """Some channels respond to the judged images with a hundred-millionth of the others."""
     features, votes, _ = planted(300, 40, 30)
     features.differences[:, :8] *= 1e-8
     weights = fit(features, votes, HeadVectors(np.ones(40))).weights.far

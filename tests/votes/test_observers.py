@@ -1,4 +1,4 @@
-"""Krippendorff's alpha against a published example and its definition, and tables of single answers."""
+"""Krippendorff's alpha compared with a published example and its definition, and tables of single answers."""
 
 import math
 from itertools import permutations
@@ -22,7 +22,7 @@ def counted(rows):
 
 
 def by_definition(counts):
-    """Alpha from the coincidences of all pairs of answers to one unit, as it is written down."""
+    """Alpha from the coincidences of all pairs of answers to a unit, as in its definition."""
     pairs, values = np.zeros((counts.shape[1],) * 2), range(counts.shape[1])
     for unit in counts:
         answers = [value for value in values for _ in range(unit[value])]

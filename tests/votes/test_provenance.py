@@ -1,4 +1,4 @@
-"""What weights have learnt from: known by pixels, kept in the file, and a reason to refuse."""
+"""The references that weights were trained on: recognised by pixels, kept in the file, and a reason to refuse."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 
 def weights_with(path, digests, net="lite", extra=()):
-    """Write channel weights, and perhaps a tower, that list these digests."""
+    """Write channel weights, and optionally a tower, that list these digests."""
     metric = LPIPS(net, channel_weights="uniform", tower_weights="random:0")
     tower = {key: t for key, t in metric.tower.tensors.items() if key.startswith("features")}
     tensors = {**metric.tensors, **(tower if "tower" in extra else {})}

@@ -1,4 +1,4 @@
-"""Readers of human judgments: votes come through as they are, and whatever is wrong is told with file and line."""
+"""Readers of human judgments: votes are read unchanged, and every problem is reported with file and line."""
 
 import re
 import tempfile
@@ -15,7 +15,7 @@ NIGHTS = "id,left_vote,right_vote,votes,ref_path,left_path,right_path,prompt,spl
 
 
 def problems(path, **options):
-    """Return line and text of everything that is wrong."""
+    """Return the line and the text of every problem."""
     return [(problem.line, problem.what) for problem in read(path, **options).problems]
 
 
@@ -143,7 +143,7 @@ def test_real_votes(shared):
 
 # -- what is wrong with rows -------------------------------------------------------------------------------------------
 
-WRONG = {  # a line -> what is said of it
+WRONG = {  # a line -> the message
     ",a.png,b.png,1,4": "ref is empty",
     "r.png,,b.png,1,4": "p0 is empty",
     "r.png,a.png,b.png,,4": "votes_p0 is empty",
@@ -297,7 +297,7 @@ def test_folders_without_data(tmp_path):
     assert problems(tmp_path) == [(None, "votes.csv and labels.csv in it; name one of them")]
     (tmp_path / "votes.csv").unlink()
     (tmp_path / "judge").mkdir()
-    (tmp_path / "dist/same").mkdir(parents=True)  # a method of that name is no JND
+    (tmp_path / "dist/same").mkdir(parents=True)  # a method with that name is not JND
     assert read(tmp_path).layout == "opinion scores"
     (tmp_path / "p0").mkdir()
     assert problems(tmp_path) == [(None, "no file in ref/, p0/, p1/, judge/")]

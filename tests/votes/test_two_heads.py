@@ -1,4 +1,4 @@
-"""Metrics with a far and a near head: one is fitted while the other is held."""
+"""Metrics with a far and a near head: one is fitted while the other is kept."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ OTHER = {"near": "far", "far": "near"}
 
 
 def planted(triplets, seed=0, votes=8.0):
-    """Return features of small and large differences, votes drawn from two known heads, and these."""
+    """Return features of small and large differences, votes drawn from two known heads, and these heads."""
     generator = np.random.default_rng(seed)
     causes = generator.gamma(1.0, 1.0, (2 * triplets, 6)) @ generator.random((6, CHANNELS)) ** 3
     size = np.repeat(np.where(generator.random(triplets) < 0.5, 0.03, 1.0), 2)[:, None]  # of both images of a triplet
@@ -34,7 +34,7 @@ def planted(triplets, seed=0, votes=8.0):
 
 
 def uninformed(truth, head):
-    """Return heads of which one is the known one and the other knows nothing."""
+    """Return heads of which one is the known one and the other is uninformative."""
     if head == "near":
         return replace(truth, near=np.full(CHANNELS, truth.near.mean()), near_limit=5 * truth.near_limit)
     return replace(truth, far=np.full(CHANNELS, truth.far.mean()))

@@ -14,7 +14,7 @@ METHODS = {"weak": 12, "middle": 40, "strong": 90}  # and the noise that each ad
 
 
 def write_folders(folder, references=4, size=(32, 32), methods=METHODS):
-    """Write a folder of references and one for each method; return their paths."""
+    """Write a folder of references and one per method; return their paths."""
     for number in range(references):
         random = np.random.default_rng(number)
         scene = np.kron(random.integers(60, 196, (4, 4, 3)), np.ones((size[0] // 4, size[1] // 4, 1)))
@@ -26,7 +26,7 @@ def write_folders(folder, references=4, size=(32, 32), methods=METHODS):
 
 
 def items(folder, count=12, catch_items=3):
-    """Make items of files that need not be there."""
+    """Make items with files that need not exist."""
     judged = [
         Item(folder / f"r{n % 4}.png", folder / f"a{n}.png", folder / f"b{n}.png", "a", "b") for n in range(count)
     ]
@@ -39,7 +39,7 @@ def open_store(folder, count=12, catch_items=3, name="votes.db", **settings):
 
 
 def answer(store, rater, choose=lambda trial: "p0", limit=10**6, milliseconds=1200):
-    """Let a person answer their trials, as many as `limit`; return how many they did."""
+    """Let a person answer up to `limit` trials; return how many they answered."""
     ahead = store.ahead(rater)
     for done in range(limit):
         if not ahead.trials:
@@ -50,7 +50,7 @@ def answer(store, rater, choose=lambda trial: "p0", limit=10**6, milliseconds=12
 
 
 def imagine(rater, listed, settings, choose, milliseconds=1200):
-    """Return the votes of a person as a store would hold them, without one."""
+    """Return the votes of a person as from a store, without using one."""
     random = Random(rater)
     judged = [number for number, item in listed.items() if item.kind == "judged"]
     slots = plan(settings, len(judged), [number for number in listed if number not in judged], random)

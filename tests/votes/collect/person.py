@@ -1,4 +1,4 @@
-"""Somebody before a browser who votes, and what they see."""
+"""A person who votes in a browser, and what they see."""
 
 import os
 import time
@@ -19,7 +19,7 @@ LOOKS = {
 
 
 class Person:
-    """Somebody before a browser."""
+    """A person who votes in a browser."""
 
     def __init__(self, driver, address):
         self.driver, self.address = driver, address
@@ -56,14 +56,14 @@ class Person:
             self.driver.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
 
     def violations(self):
-        """Return what axe-core finds wrong."""
+        """Return the problems that axe-core finds."""
         if not self.driver.execute_script("return window.axe !== undefined"):
             self.driver.execute_script(AXE.read_text())
         found = self.driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
         return [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found["violations"]]
 
     def looks(self, name):
-        """Look at what is shown in each window and scheme: nothing wrong, nothing beside the window."""
+        """Check the page in each window and colour scheme: no problems, and nothing outside the window."""
         for kind, (window, scheme) in LOOKS.items():
             self.see(window, scheme)
             self.shot(f"{name}-{kind}")
@@ -78,7 +78,7 @@ class Person:
         self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
     def answer(self, press):
-        """Answer with `press`, and wait until the answer is saved and the next trial is there."""
+        """Answer with `press`, and wait until the answer is saved and the next trial is shown."""
         count = self.ready()
         press()
         self.wait(f"$('count').textContent !== '{count}' && ready || !$('thanks').hidden")

@@ -1,4 +1,4 @@
-"""`lpips-votes collect` in a process of its own, which may be killed and started again."""
+"""`lpips-votes collect` in a separate process, which may be killed and started again."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ COMMAND = "import sys; from lpips_lite.cli.votes import main; main(sys.argv[1:])
 
 
 class Served:
-    """The command, running on images of its own; `before` stands before it, like `setpriv`."""
+    """The command, running on its own images; `before` is put before it, like `setpriv`."""
 
     def __init__(self, folder, *options, references=12, size=(96, 96)):
         original, results = write_folders(folder, references, size)
@@ -42,7 +42,7 @@ class Served:
         self.vote, self.watch = (line.split()[-1] for line in lines[1:])
 
     def refused(self, before=()):
-        """Start another one, which must end by itself; return its exit status and what it said."""
+        """Start another process, which must end by itself; return its exit status and output."""
         process = self.open(before)
         _, error = process.communicate(timeout=300)
         return process.returncode, error

@@ -345,7 +345,7 @@ def test_the_experimenters_page(tmp_path):
 
 
 def test_many_people_at_once(tmp_path):
-    """None of their votes is lost or doubled."""
+    """No vote is lost or counted twice."""
     told = []
 
     async def person(number):

@@ -1,4 +1,4 @@
-"""The page in a real browser, with the command behind it."""
+"""The page in a real browser, served by the command."""
 
 from collections import Counter
 
@@ -30,7 +30,7 @@ return far(left) < far(right) ? "left" : "right";
 
 
 def test_a_few_turns(tmp_path):
-    """By a key and by a click, from the welcome to the thanks."""
+    """A person votes by keys and by clicks, from the welcome to the thanks."""
     from selenium.webdriver.common.keys import Keys
 
     options = ("--trials", "2", "--repeats", "0", "--catches", "1", "--practice", "1")
@@ -49,7 +49,7 @@ def test_a_few_turns(tmp_path):
 
 @pytest.mark.slow
 def test_two_people_and_a_server_that_is_killed(tmp_path):
-    """One looks and uses keys, the other clicks whatever is there; the server is killed in the middle of both."""
+    """One person looks and uses keys, another clicks at random; the server is killed while both vote."""
     from selenium.webdriver.common.keys import Keys
 
     keys = {"left": Keys.ARROW_LEFT, "right": Keys.ARROW_RIGHT}
@@ -193,7 +193,7 @@ def test_a_phone(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["closer", "same"])
 def test_every_screen_in_every_look(tmp_path, mode):
-    """Light and dark, wide and on a phone: axe-core finds nothing wrong; pictures, where they are asked for."""
+    """Light and dark, wide and on a phone: axe-core finds no problems; screenshots are made if requested."""
     from selenium.webdriver.common.keys import Keys
 
     if not AXE.is_file():

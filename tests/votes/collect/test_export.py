@@ -20,12 +20,12 @@ def rows(text):
 
 
 def looks(random, mistakes=0.1):
-    """A person who prefers p0, but for mistakes."""
+    """A person who prefers p0, except for mistakes."""
     return lambda trial: "p0" if random.random() >= mistakes else "p1"
 
 
 def clicks(random):
-    """A person who presses left or right, whatever is there."""
+    """A person who presses left or right at random."""
     return lambda trial: random.choice(["p0", "p1"])
 
 
@@ -103,7 +103,7 @@ def test_who_is_left_out(tmp_path):
 
 
 def test_random_clicks_are_found_and_people_who_look_are_not(tmp_path):
-    """Of many of each, with the default numbers of trials; people make a mistake in every fifth judgment."""
+    """Many of both kinds, with the default numbers of trials; people make a mistake in every fifth judgment."""
     settings, listed = Settings(), dict(enumerate(items(tmp_path, 200, 20), start=1))
     caught = {"random": 0, "people": 0}
     for number in range(200):

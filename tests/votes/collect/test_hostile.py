@@ -1,4 +1,4 @@
-"""Hostile visitors and disks, against the command itself: what the network and the system see, not only the program."""
+"""Hostile visitors and disks, tested with the real command over the network and the operating system."""
 
 import os
 import shutil
@@ -33,14 +33,14 @@ def is_whole(path):
 
 
 def raw(port, *parts):
-    """Send bytes as they are; return what comes back until the other side has done."""
+    """Send raw bytes; return the answer up to its end."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
         found = b""
         try:
             for part in parts:
                 line.sendall(part)
         except ConnectionError:
-            pass  # refused before all was sent, which is what it is for
+            pass  # refused before everything was sent, as intended
         try:
             while part := line.recv(65536):
                 found += part
@@ -54,7 +54,7 @@ def status(answer):
 
 
 def test_bytes_that_no_browser_sends(tmp_path):
-    """Paths out of the list, and bodies of 10 MB, declared or not; the server goes on and the store is whole."""
+    """Paths outside the list, and bodies of 10 MB, declared or not: the server continues and the store is intact."""
     with served(tmp_path, references=3, size=(16, 16)) as running, httpx.Client(base_url=running.vote) as client:
         (tmp_path / "secret.txt").write_bytes(MARK)
         state = join(client)
@@ -88,7 +88,7 @@ def test_bytes_that_no_browser_sends(tmp_path):
 
 @pytest.mark.slow
 def test_a_disk_that_fills_and_has_room_again(tmp_path):
-    """Files may not grow from some moment on: votes are refused and told of, and none that was acknowledged is lost."""
+    """If files can no longer grow, votes are refused with a message, and no confirmed vote is lost."""
     resource = pytest.importorskip("resource")
     if not hasattr(resource, "prlimit"):
         pytest.skip("limits of another process can be set on Linux only")
@@ -147,7 +147,7 @@ def test_a_store_and_a_folder_that_may_only_be_read(tmp_path):
 
 
 def test_a_second_server_by_another_name(tmp_path):
-    """One store is one file, whatever it is called."""
+    """A store is the same file under any name."""
     (tmp_path / "link").mkdir()
     with open_store(tmp_path) as store:
         store.join()

@@ -1,4 +1,4 @@
-"""What is asked: fair shares of folders, tables, and catch items that anybody sees."""
+"""Items of a study: balanced choices from folders, tables, and catch items that everybody sees."""
 
 from collections import Counter
 

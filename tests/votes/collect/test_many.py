@@ -1,4 +1,4 @@
-"""Fifty people at once and ten thousand votes, over the network, with the command as it is."""
+"""Fifty people at the same time and ten thousand votes, over the network, with the real command."""
 
 import asyncio
 import sqlite3
@@ -21,7 +21,7 @@ PEOPLE, TRIALS = 50, 200
 
 @pytest.mark.slow
 def test_fifty_people_and_ten_thousand_votes(tmp_path, capsys):
-    """None is lost or doubled; how long each took is printed."""
+    """No vote is lost or counted twice; the time of each is printed."""
     told, times, again = [], [], []
 
     async def person(number):
@@ -35,7 +35,7 @@ def test_fifty_people_and_ten_thousand_votes(tmp_path, capsys):
                 try:
                     answer = await client.post("api/vote", json=vote)
                 except httpx.TransportError:
-                    again.append(vote)  # the connection was idle for long and is gone: once more, as the page does
+                    again.append(vote)  # the connection was idle too long and is closed: try again, as the page does
                     continue
                 if answer.status_code in (408, 429):
                     again.append(vote)

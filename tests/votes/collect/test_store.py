@@ -1,4 +1,4 @@
-"""The store: each vote once and durable, people who go on where they stopped, and files that are none."""
+"""The store: each vote is saved once and durably, people continue where they stopped, and other files are refused."""
 
 import os
 import signal
@@ -72,7 +72,7 @@ def test_the_fewest_judged_come_first(tmp_path):
         assert set(counts.values()) == {1}
         assert len(counts) == 20
         rater, _ = store.join()
-        answer(store, rater, limit=1)  # and leaves: what was dealt to them does not wait for them
+        answer(store, rater, limit=1)  # and leaves: their assigned trials do not wait for them
         with sqlite3.connect(store.path) as base:
             base.execute("UPDATE trials SET dealt = dealt - 7200 WHERE choice IS NULL")
         for _ in range(3):
@@ -134,14 +134,14 @@ def test_a_kill_loses_no_vote_that_was_told_and_doubles_none(tmp_path):
         told += [process.stdout.readline().strip() for _ in range(10)]
         time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
-        told += process.communicate()[0].split("\n")[:-1]  # an unfinished line was not told
+        told += process.communicate()[0].split("\n")[:-1]  # an unfinished line was not confirmed
     with open_store(tmp_path, count=400, trials=400, seed=1) as store:
         kept = store._base.execute("SELECT key FROM trials WHERE choice IS NOT NULL ORDER BY position").fetchall()
         assert store._base.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     keys = [row["key"] for row in kept]
     assert len(told) >= 30
     assert [key for key in keys if key in set(told)] == told  # each once, in order
-    assert len(keys) <= len(told) + 3  # at most the one that was being told at each kill
+    assert len(keys) <= len(told) + 3  # at most the vote that was being confirmed at each kill
 
 
 def test_one_server_for_a_store(tmp_path):

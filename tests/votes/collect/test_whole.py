@@ -1,4 +1,4 @@
-"""People who follow a planted metric, with noise: what is collected, exported, fitted and told recovers it."""
+"""People who follow a planted metric, with noise: collecting, exporting, fitting and judging recovers it."""
 
 import csv
 import json
@@ -68,7 +68,7 @@ def test_a_planted_metric_is_recovered(tmp_path, monkeypatch, triplets):
     chance = dict(zip(range(1, triplets + 1), 1 / (1 + np.exp(-slope * (d0 - d1))), strict=True))
     expected = np.mean([max(share, 1 - share) for share in chance.values()])  # of votes, that the metric agrees with
     with Store(tmp_path / "votes.db", questions.items, settings, questions.digests) as store:
-        store._base.execute("PRAGMA synchronous = OFF")  # which other tests are about
+        store._base.execute("PRAGMA synchronous = OFF")  # durability is tested elsewhere
         for number in range(PEOPLE):
             random, (rater, _) = Random(number), store.join()
             ahead = store.ahead(rater)

@@ -16,7 +16,7 @@ def pixels(path):
 
 
 class Visitor:
-    """Somebody who has come to a page; `name` makes their choices the same each time."""
+    """A visitor of a page; `name` makes their choices reproducible."""
 
     def __init__(self, address, name):
         import httpx
@@ -25,11 +25,11 @@ class Visitor:
         self.state = self.ask("api/join", {"consent": True})
 
     def ask(self, path, body):
-        """Send something until it is taken."""
+        """Send something until it is accepted."""
         return self.send("POST", path, json=body).json()
 
     def send(self, method, path, **body):
-        """Ask until there is an answer, as the page does: a connection that was idle for long may be gone."""
+        """Ask until there is an answer, as the page does, since a connection that was idle too long may be closed."""
         import httpx
 
         while True:
@@ -49,12 +49,12 @@ class Visitor:
     def vote(self, choose):
         """Answer all trials.
 
-        `choose` takes the pixels of both images and what is random about this person's view of them; it returns "first"
-        or "second", or else a side.
+        `choose` takes the pixels of both images and this person's source of randomness; it returns "first" or "second",
+        or a side.
         """
         while self.state["state"] == "vote":
             left, right = self.image("left"), self.image("right")
-            first, second = sorted([left, right])  # so that nothing hangs on the sides
+            first, second = sorted([left, right])  # so that nothing depends on the sides
             chosen = choose(first, second, Random(f"{self.name}/{first.hex()}/{second.hex()}"))
             choice = (
                 chosen if chosen in ("left", "right") else ("left", "right")[(chosen == "first") == (first == right)]
@@ -65,5 +65,5 @@ class Visitor:
 
 
 def sure(difference, random):
-    """Return which has less harm, with doubt where the two differ little; `difference` is first − second."""
+    """Return the less harmed image, with doubt if both differ little; `difference` is first − second."""
     return "second" if random.random() < 1 / (1 + np.exp(-2 * difference)) else "first"
