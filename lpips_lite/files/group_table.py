@@ -28,7 +28,7 @@ from lpips_lite.files.results import Row
 from lpips_lite.files.settings import Spelling, python_spelling
 from lpips_lite.files.summary import has_number
 
-MEAN_MSE = "psnr of mean mse"  # a statistic of its own, of metrics called psnr alone
+MEAN_MSE = "psnr of mean mse"  # a separate statistic, only for metrics with the name psnr
 
 # Columns of the table for programs, after those of groups.
 NUMBERS = ("value", "n", "infinite", "low", "high")

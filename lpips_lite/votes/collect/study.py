@@ -16,7 +16,7 @@ Choice = Literal["p0", "p1", "tie", "same", "different"]
 MODES, VIEWS, CHOICES = get_args(Mode), get_args(View), get_args(Choice)
 SCREEN = {  # facts about the window that the page sends with each vote
     "width": "width of the window, in CSS pixels",
-    "height": "likewise",
+    "height": "height of the window, in CSS pixels",
     "pixel_ratio": "pixels of the screen per CSS pixel",
     "fits": "whether the images of the trial fitted into the window",
     "zoomed": "whether the page was enlarged or reduced",
