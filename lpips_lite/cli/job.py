@@ -1,7 +1,7 @@
 """One call of `compare-images`: carry out a request, write files and return the exit status.
 
 Pairs are found, checked against the files to write, read and measured. Each row goes to the sinks: results, summary,
-rules, problems, heatmaps, report, table. A sink has `take(row, decoded)` and `finish()`.
+verdicts, problems, heatmaps, report, table. A sink has `take(row, decoded)` and `finish()`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from lpips_lite.files.reading import Reader
 from lpips_lite.files.report import Report
 from lpips_lite.files.results import ResultsFile, Row, RowFormat, add_error
 from lpips_lite.files.resume import kept_rows
-from lpips_lite.files.rules import Rules
 from lpips_lite.files.settings import Settings
 from lpips_lite.files.summary import Summary
 from lpips_lite.files.table_output import GroupTables
+from lpips_lite.files.verdicts import ALONE, Verdicts
 from lpips_lite.terminal import progress, say
 
 Result = tuple[Row, tuple[str, ...]]  # with notes from reading the pair
@@ -87,8 +87,9 @@ class Job:
         self.reader, self.processes, self.notes = reader, processes, notes
         self.signatures = {name: metric.signature for name, metric in metrics.items()}
         self.problems = Problems()
-        self.summary = Summary(list(metrics), max(request.worst, request.report_pairs if request.report else 0))
-        self.rules = Rules(request.rules, say, self.summary)
+        shown = request.report_pairs if request.report else 0
+        self.summary = Summary(list(metrics), max(request.worst, shown))
+        self.verdicts = Verdicts(request.rules, say, self.summary, missing=pairing.missing, new=pairing.new, keep=shown)
         mapped = any(metric.distance_map for metric in metrics.values())
         self.draw = partial(map_of, metrics=metrics, settings=settings) if mapped else None
         self.heatmaps = self._heatmaps()
@@ -111,14 +112,14 @@ class Job:
                     say(f"interrupted: {self.summary.pairs} of {len(self.pairing.pairs)} pairs done")
         if interrupted:
             return INTERRUPTED
-        if self.problems.count or self.rules.unjudged:
+        if self.problems.count or self.verdicts.unjudged:
             return FAILED
-        return CROSSED if self.rules.crossed else 0
+        return CROSSED if self.verdicts.crossed else 0
 
     def _sinks(self, kept: Sequence[Row]) -> list[Sink]:
         """Return the sinks for rows, in the order in which they are finished."""
         request = self.request
-        sinks: list[Sink] = [self.summary, self.rules]
+        sinks: list[Sink] = [self.summary, self.verdicts]
         if request.shows_pairs:
             sinks.append(Announced(self._output(kept), *filter(None, [request.output])))
         if self.groups is not None:
@@ -134,8 +135,8 @@ class Job:
         if request.rows_format:
             return ResultsFile(request.output or sys.stdout, self._row_format(), kept)
         if request.output_format == "json":
-            return JsonOutput(request.output, self.signatures, self.summary)
-        return TableOutput(request.output, self.signatures, self.summary, request.worst)
+            return JsonOutput(request.output, self.signatures, self.summary, self.verdicts)
+        return TableOutput(request.output, self.signatures, self.summary, self.verdicts, request.worst)
 
     def _group_tables(self) -> GroupTables | None:
         request = self.request
@@ -214,8 +215,9 @@ class Job:
     def _pass_on(self, results: Iterable[Result], sinks: Sequence[Sink]) -> None:
         """Give each row to every sink."""
         if self.processes.first and not self.request.allow_unmatched:
-            for path in self.pairing.unmatched:
-                self.problems.add(f"{printable(path)}: no image of this name in the other folder")
+            for state, paths in self.verdicts.alone.items():
+                for path in paths:
+                    self.problems.add(f"{printable(path)}: {ALONE[state]}")
         total = len(self.pairing.pairs) if self.processes.first else 0
         for row, notes in progress(results, "comparing", total):
             self.notes.add(notes)

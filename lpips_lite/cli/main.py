@@ -147,7 +147,7 @@ WORKERS = min(8, os.cpu_count() or 1)
               help=f"Both patterns by name: {', '.join(LAYOUTS)}. Relative to one folder, or to a folder of references "
               "and a folder of images.")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Print the meaning of --layout or --convention, and exit.")
-@click.option("--allow-unmatched", is_flag=True, help="Ignore images that only one folder has.")
+@click.option("--allow-unmatched", is_flag=True, help="Images that only one folder has (new, missing) are no error.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be compared.")
 @click.option("-m", "--metric", "metrics", multiple=True, default=["lite"], callback=parse_metric_names,
               help="Metrics, separated by commas.  [default: lite]")  # fmt: skip

@@ -13,6 +13,7 @@ from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.names import printable
 from lpips_lite.files.results import Row, to_json, write_text
 from lpips_lite.files.summary import STATISTICS, Summary
+from lpips_lite.files.verdicts import STATES, Verdicts
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,8 +26,8 @@ NO_NUMBER = "–"  # for a metric that refused the pair
 class JsonOutput:
     """The sink that writes one JSON document to a file, or to stdout if the path is None."""
 
-    def __init__(self, path: Path | None, signatures: Mapping[str, str], summary: Summary) -> None:
-        self.path, self.signatures, self.summary = path, signatures, summary
+    def __init__(self, path: Path | None, signatures: Mapping[str, str], summary: Summary, verdicts: Verdicts) -> None:
+        self.path, self.signatures, self.summary, self.verdicts = path, signatures, summary, verdicts
         self.rows: list[Row] = []
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
@@ -35,14 +36,18 @@ class JsonOutput:
 
     def finish(self) -> None:
         """Write the document."""
-        write_text(self.path, to_json(self.rows, self.signatures, self.summary.as_json()))
+        write_text(
+            self.path, to_json(self.rows, self.signatures, {**self.summary.as_json(), **self.verdicts.as_json()})
+        )
 
 
 class TableOutput:
     """The sink that writes a table for people, to a file, or to stdout if the path is None."""
 
-    def __init__(self, path: Path | None, signatures: Mapping[str, str], summary: Summary, worst: int) -> None:
-        self.path, self.signatures, self.summary, self.worst = path, signatures, summary, worst
+    def __init__(
+        self, path: Path | None, signatures: Mapping[str, str], summary: Summary, verdicts: Verdicts, worst: int
+    ) -> None:
+        self.path, self.signatures, self.summary, self.worst, self.verdicts = path, signatures, summary, worst, verdicts
         self.rows: list[Row] = []  # more than `MANY` are never shown
         self.count = 0
         self.errors: list[str] = []  # for files, since they are read without stderr
@@ -73,6 +78,7 @@ class TableOutput:
             yield summary_table(self.summary)
             if len(self.summary.folders) > 1:
                 yield folder_table(self.summary)
+        yield from state_lines(self.verdicts)
         for name, text in self.signatures.items():
             yield f"{printable(name)}: {printable(text)}"
         yield from self.errors
@@ -133,6 +139,13 @@ def folder_table(summary: Summary) -> Table:
         numbers = (_number(first, found[key]) for key in ("mean", "worst"))
         table.add_row(Text(printable(folder)), f"{found['count']:.0f}", *numbers)
     return table
+
+
+def state_lines(verdicts: Verdicts) -> list[str]:
+    """Return how many pairs are in each state, if rules were asked for or something has no partner."""
+    if not verdicts.rules and not any(verdicts.alone.values()):
+        return []
+    return [", ".join(f"{verdicts.counts[state]} {state}" for state in STATES)]
 
 
 def _table(texts: Iterable[str], numbers: Iterable[str]) -> Table:

@@ -93,12 +93,14 @@ def several_alike(images: Fitting, matches: Iterable[Match]) -> list[str]:
     return [f"images that no field tells apart, all compared: {some(paths)}"] if paths else []
 
 
-def without_partner(references: Fitting, images: Fitting, matches: Iterable[Match]) -> list[Path]:
-    """Return the files of both sides that are in no match, by relative name.
+def without_partner(references: Fitting, images: Fitting, matches: Iterable[Match]) -> tuple[list[Path], list[Path]]:
+    """Return the references and the images that are in no match, by relative name.
 
-    If both sides are in one folder, a file that is matched on one side needs no partner on the other.
+    If both sides are in one folder, a file that is matched on one side needs no partner on the other, and a file that
+    fits both patterns is an image: the pattern of references often fits the names of images, too.
     """
     matched = {place for found in matches for place in (references.place(found.reference), images.place(found.image))}
-    both = [(name, side) for side in (references, images) for name in side.files]
-    alone = {side.place(name): side.root / name for name, side in sorted(both, key=lambda item: item[0])}
-    return [path for place, path in alone.items() if place not in matched]
+    new = sorted(name for name in images.files if images.place(name) not in matched)
+    taken = matched | {images.place(name) for name in new}
+    missing = sorted(name for name in references.files if references.place(name) not in taken)
+    return [references.root / name for name in missing], [images.root / name for name in new]

@@ -53,7 +53,8 @@ class Pairing:
 
     Attributes:
         pairs: In order of the arguments, of a list's rows, or of relative names.
-        unmatched: Images on one side that have no partner on the other.
+        missing: References that have no image.
+        new: Images that have no reference.
         ignored: What lies in the folders, but is no image by its name, or cannot be entered or read.
         notes: What should be said about it.
         folders: That were searched as a whole, so that what is written into them would be found the next time.
@@ -61,11 +62,17 @@ class Pairing:
     """
 
     pairs: list[Pair]
-    unmatched: list[Path] = field(default_factory=list)
+    missing: list[Path] = field(default_factory=list)
+    new: list[Path] = field(default_factory=list)
     ignored: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     sources: list[Path] = field(default_factory=list)
+
+    @property
+    def unmatched(self) -> list[Path]:
+        """What has no partner on the other side."""
+        return [*self.missing, *self.new]
 
 
 def find_pairs(reference: Path, images: Sequence[Path], *, spell: Spelling = python_spelling) -> Pairing:
@@ -79,7 +86,7 @@ def find_pairs(reference: Path, images: Sequence[Path], *, spell: Spelling = pyt
         spell: Argument and value -> how messages name them.
 
     Returns:
-        The pairs. What only one folder has is unmatched; the notes may propose patterns that pair it.
+        The pairs. What only one folder has is missing or new; the notes may propose patterns that pair it.
 
     Raises:
         FileNotFoundError: If a path does not exist, or a pattern matches nothing.
@@ -176,9 +183,11 @@ def match_patterns(
     files = [(references.root / found.reference, images.root / found.image) for found in matches]
     names = [split_suffix(found.image)[0] for found in matches]
     columns = [{name: path_text(found.fields[name]) for name in (*left.fields, *right.fields)} for found in matches]
+    missing, new = without_partner(references, images, matches)
     return Pairing(
         _named(files, names, columns),
-        without_partner(references, images, matches),
+        missing,
+        new,
         sorted({*references.ignored, *images.ignored}),
         list(dict.fromkeys([*references.notes, *images.notes, *copies, *several_alike(images, matches)])),
         [pattern.root for pattern in (left, right) if pattern.depth is None or pattern.root != Path()],
@@ -192,7 +201,11 @@ def remarks(pairing: Pairing, unmatched_allowed: bool = False) -> list[str]:
     if others:
         found.append(f"files that are not images, left out: {some(others)}")
     if unmatched_allowed and pairing.unmatched:
-        found.append(f"images without a partner, left out: {some(pairing.unmatched)}")
+        sides = (
+            ("missing, references without an image", pairing.missing),
+            ("new, images without a reference", pairing.new),
+        )
+        found += [f"{what}, not compared: {some(paths)}" for what, paths in sides if paths]
     return found
 
 
@@ -221,7 +234,8 @@ def _pair_folders(left: Path, right: Path, spell: Spelling) -> Pairing:
     notes = [*references.notes, *images.notes, *_proposals(a, b, spell)]
     return Pairing(
         _named([(a[name], b[name]) for name in names], names),
-        [side[name] for name in sorted(a.keys() ^ b.keys()) for side in (a, b) if name in side],
+        [a[name] for name in sorted(a.keys() - b.keys())],
+        [b[name] for name in sorted(b.keys() - a.keys())],
         [*references.ignored, *images.ignored],
         list(dict.fromkeys(notes)),
         [left, right],

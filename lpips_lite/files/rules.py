@@ -5,21 +5,13 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lpips_lite.catalog import entry_of, parse_metric, value_range
 from lpips_lite.entries import did_you_mean
-from lpips_lite.files.names import printable
-from lpips_lite.files.results import Row
-from lpips_lite.files.summary import STATISTICS, Summary, has_number
-
-if TYPE_CHECKING:
-    from lpips_lite.files.decoding import Decoded
+from lpips_lite.files.summary import STATISTICS
 
 COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
-MENTIONED = 20  # pairs that cross a rule told one by one; the rest are counted
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -44,8 +36,13 @@ class Rule:
         """Comparison and threshold."""
         return f"{self.comparison} {self.threshold:.15g}"
 
+    @property
+    def subject(self) -> str:
+        """What is compared: "lite", "p95(lite)"."""
+        return f"{self.statistic}({self.metric})" if self.statistic else self.metric
+
     def __str__(self) -> str:
-        return f"{self.statistic}({self.metric}) {self.bound}" if self.statistic else f"{self.metric} {self.bound}"
+        return f"{self.subject} {self.bound}"
 
     def crossed_by(self, value: float) -> bool:
         """Return whether a value crosses the rule."""
@@ -78,51 +75,3 @@ def parse_rule(text: str) -> Rule:
     if not rule.crossed_by(most if comparison.startswith(">") else least):
         raise ValueError(f"{text!r}: can never be crossed; values of {metric} lie in {entry_of(metric).range}")
     return rule
-
-
-class Rules:
-    """The sink that says which rules are crossed, and by what.
-
-    Args:
-        rules: Those to be kept; the same one counts once.
-        say: Is given each line for people.
-        summary: A sink that has taken the same rows; its statistics are judged.
-
-    Attributes:
-        crossed: How often a rule was crossed, by a pair or by all together.
-        unjudged: How many rules had nothing to judge, when finished.
-
-    Raises:
-        ValueError: If a rule's metric is not measured.
-    """
-
-    def __init__(self, rules: Iterable[Rule], say: Callable[[str], None], summary: Summary) -> None:
-        self.rules, self.summary = list(dict.fromkeys(rules)), summary
-        self.crossed = self.unjudged = 0
-        self._say = say
-        for rule in self.rules:
-            if rule.metric not in summary.metrics:
-                measured = ", ".join(summary.metrics)
-                raise ValueError(f"rule {rule}: {rule.metric} is not measured; expected one of {measured}")
-
-    def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Judge a row by the rules for every pair; a metric that has no number here has an error instead."""
-        for rule in self.rules:
-            if rule.statistic is None and has_number(row, rule.metric) and rule.crossed_by(row[rule.metric]):
-                self.crossed += 1
-                if self.crossed <= MENTIONED:
-                    where = f"{printable(row['image'])}: {printable(rule.metric)}"
-                    self._say(f"failed: {where} = {row[rule.metric]:.7g} {rule.bound}")
-
-    def finish(self) -> None:
-        """Judge the rules for all pairs together, and say how many pairs were not mentioned."""
-        if self.crossed > MENTIONED:
-            self._say(f"… and {self.crossed - MENTIONED} more failures")
-        found = self.summary.statistics()
-        for rule in self.rules:
-            if rule.metric not in found:
-                self.unjudged += 1
-                self._say(f"not judged: {printable(str(rule))}: no pair has a number")
-            elif rule.statistic is not None and rule.crossed_by(found[rule.metric][rule.statistic]):
-                self.crossed += 1
-                self._say(f"failed: {printable(str(rule))}: it is {found[rule.metric][rule.statistic]:.7g}")

@@ -52,9 +52,23 @@ SCHEMA = {
         "errors": {"type": "array", "items": {"required": ["reference", "image", "error"]}},
         "summary": {
             "type": "object",
-            "required": ["pairs", "errors", "infinite", "statistics", "folders"],
+            "required": ["pairs", "errors", "infinite", "statistics", "folders", "states", "new", "missing", "rules"],
             "additionalProperties": False,
-            "properties": {key: {} for key in ("pairs", "errors", "infinite", "statistics", "folders")},
+            "properties": {
+                **{key: {} for key in ("pairs", "errors", "infinite", "statistics", "folders")},
+                "states": {
+                    "required": ["passed", "failed", "error", "new", "missing"],
+                    "additionalProperties": {"type": "integer"},
+                },
+                **{key: {"type": "array", "items": {"type": "string"}} for key in ("new", "missing")},
+                "rules": {
+                    "type": "array",
+                    "items": {
+                        "required": ["rule", "state", "value", "pairs"],
+                        "properties": {"state": {"enum": ["passed", "failed", "not judged"]}},
+                    },
+                },
+            },
         },
     },
 }
@@ -83,11 +97,13 @@ def test_table_shows_every_image_and_what_made_the_numbers(folder):
 
 
 def test_json_follows_its_schema(folder):
-    status, out, _ = run("scene.png", "scene.png", "scene_blur.png", "--metric", "lite,psnr,ssim", "--format", "json")
+    status, out, _ = run("scene.png", "scene.png", "scene_blur.png", "--metric", "lite,psnr,ssim", "--format", "json",
+                         "--fail", "max(psnr)>99", "--fail", "ssim<0.5")  # fmt: skip
     data = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     jsonschema.validate(data, SCHEMA)
     same, blur = data["results"]
-    assert status == 0
+    assert status == 1
+    assert [rule["state"] for rule in data["summary"]["rules"]] == ["failed", "passed"]
     assert (same["identical"], same["lite"], same["psnr"], same["ssim"]) == (True, 0, None, 1)
     assert blur["identical"] is False
     assert blur["ssim"] == pytest.approx(ssim(*(read_image(blur[k])[None] for k in ("image", "reference"))).item())
@@ -154,10 +170,7 @@ def test_unmatched_names_are_reported_and_the_rest_is_measured(folder):
     status, out, err = run("a", "b")
     assert status == 2
     assert "b/both.png" in out
-    assert err == (
-        "error: a/left.png: no image of this name in the other folder\n"
-        "error: b/right.png: no image of this name in the other folder\n"
-    )
+    assert err == ("error: b/right.png: no reference for this image\nerror: a/left.png: no image for this reference\n")
     assert run("a", "b", "--allow-unmatched")[0] == 0
 
 

@@ -98,7 +98,7 @@ def test_folders_by_relative_name_without_suffix():
     assert shown(pairing) == [
         ("gt/a.png", "out/a.jpg", "a"), ("gt/s/b.PNG", "out/s/b.exr", "s/b"), ("gt/v1.2.png", "out/v1.2.png", "v1.2"),
     ]  # fmt: skip
-    assert pairing.unmatched == [Path("gt/only.png"), Path("out/v1.png")]
+    assert (pairing.missing, pairing.new) == ([Path("gt/only.png")], [Path("out/v1.png")])
     assert pairing.ignored == [Path("gt/notes.txt"), Path("out/.DS_Store"), Path("out/._a.jpg")]
     assert pairing.folders == [Path("gt"), Path("out")]
 

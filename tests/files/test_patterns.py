@@ -110,7 +110,7 @@ def test_one_folder_for_both_sides():
     touch("a.png", "a_sr.png", "b.png", "b_sr.png", "c.png", "d_sr.png")
     pairing = match_patterns("{name}.png", "{name}_sr.png")
     assert shown(pairing) == [("a.png", "a_sr.png"), ("b.png", "b_sr.png")]
-    assert pairing.unmatched == [Path("c.png"), Path("d_sr.png")]
+    assert (pairing.missing, pairing.new) == ([Path("c.png")], [Path("d_sr.png")])  # which fits both patterns
     assert pairing.folders == []  # only the top of the working folder is searched
 
 
@@ -231,7 +231,7 @@ def test_files_without_partner_of_both_sides():
     touch("gt/a.png", "gt/b.png", "sr/b_x.png", "sr/c_x.png", "sr/other.txt")
     pairing = match_patterns("gt/{name}.png", "sr/{name}_x.png")
     assert shown(pairing) == [("gt/b.png", "sr/b_x.png")]
-    assert pairing.unmatched == [Path("gt/a.png"), Path("sr/c_x.png")]
+    assert (pairing.missing, pairing.new) == ([Path("gt/a.png")], [Path("sr/c_x.png")])
 
 
 REFUSED = {

@@ -51,9 +51,8 @@ def test_a_note_proposes_patterns_for_folders():
     touch("gt/0801.png", "gt/0802.jpg", "gt/same.png", "sr/0801x4.png", "sr/0802x4.png", "sr/same.png", "sr/lone.png")
     pairing = find_pairs(Path("gt"), [Path("sr")], spell=as_option)
     assert [pair.name for pair in pairing.pairs] == ["same"]
-    assert pairing.unmatched == [
-        Path(p) for p in ("gt/0801.png", "sr/0801x4.png", "gt/0802.jpg", "sr/0802x4.png", "sr/lone.png")
-    ]
+    assert pairing.missing == [Path("gt/0801.png"), Path("gt/0802.jpg")]
+    assert pairing.new == [Path("sr/0801x4.png"), Path("sr/0802x4.png"), Path("sr/lone.png")]
     assert pairing.notes == [
         "with the same folders, --ref-pattern {name}.* and --image-pattern {name}x4.png "
         "would pair 2 of the names without a partner"
