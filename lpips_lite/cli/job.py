@@ -1,7 +1,7 @@
 """One call of `compare-images`: carry out a request, write files and return the exit status.
 
 Pairs are found, checked against the files to write, read and measured. Each row goes to the sinks: results, summary,
-verdicts, problems, heatmaps, report, table. A sink has `take(row, decoded)` and `finish()`.
+verdicts, problems, heatmaps, JUnit, report, table. A sink has `take(row, decoded)` and `finish()`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lpips_lite.files.contents import is_stream
 from lpips_lite.files.curve_output import curve_files
 from lpips_lite.files.decoding import decode
 from lpips_lite.files.heatmap import Heatmaps
+from lpips_lite.files.junit import JUnit
 from lpips_lite.files.measuring import Metrics, load_metrics, map_of, measure_pairs
 from lpips_lite.files.names import first_line, printable
 from lpips_lite.files.pairs import Pair, Pairing, remarks
@@ -125,6 +126,8 @@ class Job:
         if self.groups is not None:
             curves = curve_files(request.curves[1]) if request.curves else []
             sinks.append(Announced(self.groups, *filter(None, [request.table, *curves])))
+        if request.junit is not None:
+            sinks.append(Announced(self._junit(request.junit), request.junit))
         if request.report is not None:
             sinks.append(Announced(self._report(request.report), request.report))
         return [*sinks, self.problems]
@@ -157,6 +160,16 @@ class Job:
         if files is None or self.draw is None:
             return None
         return Heatmaps(files, self.draw, self.request.overlay, self.signatures)
+
+    def _junit(self, path: Path) -> JUnit:
+        return JUnit(
+            path,
+            pairs=self.pairing.pairs,
+            signatures=self.signatures,
+            verdicts=self.verdicts,
+            allowed=self.request.allow_unmatched,
+            heatmaps=self.heatmaps,
+        )
 
     def _report(self, path: Path) -> Report:
         return Report(

@@ -37,7 +37,7 @@ Examples:
   compare-images --layout 3dgs output/ --convention 3dgs --by method,scene --against ours --table table.tex
   compare-images --layout codec originals/ coded/ --by codec --curve bpp lite
   compare-images original.png a.jpg --heatmap heat.png --overlay
-  compare-images golden/ rendered/ --fail "lite>0.05" --fail "p95(lite)>0.02"
+  compare-images golden/ rendered/ --fail "lite>0.05" --fail "p95(lite)>0.02" --junit junit.xml
   compare-images weights fetch alex                         # for machines without a network
 
 \b
@@ -98,7 +98,7 @@ GROUPS = {
     "Metrics and pictures": ("metrics", "convention", "resize", "background", "max_pixels"),
     "Output": ("format", "output", "resume", "heatmap", "overlay", "report", "report_pairs", "worst"),
     **TABLE_GROUPS,
-    "Rules": ("rules",),
+    "Rules": ("rules", "junit"),
     "Machine": ("device", "precision", "batch_size", "workers", "debug", "version", "help"),
 }
 
@@ -179,6 +179,8 @@ WORKERS = min(8, os.cpu_count() or 1)
 @click.option("--fail", "rules", multiple=True, metavar="RULE",
               help='Exit with status 1 if a pair crosses the rule, like "lite>0.2", or a statistic of all does, like '
               '"p95(lite)>0.1" (mean, median, p5, p95, min, max). Repeatable.')  # fmt: skip
+@click.option("--junit", type=FILE_PATH, metavar="FILE.xml",
+              help="Write JUnit XML, which CI shows as tests: one for each pair.")  # fmt: skip
 @click.option("--device", default="cpu", show_default=True, help="Device to compute on, like cuda or mps.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
               help="Precision of the features of towers.")  # fmt: skip

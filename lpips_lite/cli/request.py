@@ -13,6 +13,7 @@ from lpips_lite.files.curve_picture import require_curve_packages
 from lpips_lite.files.group_table import TableSettings
 from lpips_lite.files.grouping import Item
 from lpips_lite.files.heatmap import HeatmapFiles
+from lpips_lite.files.junit import check_junit
 from lpips_lite.files.names import STANDARD_INPUT, path_text, printable
 from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
 from lpips_lite.files.pairs import Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs, require_pairs
@@ -49,6 +50,7 @@ class Request:
     curves: tuple[CurveSettings, Path] | None
     table: Path | None
     rules: list[Rule]
+    junit: Path | None
     worst: int
     settings: Settings
     allow_unmatched: bool
@@ -124,11 +126,14 @@ def check(request: Request, pairing: Pairing) -> None:
         raise OSError("standard output is closed; expected --output FILE")
     if request.report is not None and (not is_page_file(request.report) or request.report == Path("-")):
         raise ValueError(f"--report {printable(request.report)}: expected a file like page.html")
+    if request.junit is not None:
+        check_junit(request.junit, "--junit")
     check_columns(pairing.pairs[0].columns, texts)
     if request.groups is not None:
         _check_groups(request, request.groups, pairing, texts)
-    named = (("--output", request.output), ("--table", request.table), ("--report", request.report))
-    outputs = [(option, path) for option, path in named if path]
+    outputs = [
+        (f"--{name}", path) for name in ("output", "table", "report", "junit") if (path := getattr(request, name))
+    ]
     outputs += [("--curve-files", path) for path in (curve_files(request.curves[1]) if request.curves else ())]
     for option, path in outputs:
         check_folder(option, path)

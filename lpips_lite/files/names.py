@@ -16,6 +16,7 @@ MADE_SUFFIX = ".png"  # suffix of files that are made under unique names
 
 _ESCAPED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of characters, line separators
 _REORDERING = {*"\u200e\u200f\u061c", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x2070))}
+_HARMFUL = {*_REORDERING, "\ufffe", "\uffff"}  # XML cannot hold the last two
 _HALVES = re.compile("[\ud800-\udfff]")  # how Python represents bytes of a name that are not text
 _PLAIN = re.compile(r"[0-9A-Za-z_-]{1,200}")  # most names, which need no changes
 _LONGEST = 230  # bytes of a last part; file systems allow 255, and a number and a suffix are added
@@ -50,7 +51,7 @@ def printable(name: Path | str) -> str:
 
 
 def _escape(character: str) -> str:
-    if unicodedata.category(character) in _ESCAPED_CATEGORIES or character in _REORDERING:
+    if unicodedata.category(character) in _ESCAPED_CATEGORIES or character in _HARMFUL:
         return character.encode("unicode_escape").decode("ascii")
     return character
 

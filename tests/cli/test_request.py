@@ -57,6 +57,9 @@ DESTROYERS = {
     "report over the image": ["r.png", "s.png", "--report", "s.png"],
     "report over the list": ["--pairs", "list.html", "--report", "list.html"],
     "report over the output": ["r.png", "s.png", "-o", "page", "--report", "page"],
+    "JUnit over the image": ["r.png", "s.png", "--junit", "s.xml"],
+    "JUnit over an image without partner": ["ref", "out", "--allow-unmatched", "--junit", "ref/only.xml"],
+    "JUnit over the report": ["r.png", "s.png", "--report", "page", "--junit", "page"],
     "output as the folder of heatmaps": ["r.png", "s.png", "-o", "maps", "--heatmap", "maps"],
     "output as the folder of heatmaps, by a slash": ["r.png", "s.png", "-f", "csv", "-o", "maps", "--heatmap", "maps/"],
     "report as the folder of heatmaps": ["r.png", "s.png", "--report", "maps", "--heatmap", "maps"],
@@ -68,6 +71,8 @@ DESTROYERS = {
 @pytest.mark.parametrize("arguments", DESTROYERS.values(), ids=DESTROYERS)
 def test_outputs_never_destroy_inputs(folder, monkeypatch, arguments):
     noise(folder / "ref/only.png")
+    for picture in ("s", "ref/only"):
+        Path(f"{picture}.xml").symlink_to(Path(f"{picture}.png").absolute())
     (folder / "weights.txt").write_text("no weights")
     noise(folder / "elsewhere/e.png")
     for name in ("walk", "walk2"):
@@ -101,6 +106,7 @@ HARMLESS = {
     "output among the images": (["ref", "out", "-o", "out/results.csv"], ["out/results.csv"]),
     "a page": (["r.png", "s.png", "--report", "page.HTM"], ["page.HTM"]),
     "JSON lines": (["r.png", "s.png", "-o", "r.ndjson"], ["r.ndjson"]),
+    "JUnit": (["r.png", "s.png", "--junit", "r.XML"], ["r.XML"]),
 }
 
 
@@ -138,6 +144,9 @@ WRONG = {
     "a colour beyond white": (["r.png", "s.png", "--background", "rgb(300,0,0)"], "expected a colour like white"),
     "two ways": (["--pairs", "list.csv", "--all-pairs", "ref"], "expected either REF and IMAGE, or --pairs, or -"),
     "a report to stdout by a dash": (["r.png", "s.png", "--report", "-"], "--report -: expected a file like page.html"),
+    "JUnit in a table": (["r.png", "s.png", "--junit", "r.csv"], "--junit r.csv: expected a file like junit.xml"),
+    "JUnit to stdout by a dash": (["r.png", "s.png", "--junit", "-"], "--junit -: expected a file like junit.xml"),
+    "JUnit in no folder": (["r.png", "s.png", "--junit", "none/j.xml"], "--junit none/j.xml: no such folder: none"),
     "nothing matches": (["ref", "other"], "nothing to compare: no image has a partner in the other folder, like ref"),
     "strict, unmatched": (["ref", "more", "--strict"], "1 images have no partner in the other folder, like more/c.png"),
     "a carried column": (["--pairs", "psnr.csv", "-m", "psnr"], "column 'psnr' is also the name of a res"),

@@ -31,6 +31,7 @@ def test_reserved_names_are_those_of_results():
         ("a\u061cb.png", r"a\u061cb.png"),
         ("a\udcffb.png", r"a\xffb.png"),
         ("a\ud800b.png", r"a\ud800b.png"),
+        ("a\uffffb.png", r"a\uffffb.png"),
     ],
 )
 def test_what_moves_the_cursor_or_turns_text_around_is_escaped(name, shown):
