@@ -147,7 +147,9 @@ WORKERS = min(8, os.cpu_count() or 1)
               help=f"Both patterns by name: {', '.join(LAYOUTS)}. Relative to one folder, or to a folder of references "
               "and a folder of images.")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Print the meaning of --layout or --convention, and exit.")
-@click.option("--allow-unmatched", is_flag=True, help="Images that only one folder has (new, missing) are no error.")
+@click.option(
+    "--allow-unmatched", is_flag=True, help="Images that only one folder has (new, missing) are not an error."
+)
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be compared.")
 @click.option("-m", "--metric", "metrics", multiple=True, default=["lite"], callback=parse_metric_names,
               help="Metrics, separated by commas.  [default: lite]")  # fmt: skip
@@ -180,7 +182,7 @@ WORKERS = min(8, os.cpu_count() or 1)
               help='Exit with status 1 if a pair crosses the rule, like "lite>0.2", or a statistic of all does, like '
               '"p95(lite)>0.1" (mean, median, p5, p95, min, max). Repeatable.')  # fmt: skip
 @click.option("--junit", type=FILE_PATH, metavar="FILE.xml",
-              help="Write JUnit XML, which CI shows as tests: one for each pair.")  # fmt: skip
+              help="Write JUnit XML, with a test case for each pair, which CI systems show.")  # fmt: skip
 @click.option("--device", default="cpu", show_default=True, help="Device to compute on, like cuda or mps.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
               help="Precision of the features of towers.")  # fmt: skip

@@ -1,6 +1,6 @@
 """Verdicts as JUnit XML, which continuous integration shows as tests: one test case for each pair.
 
-The sink of `--junit`. junitparser makes the elements; this module says what stands in them.
+The sink of `--junit`. junitparser makes the elements; this module decides what they contain.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from lpips_lite.files.decoding import Decoded
 
 SUITE = "compare-images"
-SKIPPED = "skipped"  # of a case, beside the states of pairs
-OF_ALL = "all pairs"  # class of the cases that are rules for all pairs together
+SKIPPED = "skipped"  # state of test cases, not of pairs
+OF_ALL = "all pairs"  # class of the test cases for rules that judge all pairs together
 
 
 def check_junit(path: Path, said: str) -> None:
-    """Check that JUnit XML can be written to a path, as far as its name and what is installed say.
+    """Check the name of a file for JUnit XML, and that junitparser is installed.
 
     Args:
-        path: Of the file.
-        said: How messages name the argument.
+        path: Path of the file.
+        said: Name of the argument in messages.
 
     Raises:
-        ValueError: If its suffix is that of something else.
+        ValueError: If the suffix is neither .xml nor empty.
         ImportError: If junitparser is not installed.
     """
     if path.suffix.lower() not in (".xml", "") or path == Path("-"):
@@ -48,17 +48,17 @@ def check_junit(path: Path, said: str) -> None:
 class JUnit:
     """The sink that writes a test case for each pair, each image without a partner, and each rule for all pairs.
 
-    Pairs that crossed a rule are failures, those with an error are errors; those that were not reached, since the run
-    ended before, are skipped. Images without a partner are errors, or, if they are allowed, skipped. Cases are made as
-    rows come, and written at the end.
+    Pairs that crossed a rule are failures, and pairs with an error are errors. Pairs that the run did not reach are
+    skipped. Images without a partner are errors, or skipped if they are allowed. A test case is made when its row
+    comes; the file is written at the end.
 
     Args:
-        path: Of the file; written through if it is a link, a pipe or a device.
-        pairs: All that are compared, in the order of rows.
-        signatures: What makes the numbers of each metric.
+        path: Path of the file; links, pipes and devices are written through.
+        pairs: All pairs, in the order of rows.
+        signatures: Signature of each metric.
         verdicts: Another sink, which finishes before this one.
         allowed: Whether images without a partner are allowed.
-        heatmaps: What draws each pair before its row comes, if anything does.
+        heatmaps: The sink that draws a pair before its row comes, if there is one.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class JUnit:
         self._cases: list[junitparser.TestCase] = []
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Make the case of a row."""
+        """Make the test case of a row."""
         for pair in self._left:
             if (path_text(pair.reference), path_text(pair.image)) == (row["reference"], row["image"]):
                 self._cases.append(self._of_pair(pair, row))
@@ -118,7 +118,7 @@ class JUnit:
         return case
 
     def _case(self, pair: Pair, state: str, lines: Sequence[str]) -> junitparser.TestCase:
-        """Return a pair's case; its name is that of the image's file, and of the pair where an image is in several."""
+        """Return a test case, named as the image; if the image is in several pairs, the name of the pair is added."""
         name = pair.image.name if self._uses[pair.image] == 1 else f"{pair.image.name} ({pair.name})"
         return _case(pair.image.parent, name, state, lines)
 
@@ -128,8 +128,8 @@ class JUnit:
     def _of_those_alone(self) -> Iterator[junitparser.TestCase]:
         for state, paths in self.verdicts.alone.items():
             for path in paths:
-                seen_as = SKIPPED if self.allowed else ERROR
-                yield _case(path.parent, path.name, seen_as, [f"{state}: {ALONE[state]}"], state)
+                lines = [f"{state}: {ALONE[state]}"]
+                yield _case(path.parent, path.name, SKIPPED if self.allowed else ERROR, lines, state)
 
     def _of_rules(self) -> Iterator[junitparser.TestCase]:
         for found in self.verdicts.of_rules():
@@ -142,7 +142,7 @@ class JUnit:
 def _case(
     group: PurePath | str, name: str, state: str, lines: Sequence[str], kind: str | None = None
 ) -> junitparser.TestCase:
-    """Return a case of a group in a state; the lines say why it is not "passed", `kind` what kind of reason that is."""
+    """Return a test case of a group; the lines say why its state is not "passed", and `kind` is the type of reason."""
     import junitparser
 
     case = junitparser.TestCase(name=printable(name), classname=printable(str(group)))

@@ -19,12 +19,12 @@ from lpips_lite.files.summary import Summary, has_number
 if TYPE_CHECKING:
     from lpips_lite.files.decoding import Decoded
 
-PASSED, FAILED, ERROR = "passed", "failed", "error"  # of a pair, and of a rule but for the last
-NEW, MISSING = "new", "missing"  # of an image or a reference that is in no pair
+PASSED, FAILED, ERROR = "passed", "failed", "error"  # states of pairs; rules have the first two
+NEW, MISSING = "new", "missing"  # states of images and references that are in no pair
 ALONE = {NEW: "no reference for this image", MISSING: "no image for this reference"}
 STATES = (PASSED, FAILED, ERROR, NEW, MISSING)
-UNJUDGED = "not judged"  # of a rule: no pair has a number
-MENTIONED = 20  # pairs that cross a rule told one by one; the rest are counted
+UNJUDGED = "not judged"  # state of a rule: no pair has a number
+MENTIONED = 20  # crossed rules that are listed; more are counted
 
 
 @dataclass(frozen=True)
@@ -91,18 +91,18 @@ class Verdicts:
     """The sink that judges rows, counts states, and says which rules are crossed, and by what.
 
     Args:
-        rules: Those to be kept; the same one counts once.
-        say: Is given each line for people.
+        rules: The rules; the same one counts once.
+        say: Function that shows a line to people.
         summary: A sink that has taken the same rows; its statistics are judged.
         new: Images without a reference.
         missing: References without an image.
-        keep: How many rows `bad` can hold at most of each of its two states.
+        keep: Largest number of rows in `bad` for each of its two states.
 
     Attributes:
-        counts: State -> how many pairs, or images without a partner, are in it; so far.
+        counts: State -> number of pairs, images or references in this state so far.
         alone: "new" and "missing" -> the files in that state.
-        crossed: How often a rule was crossed, by a pair or by all together.
-        unjudged: How many rules had nothing to judge, when finished.
+        crossed: Number of times that a pair, or a statistic of all pairs, crossed a rule.
+        unjudged: Number of rules without any number to judge, after `finish`.
         bad: "failed" and "error" -> the first rows in that state, each with its verdict.
 
     Raises:
