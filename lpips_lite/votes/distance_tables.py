@@ -46,7 +46,7 @@ def parse_distances(texts: Iterable[str]) -> dict[str, Path]:
         if not (name and equals and path):
             raise ValueError(f"{text!r}; expected NAME=PATH, like mine=distances.csv")
         if name in found:
-            raise ValueError(f"{text!r}: {name} is already {found[name]}; expected another name")
+            raise ValueError(f"{text!r}: {name} is already used for {found[name]}; expected another name")
         found[name] = Path(path)
     return found
 

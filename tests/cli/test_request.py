@@ -129,7 +129,7 @@ def test_a_csv_by_upper_case_is_a_csv(folder):
 WRONG = {
     "suffix of nothing": (["r.png", "s.png", "-o", "r.tsv"], "--output r.tsv: expected .csv, .jsonl, .ndjson, .json"),
     "suffix of a picture": (["r.png", "s.png", "-o", "new.png"], "--output new.png: expected .csv"),
-    "suffix of another format": (["r.png", "s.png", "-f", "csv", "-o", "r.json"], "r.json: --format csv says other"),
+    "suffix of another format": (["r.png", "s.png", "-f", "csv", "-o", "r.json"], "r.json: --format csv contradicts"),
     "page of a picture": (["r.png", "s.png", "--report", "page.png"], "--report page.png: expected a file like page."),
     "no folder": (["r.png", "s.png", "--report", "none/page.html"], "--report none/page.html: no such folder: none"),
     "a folder": (["r.png", "s.png", "-o", "out"], "--output out: is a folder; expected a file"),

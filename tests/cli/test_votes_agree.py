@@ -216,7 +216,7 @@ BAD = {  # files, arguments, message
     "a picture of no kind": ({}, ["good.csv", "--plot", "x.csv"], "x.csv"),
     "distances without a name": ({}, ["--distances", "d.csv"], "expected NAME=PATH"),
     "distances named twice": ({"d.csv": f"{DISTANCES}1,2,0\n"}, ["--distances", "m=d.csv", "--distances", "m=d.csv"],
-                              "m is d.csv already"),
+                              "m is already used for d.csv"),
     "distances with a metric's name": ({"d.csv": f"{DISTANCES}1,2,0\n"}, ["good.csv", "--distances", "l2=d.csv"],
                                        "l2: also the name of a metric"),
     "no file of distances": ({}, ["--distances", "m=none.csv"], "none.csv: no such file or folder"),

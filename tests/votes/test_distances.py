@@ -132,7 +132,7 @@ def test_tables_of_distances(tmp_path):
         ("d0,d1,judgement,votes\n1,2,1,0\n", r":2: votes 0"),
         ("d0,d1,judgement,votes\n1,2,1,many\n", r":2: votes is 'many'"),
         ("d0,d1,judgement,ref\n1,2,1,\n", r":2: ref is empty"),
-        ('d0,d1,judgement\n1,2,"1\n', r"no table"),
+        ('d0,d1,judgement\n1,2,"1\n', r"not a table"),
     ],
 )
 def test_a_bad_table_of_distances_names_file_and_line(tmp_path, text, message):
@@ -146,5 +146,5 @@ def test_names_of_tables():
     for texts in (["a"], ["=x"], ["a="], [""]):
         with pytest.raises(ValueError, match="expected NAME=PATH"):
             parse_distances(texts)
-    with pytest.raises(ValueError, match="a is x already"):
+    with pytest.raises(ValueError, match="a is already used for x"):
         parse_distances(["a=x", "a=y"])

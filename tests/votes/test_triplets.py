@@ -220,7 +220,7 @@ def test_wrong_opinion_scores(tmp_path):
         (3, "mos is 'good'; expected a number"),
         (4, "mos is empty"),
         (5, "file is empty"),
-        (6, "./a has a score in line 2 already"),
+        (6, "./a already has a score in line 2"),
         (7, "mos is 'nan'; expected a number"),
     ]
     assert [(t.p0.name, t.p1.name) for t in read(path).triplets] == [("a", "b")]
