@@ -42,7 +42,9 @@ def propose(
         ValueError: If there is nothing to ask, or not as many items as wanted.
     """
     if len(results) < (least := 2 if mode == "closer" else 1):
-        raise ValueError(f"results: {len(results)} folders in addition to {printable(references)}; expected at least {least}")
+        raise ValueError(
+            f"results: {len(results)} folders in addition to {printable(references)}; expected at least {least}"
+        )
     names = _method_names(results)
     refs = find_images(references).by_name
     found = {name: find_images(folder).by_name for name, folder in zip(names, results, strict=True)}
