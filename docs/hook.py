@@ -18,15 +18,18 @@ LINK = re.compile(r"""(\]\(|(?:src|srcset|href)=")([^)#"\s:]+)""")
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the README, and each file of the repository that a page links to."""
-    wanted = ["README.md", *(file.src_uri for file in files.documentation_pages())]
+    """Add what no page needs to link to, and each file of the repository that one links to."""
+    wanted = ["README.md", "CHANGELOG.md", *(file.src_uri for file in files.documentation_pages())]
     for name in wanted:  # grows
-        if files.get_file_from_path(name) is None:
-            options = {"dest_dir": config.site_dir, "use_directory_urls": config.use_directory_urls}
-            files.append(File(name, src_dir=str(ROOT), inclusion=InclusionLevel.NOT_IN_NAV, **options))
+        file = files.get_file_from_path(name)
+        if file is None:
+            file = File(
+                name, str(ROOT), config.site_dir, config.use_directory_urls, inclusion=InclusionLevel.NOT_IN_NAV
+            )
+            files.append(file)
         if name.endswith(".md"):
-            text = files.get_file_from_path(name).content_string
-            wanted += [site_path(path) for path in linked(text, repository_path(name)) if site_path(path) not in wanted]
+            paths = linked(file.content_string, repository_path(name))
+            wanted += sorted({site_path(path) for path in paths} - set(wanted))
     return files
 
 
@@ -40,11 +43,9 @@ def rewritten(text: str, path: str) -> str:
 
     def replace(match: re.Match[str]) -> str:
         target = target_of(match[2], path)
-        return (
-            match[0]
-            if target is None
-            else match[1] + posixpath.relpath(site_path(target), posixpath.dirname(site_path(path)))
-        )
+        if target is None:
+            return match[0]
+        return match[1] + posixpath.relpath(site_path(target), posixpath.dirname(site_path(path)))
 
     return LINK.sub(replace, text)
 
