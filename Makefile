@@ -26,7 +26,7 @@ test:
 check: lint types test
 
 docs: # build/site; needs pip install -e ".[docs]"
-	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build
 
 lite:
 	$(PYTHON) -m calibration.distill $(TAUGHT_ON) --lite calibration/results/lite-0.2-distilled.safetensors \
