@@ -9,7 +9,7 @@ import pytest
 from tests.browser import chromium
 from tests.conftest import ROOT
 
-NAV = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2], re.MULTILINE)
+NAV = re.findall(r"^ *- .*: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2], re.MULTILINE)
 DOCS = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
 
 
