@@ -6,7 +6,7 @@ TAUGHT_ON = --photos $(PHOTOS) --alex $(ALEX)
 JUDGED = $(JUDGMENTS) --method-pattern "mucped23=dist/{method}/*" --data-weights mucped23=10,tid2013=5
 PREPARED = build/prepared.safetensors
 
-.PHONY: format lint types test check lite
+.PHONY: format lint types test check docs lite
 
 format:
 	$(PYTHON) -m ruff format .
@@ -15,6 +15,7 @@ format:
 lint:
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m codespell_lib
 
 types:
 	$(PYTHON) -m mypy
@@ -23,6 +24,9 @@ test:
 	$(PYTHON) -m pytest
 
 check: lint types test
+
+docs: # build/site; needs pip install -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build
 
 lite:
 	$(PYTHON) -m calibration.distill $(TAUGHT_ON) --lite calibration/results/lite-0.2-distilled.safetensors \

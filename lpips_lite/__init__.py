@@ -6,7 +6,7 @@ imported when it is first used, so that `compare-images --help` does not wait fo
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 __getattr__, _, _names = lazy_loader.attach_stub(__name__, __file__)
 __all__ = sorted({*_names, "__version__"} - {"LPIPSMetric"})  # which needs torchmetrics, while `import *` must not

@@ -82,7 +82,7 @@ class LPIPS(nn.Module):
     Raises:
         ValueError: If an argument asks for something unsupported; otherwise same as `lpips_lite.LPIPS`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = LPIPS(net="lite", verbose=False)
         >>> loss(torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 64, 64), normalize=True).shape

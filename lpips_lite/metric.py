@@ -73,7 +73,7 @@ class LPIPS(Frozen):
         Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric,
         CVPR 2018, https://arxiv.org/abs/1801.03924
 
-    Example:
+    Examples:
         >>> import torch
         >>> metric = LPIPS("lite")
         >>> x = torch.rand(4, 3, 64, 64)

@@ -150,7 +150,7 @@ class FeatureTower(Frozen):
         ValueError: If `net`, a tap or `pooling` is unknown, or a weight file is wrong (see `weights.load_tower`).
         FileNotFoundError: If weights are neither on disk nor downloadable.
 
-    Example:
+    Examples:
         >>> import torch
         >>> tower = FeatureTower("lite", weights="random:0")
         >>> [tuple(f.shape) for f in tower(torch.rand(1, 3, 64, 64))][:2]

@@ -26,7 +26,7 @@ class LPIPSMetric(Metric):
         metric: The distance; default `LPIPS("lite")`. Its reduction is ignored.
         settings: Arguments of `torchmetrics.Metric`, such as `sync_on_compute`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> mean = LPIPSMetric()
         >>> for _ in range(3):

@@ -27,12 +27,10 @@ NOT_THERE = (  # modules that are not in the wheel, and not in its extra [collec
 NUMBER = r"(?<![\w.-])[-+]?\d+(?:\.\d+)?(?![\w.])"
 
 
-def unpack_wheel(folder):
-    """Build the wheel and unpack it; without hatchling, copy the files of the wheel."""
+def unpack_wheel(folder, request):
+    """Unpack the wheel; without hatchling, copy the files of the wheel."""
     if importlib.util.find_spec("hatchling"):
-        build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder / "dist")]
-        subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-        (wheel,) = (folder / "dist").glob("*.whl")
+        (wheel,) = request.getfixturevalue("built").glob("*.whl")
         zipfile.ZipFile(wheel).extractall(folder / "site")
     else:
         (package,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
@@ -43,10 +41,10 @@ def unpack_wheel(folder):
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory):
+def machine(tmp_path_factory, request):
     """A machine with the wheel, its commands and an empty folder; returns a function that runs something there."""
     folder = tmp_path_factory.mktemp("machine")
-    site, commands, study = unpack_wheel(folder), folder / "bin", folder / "study"
+    site, commands, study = unpack_wheel(folder, request), folder / "bin", folder / "study"
     (site / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({NOT_THERE}))\n")
     study.mkdir()
     commands.mkdir()

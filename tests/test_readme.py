@@ -16,7 +16,8 @@ from tests.conftest import ROOT
 PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 README = PAGES["README.md"]
 ELSEWHERE = ("calibrating.md", "recipes.md")  # run by tests/test_calibrating.py, from the wheel, and test_recipes.py
-HERE = [page for page in PAGES if page not in ELSEWHERE]
+ALONE = ("training.md",)  # each block by itself, where the frameworks that it imports are installed
+HERE = [page for page in PAGES if page not in (*ELSEWHERE, *ALONE)]
 
 
 def blocks(page, language=None):
@@ -36,6 +37,16 @@ def test_set_up_is_two_lines_which_ci_runs():
     assert "README.md" in (ROOT / ".ci/run").read_text()
 
 
+def run_python(page, block, names=None):
+    """Run a block with the names of those before it, and return them with its own."""
+    test = doctest.DocTestParser().get_doctest(block, names or {}, "block", page, 0)
+    assert test.examples
+    report = []
+    failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=report.append, clear_globs=False)
+    assert not failed, "".join(report)
+    return test.globs
+
+
 @pytest.mark.parametrize("page", HERE)
 def test_python_blocks_print_what_they_say(page, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -43,13 +54,17 @@ def test_python_blocks_print_what_they_say(page, monkeypatch):
         monkeypatch.setattr(torch.nn.Module, "cuda", lambda module: module)
         monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
     names = {}
-    for number, block in enumerate(blocks(page, "python")):
-        test = doctest.DocTestParser().get_doctest(block, names, f"block {number}", page, 0)
-        assert test.examples
-        report = []
-        failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=report.append, clear_globs=False)
-        assert not failed, "".join(report)
-        names = test.globs
+    for block in blocks(page, "python"):
+        names = run_python(page, block, names)
+
+
+@pytest.mark.filterwarnings("ignore")  # of frameworks
+@pytest.mark.parametrize(("page", "block"), [(page, block) for page in ALONE for block in blocks(page, "python")])
+def test_training_blocks_run_alone(page, block, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for framework in re.findall(r"^>>> (?:from|import) (\w+)", block, re.MULTILINE):
+        pytest.importorskip(framework)
+    run_python(page, block)
 
 
 @pytest.mark.parametrize(("page", "block"), [(page, block) for page in HERE for block in blocks(page, "console")])

@@ -63,7 +63,7 @@ def content_distance(
         Dosovitskiy, Brox: Generating Images with Perceptual Similarity Metrics based on Deep Networks, NeurIPS 2016,
         https://arxiv.org/abs/1602.02644
 
-    Example:
+    Examples:
         >>> image = torch.rand(1, 3, 64, 64)
         >>> content_distance(image, image, FeatureTower("lite"))
         tensor([0.])

@@ -61,7 +61,7 @@ def fsim(
         Zhang, Zhang, Mou, Zhang: FSIM: A Feature Similarity Index for Image Quality Assessment, IEEE TIP 2011,
         https://doi.org/10.1109/TIP.2011.2109730; phase congruency after Kovesi, Videre 1999.
 
-    Example:
+    Examples:
         >>> image = torch.rand(1, 3, 32, 32)
         >>> fsim(image, image)
         tensor([1.])

@@ -31,7 +31,7 @@ def l1(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range
     Raises:
         TypeError, ValueError: If dtype, shape, range, device or `space` is not as described.
 
-    Example:
+    Examples:
         >>> import torch
         >>> l1(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5))
         tensor([0.5000])
@@ -56,7 +56,7 @@ def l2(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range
     Raises:
         TypeError, ValueError: Same as `l1`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> l2(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5))
         tensor([0.2500])
@@ -95,7 +95,7 @@ def psnr(
     Raises:
         TypeError, ValueError: Same as `l1`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1))
         tensor([20.])

@@ -73,7 +73,7 @@ def ssim(
         Wang, Bovik, Sheikh, Simoncelli: Image Quality Assessment: From Error Visibility to Structural Similarity,
         IEEE TIP 2004, https://doi.org/10.1109/TIP.2003.819861
 
-    Example:
+    Examples:
         >>> image = torch.rand(1, 3, 32, 32)
         >>> ssim(image, image)
         tensor([1.])
@@ -132,7 +132,7 @@ def ms_ssim(
         Wang, Simoncelli, Bovik: Multiscale Structural Similarity for Image Quality Assessment, Asilomar 2003,
         https://doi.org/10.1109/ACSSC.2003.1292216
 
-    Example:
+    Examples:
         >>> image = torch.rand(1, 3, 176, 176)
         >>> ms_ssim(image, image)
         tensor([1.])

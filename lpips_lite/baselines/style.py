@@ -84,7 +84,7 @@ def gram_distance(
         Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016,
         https://arxiv.org/abs/1603.08155
 
-    Example:
+    Examples:
         >>> image = torch.rand(1, 3, 64, 64)
         >>> gram_distance(image, image, FeatureTower("lite"))
         tensor([0.])

@@ -30,7 +30,7 @@ def ssd(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
     Raises:
         TypeError, ValueError: If dtype, shape, range or device is not as described.
 
-    Example:
+    Examples:
         >>> ssd(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5))
         tensor([3.])
     """

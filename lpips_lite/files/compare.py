@@ -81,7 +81,7 @@ def compare(
         TypeError: If `metrics` is one text instead of a list.
         ImportError: If pandas is not installed.
 
-    Example:
+    Examples:
         >>> table = compare("examples/images/scene.png", "examples/images/scene_*.png", metrics=["lite", "psnr"])
         >>> table.psnr.round(2).tolist()
         [31.62, 29.03, 26.87, 25.15]

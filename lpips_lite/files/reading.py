@@ -73,7 +73,7 @@ def read_image(path: str | os.PathLike[str], *, background: str = "white", max_p
         ValueError: If it cannot be read as an image, or only with a silent loss (16-bit colour, floating point), or if
             it is too large; if `background` is no colour.
 
-    Example:
+    Examples:
         >>> tuple(read_image("examples/images/scene.png").shape)
         (3, 256, 256)
     """

@@ -50,7 +50,7 @@ def summarize(
             if signatures are missing, or if the numbers of a metric have different signatures.
         ImportError: If pandas is not installed.
 
-    Example:
+    Examples:
         >>> from lpips_lite import compare
         >>> patterns = "examples/images/{name}.png", "examples/images/{name}_{kind}.png"
         >>> rows = compare(ref_pattern=patterns[0], image_pattern=patterns[1], metrics=["psnr"])

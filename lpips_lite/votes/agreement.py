@@ -48,7 +48,7 @@ def agreement(d0: ArrayLike, d1: ArrayLike, j: ArrayLike, weights: ArrayLike | N
         j: Fraction of observers who chose p1, (T,), in [0, 1].
         weights: `None` counts triplets; the number of votes counts votes.
 
-    Example:
+    Examples:
         >>> round(agreement([0.1, 0.2, 0.3], [0.2, 0.1, 0.3], [0.0, 0.8, 1.0]), 4)
         0.7667
     """

@@ -47,7 +47,7 @@ def krippendorff_alpha(counts: np.ndarray) -> float:
     References:
         Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011, https://repository.upenn.edu/asc_papers/43
 
-    Example:
+    Examples:
         >>> round(krippendorff_alpha(np.array([[2, 0], [2, 0], [1, 1], [0, 2]])), 3)
         0.533
     """
