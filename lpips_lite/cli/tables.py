@@ -13,7 +13,7 @@ from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.names import printable
 from lpips_lite.files.results import Row, to_json, write_text
 from lpips_lite.files.summary import STATISTICS, Summary
-from lpips_lite.files.verdicts import STATES, Verdicts
+from lpips_lite.files.verdicts import FAILED, PASSED, STATES, Verdicts
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -145,7 +145,8 @@ def state_lines(verdicts: Verdicts) -> list[str]:
     """Return how many pairs are in each state, if rules were asked for or something has no partner."""
     if not verdicts.rules and not any(verdicts.alone.values()):
         return []
-    return [", ".join(f"{verdicts.counts[state]} {state}" for state in STATES)]
+    shown = (state for state in STATES if verdicts.counts[state] or state in (PASSED, FAILED))
+    return [", ".join(f"{verdicts.counts[state]} {state}" for state in shown)]
 
 
 def _table(texts: Iterable[str], numbers: Iterable[str]) -> Table:
