@@ -131,7 +131,7 @@ def test_keys_touch_flipping_and_pixels(tmp_path):
         person.press(Keys.ARROW_LEFT if state(CLOSER) == "right" else Keys.ARROW_RIGHT)
         person.wait("$('count').textContent.startsWith('3 ') && ready")
         assert "Not quite" in person.css("#status").text
-        assert "now it counts" in person.css("#status").text
+        assert "your answers count" in person.css("#status").text
         person.press(Keys.ARROW_UP)
         person.wait("$('count').textContent.startsWith('4 ') && ready")
         # The images of the trials to come are there already.
@@ -214,7 +214,7 @@ def test_every_screen_in_every_look(tmp_path, mode):
         person.looks(f"{mode}-flipped")
         while not person.done():
             person.answer(lambda: person.press(Keys.ARROW_LEFT))
-            if "now it counts" in person.css("#status").text:
+            if "your answers count" in person.css("#status").text:
                 person.looks(f"{mode}-trial")
         person.css("summary").click()
         person.looks(f"{mode}-thanks")

@@ -59,7 +59,7 @@ def test_tables(tmp_path):
     (pair,) = read_list(path, "same")
     assert (pair.p0, pair.p1, pair.method0, pair.method1) == (tmp_path / "a.png", None, "x", None)
     assert check_items([item])[0] == [item]
-    with pytest.raises(ValueError, match="comes twice"):
+    with pytest.raises(ValueError, match="listed twice"):
         check_items([item, item])
     for line, message in (("r.png,a.png,r.png", r"t\.csv:2: names a file twice"), ("r.png,,b.png", "p0 is empty")):
         with pytest.raises(ValueError, match=message):
