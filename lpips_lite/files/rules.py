@@ -1,4 +1,4 @@
-"""Rules that results must keep: "lite>0.2", for every pair, or "p95(lite)>0.1", for all of them together."""
+"""Rules for results, like "lite>0.2", for every pair, or "p95(lite)>0.1", for all pairs together."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 @dataclass(frozen=True)
 class Rule:
-    """What no value may cross.
+    """A limit that no value may cross.
 
     Attributes:
-        metric: In the catalog's spelling.
-        comparison: ">" · ">=" · "<" · "<="; a value that it holds for crosses the rule.
-        threshold: With what.
-        statistic: Of all pairs, a key of `STATISTICS`; `None`: each pair's own value is compared.
+        metric: The metric in the catalog's spelling.
+        comparison: ">" · ">=" · "<" · "<="; a value for which it is true crosses the rule.
+        threshold: The number to compare with.
+        statistic: The statistic of all pairs, a key of `STATISTICS`; `None`: the value of each pair is compared.
     """
 
     metric: str
@@ -33,12 +33,12 @@ class Rule:
 
     @property
     def bound(self) -> str:
-        """Comparison and threshold."""
+        """The comparison and the threshold: "> 0.2"."""
         return f"{self.comparison} {self.threshold:.15g}"
 
     @property
     def subject(self) -> str:
-        """What is compared: "lite", "p95(lite)"."""
+        """The value that is compared: "lite", "p95(lite)"."""
         return f"{self.statistic}({self.metric})" if self.statistic else self.metric
 
     def __str__(self) -> str:

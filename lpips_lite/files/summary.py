@@ -1,7 +1,7 @@
-"""What many rows come to: count, mean, median, p5, p95, extremes, by metric and by folder, and the worst pairs.
+"""A summary of many rows: count, mean, median, p5, p95, extremes, by metric and by folder, and the worst pairs.
 
-Infinity is a value of some metrics, the best one, as of the PSNR of equal images. Means leave it out, unless there is
-nothing else; median, percentiles and extremes count it. JSON has no infinity: it is null there.
+Infinity is the best value of some metrics, such as the PSNR of equal images. Means leave it out unless there is nothing
+else; the median, percentiles and extremes count it. JSON has no infinity, so it is null there.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean of those that are finite, or infinity if none is."""
+    """Return the mean of the finite values, or infinity if there are none."""
     finite = [value for value in values if math.isfinite(value)]
     return statistics.fmean(finite) if finite else values[0]
 
 
 def percentile(ordered: Sequence[float], percent: int) -> float:
-    """Return the value that `percent` of them lie below, interpolated linearly as NumPy does, but never NaN."""
+    """Return the percentile of the values, interpolated linearly as in NumPy, but never NaN."""
     whole, rest = divmod((len(ordered) - 1) * percent, 100)
     lower = ordered[whole]
     if not rest or ordered[whole + 1] == lower or math.isinf(lower):
@@ -41,7 +41,7 @@ def percentile(ordered: Sequence[float], percent: int) -> float:
 STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {  # of values in ascending order
     "mean": mean,
     "median": partial(percentile, percent=50),
-    "p5": partial(percentile, percent=5),  # the bad end where higher is closer
+    "p5": partial(percentile, percent=5),  # the bad end if higher is closer
     "p95": partial(percentile, percent=95),
     "min": lambda ordered: ordered[0],
     "max": lambda ordered: ordered[-1],
@@ -49,17 +49,17 @@ STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {  # of values in
 
 
 class Summary:
-    """The sink that holds one number of each row and metric, and the worst rows.
+    """The sink that keeps one number per row and metric, and the worst rows.
 
     Args:
-        metrics: Their texts in the catalog's spelling; folders and worst rows go by the first.
-        keep: How many rows `worst` can return at most.
+        metrics: Names in the catalog's spelling; folders and worst rows use the first metric.
+        keep: Largest number of rows that `worst` can return.
 
     Attributes:
-        values: Of each metric, the finite numbers.
-        folders: Of each folder of images, the numbers of the first metric.
-        pairs: How many rows there were.
-        errors: How many of them have an error, though other metrics may have a number.
+        values: The finite numbers of each metric.
+        folders: The numbers of the first metric for each folder of images.
+        pairs: Number of rows.
+        errors: Number of rows with an error; some of their metrics may have numbers.
     """
 
     def __init__(self, metrics: Sequence[str], keep: int = 10) -> None:
@@ -73,11 +73,11 @@ class Summary:
 
     @property
     def infinite(self) -> int:
-        """How many numbers are infinite, of all metrics."""
+        """The number of infinite values, over all metrics."""
         return sum(map(len, self._infinite.values()))
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
-        """Take a row into account, and each number that it has."""
+        """Add a row, and each number that it has."""
         self.pairs += 1
         self.errors += bool(row["error"])
         for name in self.metrics:
@@ -89,22 +89,22 @@ class Summary:
             self._keep_worst(row)
 
     def finish(self) -> None:
-        """Do nothing: what is asked for is computed then."""
+        """Do nothing, since results are computed on request."""
 
     def _keep_worst(self, row: Row) -> None:
         value = row[self.metrics[0]]
-        entry = (value if self._lower_is_closer else -value, -self.pairs, row)  # among equals the earlier one
+        entry = (value if self._lower_is_closer else -value, -self.pairs, row)  # the earlier one among equals
         if len(self._worst) < self.keep:
             heapq.heappush(self._worst, entry)
         elif self._worst:
             heapq.heappushpop(self._worst, entry)
 
     def worst(self, count: int) -> list[Row]:
-        """Return the worst rows by the first metric, the worst one first, of at most as many as were kept."""
+        """Return the worst rows by the first metric, worst first, up to `keep` rows."""
         return [row for _, _, row in sorted(self._worst, key=lambda entry: entry[:2], reverse=True)][:count]
 
     def statistics(self) -> dict[str, dict[str, float]]:
-        """Return `count`, how many are `infinite`, and `STATISTICS`, of each metric that has a number."""
+        """Return `count`, the number of `infinite` values, and `STATISTICS` for each metric that has a number."""
         found = {}
         for name in self.metrics:
             ordered = sorted([*self.values[name], *self._infinite[name]])
@@ -122,7 +122,7 @@ class Summary:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything for a program; infinity is `None`."""
+        """Return everything for programs; infinity is `None`."""
         return {
             "pairs": self.pairs,
             "errors": self.errors,
@@ -133,12 +133,12 @@ class Summary:
 
 
 def has_number(row: Row, metric: str) -> bool:
-    """Return whether a row has a number of a metric; NaN is none."""
+    """Return whether a row has a number for a metric; NaN does not count."""
     return row[metric] is not None and not math.isnan(row[metric])
 
 
 def _digits(value: float) -> float:
-    """Return a value with the digits that float32 has, as results have them."""
+    """Return a value rounded to the digits of float32, as in results."""
     return float(f"{value:.7g}")
 
 

@@ -1,6 +1,6 @@
-"""Verdicts: rows and rules in; the state of each pair, how many are in each state, and which rules hold, out.
+"""Judge rows by rules: the state of each pair, the number of pairs in each state, and the verdict of each rule.
 
-The one place where results are judged. The exit status, the summaries, the report and `--junit` all ask here.
+Results are judged only here. The exit status, the summaries, the report and `--junit` all use this module.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ class Crossing:
     """A rule that a number crosses.
 
     Attributes:
-        rule: Which.
-        value: The pair's number, or that of all pairs together.
+        rule: The rule.
+        value: The number of the pair, or of all pairs together.
     """
 
     rule: Rule
     value: float
 
     def __str__(self) -> str:
-        """Return what crosses what: "lite = 0.25 > 0.2"."""
+        """Return the number and the limit that it crosses: "lite = 0.25 > 0.2"."""
         return f"{printable(self.rule.subject)} = {self.value:.7g} {self.rule.bound}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is found of one pair.
+    """The verdict on one pair.
 
     Attributes:
         state: "error": it could not be compared, or not by every metric; else "failed": it crosses a rule for every
@@ -62,10 +62,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class RuleVerdict:
-    """What is found of one rule.
+    """The verdict on one rule.
 
     Attributes:
-        rule: Which.
+        rule: The rule.
         state: "passed" · "failed" · "not judged": no pair has a number, which counts as an error.
         value: The statistic of all pairs; `None` for a rule for every pair, or without any number.
         pairs: How many pairs cross it; `None` for a rule for all pairs together.
@@ -78,7 +78,7 @@ class RuleVerdict:
 
 
 def judge(row: Row, rules: Iterable[Rule]) -> Verdict:
-    """Judge a row by the rules for every pair; a metric that has no number there has an error instead."""
+    """Judge a row by the rules for every pair; a metric without a number has an error instead."""
     crossed = tuple(
         Crossing(rule, row[rule.metric])
         for rule in rules
@@ -157,7 +157,7 @@ class Verdicts:
                 self._say(f"failed: {text}: it is {found.value:.7g}")
 
     def of_rules(self) -> list[RuleVerdict]:
-        """Return what is found of each rule by the rows so far, in the rules' order."""
+        """Return the verdict on each rule for the rows so far, in the order of the rules."""
         found = self.summary.statistics()
         return [self._of_rule(rule, found.get(rule.metric)) for rule in self.rules]
 
@@ -171,7 +171,7 @@ class Verdicts:
         return RuleVerdict(rule, FAILED if rule.crossed_by(value) else PASSED, value)
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything for a program: counts of states, what is new and missing, and the rules' verdicts."""
+        """Return everything for programs: counts of states, new and missing files, and the verdicts on rules."""
         rules = [
             {"rule": str(found.rule), "state": found.state, "value": found.value, "pairs": found.pairs}
             for found in self.of_rules()
