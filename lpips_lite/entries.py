@@ -28,7 +28,8 @@ class LoadedMetric(NamedTuple):
     """A metric ready for use.
 
     Attributes:
-        compute: Turns two batches (N, 3, H, W) in [0, 1] into one number per pair, (N,).
+        compute: Turns two batches (N, 3, H, W) in [0, 1] into one number per pair, (N,). Metrics that can be
+            measured under a mask take `mask=`, (N, 1, H, W), bool.
         signature: The text that identifies the metric and its settings.
         distance_map: Turns two batches into (N, 1, H, W), if the metric can show where images differ; else `None`.
         encode: Turns a batch into an encoding, if the metric can keep one of a reference; else `None`.
@@ -39,7 +40,7 @@ class LoadedMetric(NamedTuple):
             files instead of pixels; else `None`.
     """
 
-    compute: Callable[[Tensor, Tensor], Tensor]
+    compute: Callable[..., Tensor]
     signature: str
     distance_map: Callable[[Tensor, Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Encoding] | None = None
@@ -87,6 +88,7 @@ class MetricEntry:
         options: Its options by name.
         arguments: Arguments for loading, unless an option replaces them.
         has_map: Whether it can show where images differ.
+        takes_mask: Whether it can be measured under a mask.
     """
 
     title: str
@@ -99,6 +101,7 @@ class MetricEntry:
     options: Mapping[str, Option] = field(default_factory=dict)
     arguments: Arguments = field(default_factory=dict)
     has_map: bool = False
+    takes_mask: bool = False
 
 
 # -- how metrics are loaded --------------------------------------------------------------------------------------------
@@ -132,7 +135,7 @@ def lpips(net: str) -> Load:
             return (to_float(images) + 1) / 2
 
         return LoadedMetric(
-            lambda x, y: metric(as_declared(x), as_declared(y)),
+            lambda x, y, mask=None: metric(as_declared(x), as_declared(y), mask),
             f"{metric.signature} unscaled=mistake",
             lambda x, y: metric.distance_map(as_declared(x), as_declared(y)),
         )

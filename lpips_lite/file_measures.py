@@ -31,11 +31,11 @@ FILE_MEASURES: Mapping[str, MetricEntry] = {
     "bytes": MetricEntry(
         "Bytes of the compared file",
         _of_file("bytes", "of=image", lambda size, pixels: float(size)),
-        "[0, ∞)", "lower", 1956, _SIZE, 0,
+        "[0, ∞)", "lower", 1956, _SIZE, 0, takes_mask=True,
     ),
     "bpp": MetricEntry(
         "Bits of the compared file for each pixel of its reference",
         _of_file("bpp", "of=image pixels=reference", lambda size, pixels: 8 * size / pixels),
-        "[0, ∞)", "lower", 1948, _SIZE, 3,
+        "[0, ∞)", "lower", 1948, _SIZE, 3, takes_mask=True,
     ),
 }  # fmt: skip

@@ -201,8 +201,15 @@ def _likely_mistake(name: str, smallest: float, largest: float, low: float, high
     return f"values are unbounded, like those of a network without a final sigmoid; {clamp}"
 
 
-def check_mask(mask: Tensor, x: Tensor, check_range: RangeCheck, checked: Checked) -> None:
+def check_mask(mask: Tensor, x: Tensor, check_range: RangeCheck, checked: Checked, where: str = "") -> None:
     """Check that a mask fits images `x`: shape (N, 1, H, W), same device; check its values if they are to be read.
+
+    Args:
+        mask: What may be a mask.
+        x: Images.
+        check_range: When values are read.
+        checked: What was found good on an accelerator.
+        where: Which part of a mask it is, for the message that nothing is left there.
 
     Raises:
         ValueError: If it does not fit, has negative or non-finite values, or a row without a positive one.
@@ -219,5 +226,5 @@ def check_mask(mask: Tensor, x: Tensor, check_range: RangeCheck, checked: Checke
         raise ValueError("mask has negative, NaN or infinite values; expected values ≥ 0")
     if not totals.all():
         rows = (totals == 0).nonzero().squeeze(1).tolist()
-        raise ValueError(f"mask is empty for rows {rows}; expected a positive value in each")
+        raise ValueError(f"mask is empty for rows {rows}{where}; expected a positive value in each")
     checked.add((mask.shape, mask.dtype, 1.0))

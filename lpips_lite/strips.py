@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lpips_lite.images import (
     RangeCheck,
+    check_mask,
     check_pair,
     check_values_of_pair,
     checked_by_functions,
@@ -86,6 +87,42 @@ def check_for_strips(
     return x, y
 
 
+def check_for_masked_strips(
+    x: Tensor,
+    y: Tensor,
+    mask: Tensor | None,
+    check_range: RangeCheck,
+    min_side: int = 1,
+    *,
+    peak: float = 1.0,
+    crop: int = 0,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Do what `check_for_strips` does, also with a mask that weighs the pixels, (N, 1, H, W), if there is one.
+
+    Raises:
+        TypeError, ValueError: As `check_for_strips`; ValueError also if the mask is no such one, or empty.
+    """
+    ready = check_for_strips(x, y, check_range, min_side, peak=peak, crop=crop)
+    if mask is None:
+        return *ready, None
+    check_mask(mask, x, check_range, checked_by_functions)
+    if crop:
+        mask = inner_mask(mask, crop, check_range, f"inside crop={crop}")
+    turned = ready[0].shape[2:] != mask.shape[2:]
+    return *ready, mask.transpose(2, 3) if turned else mask
+
+
+def inner_mask(mask: Tensor, margin: int, check_range: RangeCheck, where: str) -> Tensor:
+    """Return a mask without a margin.
+
+    Raises:
+        ValueError: If nothing is left; it says where.
+    """
+    inner = mask[:, :, margin:-margin, margin:-margin]
+    check_mask(inner, inner, check_range, checked_by_functions, f" {where}")
+    return inner
+
+
 def strips(
     x: Tensor, y: Tensor, read: Read = to_float, *, window: int = 1, stride: int = 1, above: int = 0, below: int = 0
 ) -> Iterator[Strip]:
@@ -124,6 +161,28 @@ def average(parts: Iterable[tuple[Tensor, int]]) -> Tensor:
         return means[0]
     total = sum(counts)
     return torch.stack([mean * (count / total) for mean, count in zip(means, counts, strict=True)]).sum(dim=0)
+
+
+def masked_mean(maps: Iterable[Tensor], mask: Tensor | None) -> Tensor:
+    """Return the mean of an image's map over channels and positions, (N,), or the mean that a mask weighs.
+
+    Args:
+        maps: The map's strips from top to bottom, (N, C, rows, W).
+        mask: (N, 1, H, W), as large as the whole map.
+    """
+    if mask is None:
+        return average((part.mean(dim=(1, 2, 3)), part.shape[2]) for part in maps)
+    parts = [((part * rows).mean(dim=1).sum(dim=(1, 2)), rows.sum(dim=(1, 2, 3))) for part, rows in under(maps, mask)]
+    totals, weights = (torch.stack(found).sum(dim=0) for found in zip(*parts, strict=True))
+    return totals / weights
+
+
+def under(maps: Iterable[Tensor], mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the strips of a map from top to bottom, each with its rows of a mask."""
+    top = 0
+    for part in maps:
+        yield part, mask[:, :, top : top + part.shape[2]].to(part.dtype)
+        top += part.shape[2]
 
 
 def _read(x: Tensor, y: Tensor, read: Read, above: int, below: int) -> Strip:

@@ -42,10 +42,10 @@ def tower_for(name):
 def there(function, *modules):
     """Return a function of two batches that moves its modules to their device."""
 
-    def run(x, y):
+    def run(x, y, **mask):
         for module in modules:
             module.to(x.device)
-        return function(x, y)
+        return function(x, y, **mask)
 
     return run
 
@@ -58,7 +58,7 @@ def metric(name, new_tower=False, **options):
     if inspect.isclass(value):
         module = value(*tower, **options)
         return there(module, module)
-    return there(lambda x, y: value(x, y, *tower, **options), *tower)
+    return there(lambda x, y, **mask: value(x, y, *tower, **mask, **options), *tower)
 
 
 PUBLIC = sorted(set(lpips_lite.__all__) - NO_METRICS)
@@ -99,6 +99,16 @@ def has_tower(name):
     if name in CATALOG:
         return "tower" in METRICS[name.removeprefix("METRICS ")].options
     return name == "LPIPS" or "tower" in inspect.signature(getattr(lpips_lite, name)).parameters
+
+
+def takes_mask(name):
+    if name in CATALOG:
+        return METRICS[name.removeprefix("METRICS ")].takes_mask
+    value = getattr(lpips_lite, name)
+    return "mask" in inspect.signature(value.forward if inspect.isclass(value) else value).parameters
+
+
+MASKED = [name for name in ALL if takes_mask(name)]
 
 
 def test_every_public_distance_is_in_the_table():
@@ -248,3 +258,44 @@ def test_what_is_exported_gives_the_same(pair, name):
     function = load(name)
     program = torch.export.export(Exported(), pair, strict=False)
     torch.testing.assert_close(program.module()(*pair), function(*pair), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_full_mask_is_none_and_other_metrics_take_none(pair, name):
+    ones = torch.ones_like(pair[0][:, :1])
+    if name not in MASKED:
+        with pytest.raises(TypeError, match="mask"):
+            load(name)(*pair, mask=ones)
+        return
+    expected = load(name)(*pair)
+    for mask in (ones, ones.bool()):
+        torch.testing.assert_close(load(name)(*pair, mask=mask), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masks_of_a_batch_do_not_depend_on_each_other(pair, name):
+    function, mask = load(name), torch.rand_like(pair[0][:, :1]) > 0.5
+    together = function(*pair, mask=mask)
+    alone = torch.stack([function(*(image[r : r + 1] for image in pair), mask=mask[r : r + 1]) for r in range(2)])
+    torch.testing.assert_close(together, alone.mean() if together.ndim == 0 else alone[:, 0], rtol=1e-4, atol=1e-6)
+    mapped = torch.func.vmap(lambda x, y, m: function(x, y, mask=m))(*(t[:, None] for t in (*pair, mask)))
+    torch.testing.assert_close(mapped, alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_wrong_masks_are_errors_and_what_they_leave_out_is_checked_too(pair, name):
+    x, y = pair
+    mask = torch.ones_like(x[:, :1])
+    for wrong, message in (
+        (mask[:1], r"mask has shape \(1, 1, 32, 32\); expected \(N, 1, H, W\) = \(2, 1, 32, 32\)"),
+        (-mask, "mask has negative"),
+        (mask * torch.tensor([1.0, 0.0]).to(mask).view(2, 1, 1, 1), r"mask is empty for rows \[1\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load(name)(x, y, mask=wrong)
+    spoilt, mask[:, :, 5, 7] = x.clone(), 0
+    spoilt[:, :, 5, 7] = torch.nan
+    with pytest.raises(ValueError, match="x has NaN"):
+        load(name)(spoilt, y, mask=mask)
+    if name not in CATALOG:
+        assert load(name, check_range="never")(spoilt, y, mask=mask).isnan().all()

@@ -42,6 +42,18 @@ def test_parts_give_what_the_whole_gives(text, across, monkeypatch):
     torch.testing.assert_close(parts, whole, rtol=1e-5 if tower else 1e-9, atol=0)
 
 
+@pytest.mark.parametrize("text", ["lite", "l2:y:crop=3", "ssd", "ssim", "ssim:matlab", "ssim:3dgs"])
+def test_parts_under_a_mask_give_what_the_whole_gives(text, monkeypatch):
+    x, y = natural(2, 193, 291, dtype=torch.float32 if text == "lite" else torch.float64)
+    mask = torch.rand_like(x[:, :1]) > 0.5
+    with torch.no_grad():
+        whole = load(text).compute(x, y, mask=mask)
+        monkeypatch.setattr(strips, "NUMBERS", 1)
+        monkeypatch.setattr(entries, "MAX_MEMORY", tower_memory(text, x))
+        parts = load(text).compute(x, y, mask=mask)
+    torch.testing.assert_close(parts, whole, rtol=1e-5 if text == "lite" else 1e-9, atol=0)
+
+
 def tower_memory(text, x):
     """Return the memory in which a third of an image fits."""
     from lpips_lite import tiling

@@ -9,12 +9,20 @@ from torch.nn import functional as F
 
 from lpips_lite.baselines.spaces import PEAK, Space, reader
 from lpips_lite.images import RangeCheck
-from lpips_lite.strips import average, check_for_strips, strips
+from lpips_lite.strips import check_for_masked_strips, masked_mean, strips
 
 SPACES: tuple[Space, ...] = ("rgb", "lab", "y")
 
 
-def l1(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range: RangeCheck = "auto") -> Tensor:
+def l1(
+    x: Tensor,
+    y: Tensor,
+    *,
+    space: Space = "rgb",
+    crop: int = 0,
+    mask: Tensor | None = None,
+    check_range: RangeCheck = "auto",
+) -> Tensor:
     """Return the mean absolute error of each pair, over channels and pixels.
 
     Args:
@@ -23,23 +31,32 @@ def l1(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range
         space: "rgb" · "lab", CIE L*a*b* of sRGB images, where L* is in [0, 100] · "y", luma as in papers on
             super-resolution (`spaces.to_y`).
         crop: Pixels to leave out at each border.
+        mask: Where to compare: (N, 1, H, W), bool, or values ≥ 0 that weigh the pixels.
         check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), lower = closer; in [0, 1] for "rgb".
 
     Raises:
-        TypeError, ValueError: If dtype, shape, range, device or `space` is not as described.
+        TypeError, ValueError: If dtype, shape, range, device, mask or `space` is not as described.
 
     Examples:
         >>> import torch
         >>> l1(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5))
         tensor([0.5000])
     """
-    return _mean(F.l1_loss, x, y, space, crop, check_range)
+    return _mean(F.l1_loss, x, y, space, crop, mask, check_range)
 
 
-def l2(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range: RangeCheck = "auto") -> Tensor:
+def l2(
+    x: Tensor,
+    y: Tensor,
+    *,
+    space: Space = "rgb",
+    crop: int = 0,
+    mask: Tensor | None = None,
+    check_range: RangeCheck = "auto",
+) -> Tensor:
     """Return the mean squared error of each pair, over channels and pixels, without a factor ½.
 
     Args:
@@ -48,6 +65,7 @@ def l2(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range
         space: "rgb" · "lab", CIE L*a*b* of sRGB images, where L* is in [0, 100] · "y", luma as in papers on
             super-resolution (`spaces.to_y`).
         crop: Pixels to leave out at each border.
+        mask: Where to compare: (N, 1, H, W), bool, or values ≥ 0 that weigh the pixels.
         check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
@@ -61,7 +79,7 @@ def l2(x: Tensor, y: Tensor, *, space: Space = "rgb", crop: int = 0, check_range
         >>> l2(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5))
         tensor([0.2500])
     """
-    return _mean(F.mse_loss, x, y, space, crop, check_range)
+    return _mean(F.mse_loss, x, y, space, crop, mask, check_range)
 
 
 def psnr(
@@ -71,6 +89,7 @@ def psnr(
     space: Space = "rgb",
     crop: int = 0,
     peak: float = 1.0,
+    mask: Tensor | None = None,
     check_range: RangeCheck = "auto",
 ) -> Tensor:
     """Return the peak signal-to-noise ratio of each pair, 10 log₁₀(peak² / MSE); the peak of "lab" is 100, as of L*.
@@ -87,6 +106,7 @@ def psnr(
         space: "rgb", "lab" or "y", as for `l2`.
         crop: Pixels to leave out at each border.
         peak: Largest value of float images.
+        mask: Where to compare: (N, 1, H, W), bool, or values ≥ 0 that weigh the pixels.
         check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
@@ -100,7 +120,7 @@ def psnr(
         >>> psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1))
         tensor([20.])
     """
-    return -10 * (_mean(F.mse_loss, x, y, space, crop, check_range, peak) / PEAK[space] ** 2).log10()
+    return -10 * (_mean(F.mse_loss, x, y, space, crop, mask, check_range, peak) / PEAK[space] ** 2).log10()
 
 
 def _mean(
@@ -109,12 +129,13 @@ def _mean(
     y: Tensor,
     space: Space,
     crop: int,
+    mask: Tensor | None,
     check_range: RangeCheck,
     peak: float = 1.0,
 ) -> Tensor:
-    x, y = check_for_strips(x, y, check_range, peak=peak, crop=crop)
+    x, y, mask = check_for_masked_strips(x, y, mask, check_range, peak=peak, crop=crop)
     parts = strips(x, y, reader(x, space, SPACES, peak))
-    return average((loss(strip.x, strip.y, reduction="none").mean(dim=(1, 2, 3)), strip.x.shape[2]) for strip in parts)
+    return masked_mean((loss(strip.x, strip.y, reduction="none") for strip in parts), mask)
 
 
 class L1Loss(nn.Module):
@@ -124,8 +145,8 @@ class L1Loss(nn.Module):
         super().__init__()
         self.space, self.crop, self.check_range = space, crop, check_range
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return l1(x, y, space=self.space, crop=self.crop, check_range=self.check_range).mean()
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        return l1(x, y, space=self.space, crop=self.crop, mask=mask, check_range=self.check_range).mean()
 
 
 class L2Loss(nn.Module):
@@ -135,5 +156,5 @@ class L2Loss(nn.Module):
         super().__init__()
         self.space, self.crop, self.check_range = space, crop, check_range
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return l2(x, y, space=self.space, crop=self.crop, check_range=self.check_range).mean()
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        return l2(x, y, space=self.space, crop=self.crop, mask=mask, check_range=self.check_range).mean()

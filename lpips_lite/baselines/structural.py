@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 import torch
@@ -10,7 +11,16 @@ from torch import Tensor, nn
 
 from lpips_lite.baselines.spaces import Space, reader
 from lpips_lite.images import RangeCheck, full_precision, numbers_like, shrinking_factor, to_float
-from lpips_lite.strips import Read, Strip, average, check_for_strips, strips
+from lpips_lite.strips import (
+    Read,
+    Strip,
+    average,
+    check_for_masked_strips,
+    check_for_strips,
+    inner_mask,
+    masked_mean,
+    strips,
+)
 
 Variant = Literal["wang2004", "matlab", "skimage", "torchmetrics", "3dgs"]
 Negative = Literal["relu", "raise"]
@@ -32,6 +42,7 @@ def ssim(
     space: Space = "rgb",
     crop: int = 0,
     peak: float = 1.0,
+    mask: Tensor | None = None,
     check_range: RangeCheck = "auto",
 ) -> Tensor:
     """Return the mean structural similarity of each pair.
@@ -53,6 +64,10 @@ def ssim(
 
     Papers on super-resolution report `ssim(x, y, space="y", crop=scale)`, as BasicSR computes it.
 
+    Under a mask it is the mean over the windows whose centre lies in it, which is that of scikit-image's map
+    (`full=True`) there. Windows see up to 5 pixels beyond it (3 for "skimage"; "matlab" averages the mask as it shrinks
+    the image). To see nothing of x there, pass `torch.where(mask, x, y)`.
+
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, peak] or uint8, sides of at least 11 (7 for
             "skimage", 1 for "3dgs").
@@ -61,13 +76,14 @@ def ssim(
         space: "rgb", channel by channel, or "y", luma (`spaces.to_y`).
         crop: Pixels to leave out at each border.
         peak: Largest value of float images.
+        mask: Where to compare: (N, 1, H, W), bool, or values ≥ 0 that weigh the windows' centres.
         check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), in [-1, 1], higher = closer, 1 = identical.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, range, size, device or `variant` is not as described.
+        TypeError, ValueError: If dtype, shape, range, size, device, mask or `variant` is not as described.
 
     References:
         Wang, Bovik, Sheikh, Simoncelli: Image Quality Assessment: From Error Visibility to Structural Similarity,
@@ -81,19 +97,25 @@ def ssim(
     if variant not in get_args(Variant):
         raise ValueError(f"variant={variant!r}: expected one of {', '.join(map(repr, get_args(Variant)))}")
     size = FLAT_WINDOW if variant == "skimage" else WINDOW
-    x, y = check_for_strips(x, y, check_range, 1 if variant == "3dgs" else size, peak=peak, crop=crop)
+    least = 1 if variant == "3dgs" else size
+    x, y, mask = check_for_masked_strips(x, y, mask, check_range, least, peak=peak, crop=crop)
     read = reader(x, space, SPACES, peak)
     if variant == "matlab":
         x, y = _shrink_luma(x, y, read)
-        read = to_float
+        read, mask = to_float, mask if mask is None else _shrink_luma(mask, mask, to_float)[0]
     reach = size // 2 if variant in BORDERS else 0
-    parts = []
-    for strip in strips(x, y, read, window=size, above=reach, below=reach):
+    if mask is not None and not reach:
+        mask = inner_mask(mask, size // 2, check_range, f"where windows are centred, {size // 2} pixels inside")
+    return masked_mean(_maps(x, y, read, variant, reach), mask)
+
+
+def _maps(x: Tensor, y: Tensor, read: Read, variant: Variant, reach: int) -> Iterator[Tensor]:
+    """Yield the map of SSIM in strips, (N, C, rows, W), its windows reaching beyond the borders or not."""
+    for strip in strips(x, y, read, window=FLAT_WINDOW if variant == "skimage" else WINDOW, above=reach, below=reach):
         a, b = (_extend(image, strip, BORDERS[variant]) if reach else image for image in strip[:2])
         window = _flat(a) if variant == "skimage" else _gaussian(a)
         luminance, contrast = _compare(a, b, window, unbiased=variant == "skimage")
-        parts.append(((luminance * contrast).mean(dim=(1, 2, 3)), luminance.shape[2]))
-    return average(parts)
+        yield luminance * contrast
 
 
 def ms_ssim(
@@ -175,9 +197,16 @@ class SSIMLoss(nn.Module):
         super().__init__()
         self.variant, self.space, self.crop, self.peak, self.check_range = variant, space, crop, peak, check_range
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
         found = ssim(
-            x, y, variant=self.variant, space=self.space, crop=self.crop, peak=self.peak, check_range=self.check_range
+            x,
+            y,
+            variant=self.variant,
+            space=self.space,
+            crop=self.crop,
+            peak=self.peak,
+            mask=mask,
+            check_range=self.check_range,
         )
         return 1 - found.mean()
 

@@ -10,32 +10,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lpips_lite.images import RangeCheck, full_precision, prepare_template
-from lpips_lite.strips import average, check_for_strips, strips
+from lpips_lite.strips import average, check_for_masked_strips, check_for_strips, strips, under
 
 Method = Literal["ssd", "ncc", "zncc"]
 NO_FLOAT64 = ("mps", "xpu")  # Apple's GPUs, and some of Intel's
 
 
-def ssd(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
+def ssd(x: Tensor, y: Tensor, *, mask: Tensor | None = None, check_range: RangeCheck = "auto") -> Tensor:
     """Return the sum of squared differences of each pair, over channels and pixels.
 
     Args:
         x: Images, (N, C, H, W), C = 3 or 1 (grayscale), float in [0, 1] or uint8.
         y: Images of the same shape.
+        mask: Where to compare: (N, 1, H, W), bool, or floats ≥ 0 by which the squares are multiplied.
         check_range: When to check the range of values, as for `LPIPS`: "auto", "always" or "never".
 
     Returns:
         (N,), ≥ 0, lower = closer.
 
     Raises:
-        TypeError, ValueError: If dtype, shape, range or device is not as described.
+        TypeError, ValueError: If dtype, shape, range, device or mask is not as described.
 
     Examples:
         >>> ssd(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5))
         tensor([3.])
     """
-    x, y = check_for_strips(x, y, check_range)
-    return _total((strip.x - strip.y).square().flatten(1).sum(dim=1) for strip in strips(x, y))
+    x, y, mask = check_for_masked_strips(x, y, mask, check_range)
+    if mask is not None and not (mask.dtype == torch.bool or mask.is_floating_point()):
+        raise TypeError(f"mask has dtype {mask.dtype}; expected bool, or floats that squares are multiplied by")
+    squares = ((strip.x - strip.y).square() for strip in strips(x, y))
+    counted = squares if mask is None else (part * rows for part, rows in under(squares, mask))
+    return _total(part.flatten(1).sum(dim=1) for part in counted)
 
 
 def ncc(x: Tensor, y: Tensor, *, check_range: RangeCheck = "auto") -> Tensor:
@@ -139,8 +144,8 @@ class _Loss(nn.Module):
 class SSDLoss(_Loss):
     """The mean over the batch of `ssd`: 0 = identical."""
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return ssd(x, y, check_range=self.check_range).mean()
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        return ssd(x, y, mask=mask, check_range=self.check_range).mean()
 
 
 class NCCLoss(_Loss):

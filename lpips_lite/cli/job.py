@@ -29,6 +29,7 @@ from lpips_lite.files.pairs import Pair, Pairing, remarks
 from lpips_lite.files.processes import Processes
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.report import Report
+from lpips_lite.files.resizing import resize_notes
 from lpips_lite.files.results import ResultsFile, Row, RowFormat, add_error
 from lpips_lite.files.resume import kept_rows
 from lpips_lite.files.settings import Settings
@@ -37,7 +38,7 @@ from lpips_lite.files.table_output import GroupTables
 from lpips_lite.files.verdicts import ALONE, Verdicts
 from lpips_lite.terminal import progress, say
 
-Result = tuple[Row, tuple[str, ...]]  # with notes from reading the pair
+Result = tuple[Row, tuple[str, ...], bool]  # with notes from reading the pair, and whether a picture was resized
 
 
 def run(request: Request) -> int:
@@ -53,7 +54,8 @@ def run(request: Request) -> int:
                 program, texts = CONVENTIONS[request.convention]
                 notes.add([f"--convention {request.convention} is {','.join(texts)}: {program}"])
             notes.add([*filter(None, [processes.note]), *remarks(pairing, request.allow_unmatched)])
-        settings = replace(request.settings, device=processes.device(request.settings.device))
+        device = processes.device(request.settings.device)
+        settings = replace(request.settings, device=device, masks=pairing.masks)
         metrics = load_metrics(request.metrics, settings)
         reader = Reader(settings.background, settings.max_pixels, settings.spell)
         job = Job(request, pairing, settings, metrics, reader, processes, notes)
@@ -64,7 +66,7 @@ def _find(request: Request, count: int) -> Pairing:
     """Find the pairs, and check them against the files to write."""
     pairing = request.find()
     check(request, pairing)
-    paths = (path for pair in pairing.pairs for path in (pair.reference, pair.image))
+    paths = (path for pair in pairing.pairs for path in pair.files)
     stream = next(filter(is_stream, paths), None) if count > 1 else None
     if stream is not None:
         raise ValueError(f"{printable(stream)}: can be read by one process only; expected files under torchrun")
@@ -212,7 +214,7 @@ class Job:
                     self.heatmaps.take(row, decoded)
                 except (ValueError, RuntimeError, MemoryError) as error:  # for example, no memory for a map
                     add_error(row, f"{printable(decoded.pair.image)}: no heatmap ({first_line(error)})")
-            yield row, decoded.notes
+            yield row, decoded.notes, decoded.resized
 
     def _merged(
         self, kept: Mapping[int, Row], measured: Generator[Result, None, None]
@@ -220,7 +222,7 @@ class Job:
         """Yield kept and measured rows in the order of the pairs, in the first process only."""
         with closing(measured):
             for position in range(len(self.pairing.pairs)) if self.processes.first else ():
-                result = (kept[position], ()) if position in kept else next(measured, None)
+                result = (kept[position], (), False) if position in kept else next(measured, None)
                 if result is not None:
                     yield result
             yield from measured
@@ -232,9 +234,12 @@ class Job:
                 for path in paths:
                     self.problems.add(f"{printable(path)}: {ALONE[state]}")
         total = len(self.pairing.pairs) if self.processes.first else 0
-        for row, notes in progress(results, "comparing", total):
+        changed = 0
+        for row, notes, resized in progress(results, "comparing", total):
             self.notes.add(notes)
+            changed += resized
             for sink in sinks:
                 sink.take(row, None)
             if self.request.strict and row["error"]:
-                return
+                break
+        self.notes.add(resize_notes(self.settings, changed, total))

@@ -95,7 +95,7 @@ GROUPS = {
     "What to compare": (
         *("pairs", "all_pairs", "ref_pattern", "image_pattern", "layout", "explain", "allow_unmatched", "strict"),
     ),
-    "Metrics and pictures": ("metrics", "convention", "resize", "background", "max_pixels"),
+    "Metrics and pictures": (*("metrics", "convention", "mask", "ignore_boxes", "resize", "background", "max_pixels"),),
     "Output": ("format", "output", "resume", "heatmap", "overlay", "report", "report_pairs", "worst"),
     **TABLE_GROUPS,
     "Rules": ("rules", "junit"),
@@ -112,13 +112,21 @@ def parse_metric_names(ctx: click.Context, parameter: click.Parameter, value: Se
 
 
 def parse_size(ctx: click.Context, parameter: click.Parameter, value: str) -> str | tuple[int, int]:
-    """Parse `--resize no|ref|WxH` into a word or (height, width)."""
-    if value in ("no", "ref"):
+    """Parse `--resize no|ref|crop|pad|WxH` into a word or (height, width)."""
+    if value in ("no", "ref", "crop", "pad"):
         return value
     match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", value)
     if not match:
-        raise click.BadParameter(f"{value!r}; expected no, ref or WIDTHxHEIGHT, like 256x256")
+        raise click.BadParameter(f"{value!r}; expected no, ref, crop, pad or WIDTHxHEIGHT, like 256x256")
     return int(match[2]), int(match[1])
+
+
+def parse_boxes(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Parse `--ignore-box X,Y,W,H`, each into (left, top, width, height)."""
+    for text in value:
+        if not re.fullmatch(r"-?[0-9]+,-?[0-9]+(,0*[1-9][0-9]*){2}", text):
+            raise click.BadParameter(f"{text!r}; expected whole numbers left,top,width,height, like 0,0,200,40")
+    return tuple(tuple(map(int, text.split(","))) for text in value)
 
 
 @click.group(cls=Images)
@@ -147,19 +155,24 @@ WORKERS = min(8, os.cpu_count() or 1)
               help=f"Both patterns by name: {', '.join(LAYOUTS)}. Relative to one folder, or to a folder of references "
               "and a folder of images.")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Print the meaning of --layout or --convention, and exit.")
-@click.option(
-    "--allow-unmatched", is_flag=True, help="Images that only one folder has (new, missing) are not an error."
-)
+@click.option("--allow-unmatched", is_flag=True,
+              help="Images that only one folder has (new, missing) are not an error; references without a mask are "
+              "compared whole.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be compared.")
 @click.option("-m", "--metric", "metrics", multiple=True, default=["lite"], callback=parse_metric_names,
               help="Metrics, separated by commas.  [default: lite]")  # fmt: skip
 @click.option("--convention", metavar="NAME",
               help=f"The metrics of a program, in place of lite or before those of --metric: {', '.join(CONVENTIONS)}.",
               )  # fmt: skip
-@click.option("--resize", default="no", show_default=True, metavar="no|ref|WxH", callback=parse_size,
-              help="Resize images to the reference's size, or both to a fixed one.")  # fmt: skip
+@click.option("--mask", type=FILE_PATH, metavar="FILE|FOLDER",
+              help="Compare only where this picture is white; in a folder, that of the reference's name.")  # fmt: skip
+@click.option("--ignore-box", "ignore_boxes", multiple=True, metavar="X,Y,W,H", callback=parse_boxes,
+              help="Leave out a box of the reference's pixels: left, top, width, height. Repeatable.")  # fmt: skip
+@click.option("--resize", default="no", show_default=True, metavar="no|ref|crop|pad|WxH", callback=parse_size,
+              help="Resize images to the reference's size, or both to a fixed one; crop both to the middle that they "
+              "share; pad both on the right and at the bottom.")  # fmt: skip
 @click.option("--background", default="white", show_default=True, metavar="COLOR",
-              help="Colour behind transparent pixels: white, black, #rrggbb.")  # fmt: skip
+              help="Colour behind transparent pixels and of padding: white, black, #rrggbb.")  # fmt: skip
 @click.option("--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True,
               help="Largest number of pixels of an image; larger images are an error.")  # fmt: skip
 @click.option("-f", "--format", type=click.Choice(["table", "json", "csv", "jsonl"]),
@@ -209,7 +222,7 @@ def compare(ctx: click.Context, /, debug: bool, rules: tuple[str, ...], **option
     from lpips_lite.files.rules import parse_rule
     from lpips_lite.files.settings import Settings
 
-    names = ("resize", "background", "max_pixels", "device", "precision", "batch_size", "workers")
+    names = (*("ignore_boxes", "resize", "background", "max_pixels", "device", "precision", "batch_size", "workers"),)
     settings = Settings(**{name: options.pop(name) for name in names}, spell=spell_option)
     if options["output"] == STANDARD_INPUT:
         options["output"] = None  # "-" is stdout, as usual

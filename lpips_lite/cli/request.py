@@ -14,6 +14,7 @@ from lpips_lite.files.group_table import TableSettings
 from lpips_lite.files.grouping import Item
 from lpips_lite.files.heatmap import HeatmapFiles
 from lpips_lite.files.junit import check_junit
+from lpips_lite.files.masks import check_masked, give_masks
 from lpips_lite.files.names import STANDARD_INPUT, path_text, printable
 from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
 from lpips_lite.files.pairs import Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs, require_pairs
@@ -39,6 +40,7 @@ class Request:
     image_pattern: str | None
     metrics: list[MetricSpec]
     convention: str | None
+    mask: Path | None
     format: str | None
     output: Path | None
     resume: bool
@@ -57,7 +59,10 @@ class Request:
     strict: bool
 
     def find(self) -> Pairing:
-        """Return the requested pairs."""
+        """Return the requested pairs, with their masks."""
+        return give_masks(self._pairs(), self.mask, self.allow_unmatched, spell=self.settings.spell)
+
+    def _pairs(self) -> Pairing:
         spell = self.settings.spell
         if self.ref_pattern is not None and self.image_pattern is not None:
             folders = (self.ref, self.images[0]) if self.ref else (None, None)
@@ -129,6 +134,7 @@ def check(request: Request, pairing: Pairing) -> None:
     if request.junit is not None:
         check_junit(request.junit, "--junit")
     check_columns(pairing.pairs[0].columns, texts)
+    check_masked(texts, request.mask, pairing, request.settings)
     if request.groups is not None:
         _check_groups(request, request.groups, pairing, texts)
     outputs = [
@@ -140,7 +146,8 @@ def check(request: Request, pairing: Pairing) -> None:
     heatmaps = request.heatmap_files
     if heatmaps is not None:
         heatmaps.check(pairing.pairs, spell=spell)
-        check_outside("--heatmap", heatmaps.target, _image_folders(pairing))
+        masks = [request.mask] if request.mask is not None and request.mask.is_dir() else []
+        check_outside("--heatmap", heatmaps.target, [*_image_folders(pairing), *masks])
         if heatmaps.is_folder:
             outputs.append(("--heatmap", heatmaps.target))
         outputs += [("--heatmap", heatmaps.path(pair)) for pair in pairing.pairs]
@@ -172,6 +179,8 @@ def _inputs(request: Request, pairing: Pairing) -> Iterator[tuple[str, Path]]:
     for pair in pairing.pairs:
         for path in (pair.reference, pair.image):
             yield "a compared image", Path("/dev/stdin") if path == STANDARD_INPUT else path
+        if pair.mask is not None:
+            yield "a mask", pair.mask
     yield from (("a compared image", path) for path in pairing.unmatched)
     yield from (("the list of pairs", path) for path in pairing.sources)
     yield from (("a weight file", path) for spec in request.metrics for path in spec.files())

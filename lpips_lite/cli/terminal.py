@@ -59,6 +59,8 @@ def show(line: object) -> None:
 
 def spell_option(argument: str, value: object) -> str:
     """Write an argument as users of the command do, for messages: `--resize ref`."""
+    if argument == "ignore_boxes" and isinstance(value, list):  # of a repeatable option, the first is enough
+        argument, value = "ignore_box", ",".join(map(str, value[0]))
     if isinstance(value, tuple):
         value = "x".join(map(str, reversed(value)))  # a size, (height, width)
     option, text = f"--{argument.replace('_', '-')}", str(value)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lpips_lite.catalog import MetricSpec, parse_metrics
 from lpips_lite.conventions import find_convention
 from lpips_lite.files.layouts import find_layout
+from lpips_lite.files.masks import check_masked, give_masks
 from lpips_lite.files.measuring import load_metrics, measure_pairs
 from lpips_lite.files.names import PATHS, file_path
 from lpips_lite.files.pairs import Pairing, find_pairs, match_patterns, read_pairs, remarks, require_pairs
 from lpips_lite.files.reading import Reader
+from lpips_lite.files.resizing import resize_notes
 from lpips_lite.files.results import MADE, check_columns
-from lpips_lite.files.settings import MAX_PIXELS, Precision, Resize, Settings, python_spelling
+from lpips_lite.files.settings import MAX_PIXELS, Box, Precision, Resize, Settings, python_spelling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +36,8 @@ def compare(
     ref_pattern: str | None = None,
     image_pattern: str | None = None,
     layout: str | None = None,
+    mask: File | None = None,
+    ignore_boxes: Sequence[Box] = (),
     resize: Resize = "no",
     background: str = "white",
     max_pixels: int = MAX_PIXELS,
@@ -56,18 +61,23 @@ def compare(
             with equal fields in both patterns make a pair; all fields become columns.
         layout: Both patterns by name: "3dgs" · "nerfstudio" · "basicsr" · "codec", in the folders `reference` and
             `images`, which may be the same.
-        resize: "no" · "ref": images to their reference's size · (height, width): both.
+        mask: Where to compare: an image as large as each reference, white where to compare and black elsewhere · a
+            folder of such images, each with the relative name of its reference without suffix. A list may have a
+            column `mask`.
+        ignore_boxes: Boxes (left, top, width, height) of the reference's pixels that are not compared.
+        resize: "no" · "ref": images to their reference's size · "crop": both to the middle that they share · "pad":
+            both to the larger width and height, with `background` on the right and at the bottom · (height, width).
         background: What transparent pixels are put on, like "white" or "#808080".
         max_pixels: Of one image, at most.
         device: Where to compute.
         precision: "fp32" · "bf16", under autocast.
         batch_size: Pairs at once, at most.
         workers: Threads that decode.
-        allow_unmatched: Leave out images that only one folder has.
+        allow_unmatched: Leave out images that only one folder has, and compare references without a mask whole.
 
     Returns:
         One row per pair, in order: `reference`, `image`, other columns of the list or pattern, one number per metric
-        (see `METRICS` for range and direction), `identical`, `content` (16 digits that stand for both files' bytes) and
+        (see `METRICS` for range and direction), `identical`, `content` (16 digits that stand for the files' bytes) and
         `error`, the reason why there is no number. `attrs["signatures"]` says what made them, `attrs["notes"]` what
         was handled on the way. `summarize` makes groups of them.
 
@@ -77,7 +87,8 @@ def compare(
     Raises:
         FileNotFoundError: If a path does not exist.
         OSError: If a folder or list cannot be read.
-        ValueError: If an argument has no such value, there is nothing to compare, or names are unmatched.
+        ValueError: If an argument has no such value, there is nothing to compare, names are unmatched, or a metric has
+            no meaning for some of the pixels.
         TypeError: If `metrics` is one text instead of a list.
         ImportError: If pandas is not installed.
 
@@ -92,26 +103,33 @@ def compare(
         raise ImportError('compare() needs pandas: pip install "lpips_lite[compare]"') from error
 
     specs = _specs(metrics, convention)
-    settings = Settings(resize, background, max_pixels, device, precision, batch_size, workers)
+    settings = Settings(
+        resize, background, max_pixels, device, precision, batch_size, workers, ignore_boxes=ignore_boxes
+    )
     if layout is not None:
         if ref_pattern is not None or image_pattern is not None:
             raise ValueError(f"layout={layout!r} stands for ref_pattern and image_pattern; expected it without them")
         _, ref_pattern, image_pattern = find_layout(layout, python_spelling("layout", layout))
         images = reference if images is None else images
     pairing = _find(reference, images, ref_pattern, image_pattern)
+    masks = None if mask is None else file_path(mask)
+    pairing = give_masks(pairing, masks, allow_unmatched)
     require_pairs(pairing, allow_unmatched)
-    carried = list(pairing.pairs[0].columns)
-    check_columns(carried, [spec.text for spec in specs])
+    carried, texts = list(pairing.pairs[0].columns), [spec.text for spec in specs]
+    check_columns(carried, texts)
+    check_masked(texts, masks, pairing, settings)
+    settings = replace(settings, masks=pairing.masks)
     loaded = load_metrics(specs, settings)
     for mistake in [text for spec in specs for text in spec.mistakes()]:
         warnings.warn(mistake, stacklevel=2)
-    rows, notes = [], dict.fromkeys(remarks(pairing, allow_unmatched))
+    rows, notes, resized = [], dict.fromkeys(remarks(pairing, allow_unmatched)), 0
     for decoded, row in measure_pairs(pairing.pairs, loaded, settings, Reader(background, max_pixels)):
         rows.append(row)
         notes |= dict.fromkeys(decoded.notes)
+        resized += decoded.resized
     table = pd.DataFrame(rows, columns=[*PATHS, *carried, *loaded, *MADE])
     table.attrs["signatures"] = {name: metric.signature for name, metric in loaded.items()}
-    table.attrs["notes"] = list(notes)
+    table.attrs["notes"] = [*notes, *resize_notes(settings, resized, len(rows))]
     return table
 
 

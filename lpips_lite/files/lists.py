@@ -17,6 +17,7 @@ from typing import IO, NamedTuple
 from lpips_lite.files.names import PATHS, RESULT_COLUMNS, STANDARD_INPUT, file_path, path_text, printable
 
 EXPECTED = "the columns reference and image"
+MASK = "mask"  # a column of paths, too, if it is there; empty where there is none
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 START = 4096  # bytes that show whether a file is text
 NAMED_COLUMNS = 20  # columns listed in messages; more are only counted
@@ -28,10 +29,11 @@ class Line(NamedTuple):
     reference: Path
     image: Path
     columns: Mapping[str, str]
+    mask: Path | None
 
 
 def read_list(table: Path) -> tuple[list[Line], list[str]]:
-    """Read a CSV with the columns `reference` and `image`.
+    """Read a CSV with the columns `reference` and `image`, and perhaps `mask`.
 
     Text is UTF-8, or UTF-16 with a byte order mark; separators are commas, semicolons or tabs. Spaces around a cell and
     empty rows are ignored. Paths are relative to the folder of the list; in standard input, `-`, and in pipes they are
@@ -61,17 +63,21 @@ def _lines(rows: Iterator[tuple[int, list[str]]], header: list[str], table: Path
     next(rows)  # the header
     carried = [(column, place) for place, column in enumerate(header) if column and column not in PATHS]
     reference, image = (header.index(column) for column in PATHS)
-    base = "" if _has_no_folder(table) else str(table.parent)
+    mask = header.index(MASK) if MASK in header else None
+    folder = folder_of(table)
+    base = "" if folder is None else str(folder)
     paths: dict[str, Path] = {}  # they repeat, and making them is slow
     for number, cells in rows:
         if len(cells) != len(header):
             raise ValueError(f"{name}, line {number}: {len(cells)} cells; expected {len(header)}, as in the first line")
-        for cell in (cells[reference], cells[image]):
+        masks = [cells[mask]] if mask is not None and cells[mask].strip() else []
+        for cell in (cells[reference], cells[image], *masks):
             if cell not in paths:
                 paths[cell] = _path(cell, base, table, f"{name}, line {number}")
         columns = {column: path_text(cells[place].strip()) for column, place in carried}
         both = paths[cells[reference]], paths[cells[image]]
-        yield Line(*both, MappingProxyType(columns) if columns else NO_COLUMNS)
+        own = paths[masks[0]] if masks else None
+        yield Line(*both, MappingProxyType(columns) if columns else NO_COLUMNS, own)
 
 
 def _said(table: Path) -> str:
@@ -157,7 +163,7 @@ def _header(text: str, name: str) -> tuple[str, list[str]]:
 
 def _column(cell: str) -> str:
     name = path_text(cell.strip())
-    return name.lower() if name.lower() in PATHS else name
+    return name.lower() if name.lower() in (*PATHS, MASK) else name
 
 
 def _check_header(header: list[str], name: str) -> None:
@@ -188,10 +194,10 @@ def _path(cell: str, base: str, table: Path, where: str) -> Path:
     return path
 
 
-def _has_no_folder(table: Path) -> bool:
-    """Return whether a list has no folder: standard input, an open file given by its number, or a pipe."""
+def folder_of(table: Path) -> Path | None:
+    """Return the folder of a list; standard input, an open file given by its number, and a pipe have none."""
     numbered = re.match("/dev/stdin$|/dev/fd/|/proc/[^/]+/fd/", str(table))
-    return table == STANDARD_INPUT or bool(numbered) or not table.is_file()
+    return None if table == STANDARD_INPUT or numbered or not table.is_file() else table.parent
 
 
 def _is_same_pipe(path: Path, table: Path) -> bool:

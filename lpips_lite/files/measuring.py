@@ -89,15 +89,19 @@ def measure_pairs(
 def map_of(decoded: Decoded, metrics: Metrics, settings: Settings) -> tuple[str, Tensor]:
     """Return the name of the first metric that has a map, and its map of a pair, (H, W) on the CPU.
 
+    Where the pair is not compared it is NaN.
+
     Raises:
         ValueError: If the metric refuses the pair.
     """
-    assert decoded.image is not None
-    assert decoded.reference is not None
-    x, y = (to_float(side)[None].to(settings.device) for side in (decoded.image, decoded.reference))
+    image, reference = decoded.compared, decoded.reference
+    assert image is not None
+    assert reference is not None
+    x, y = (to_float(side)[None].to(settings.device) for side in (image, reference))
     name, distance_map = next((text, m.distance_map) for text, m in metrics.items() if m.distance_map)
     with torch.inference_mode(), _cast(settings):
-        return name, distance_map(x, y)[0, 0].float().cpu()
+        values = distance_map(x, y)[0, 0].float().cpu()
+        return name, values if decoded.area is None else values.masked_fill(~decoded.area, math.nan)
 
 
 class Measurer:
@@ -159,7 +163,9 @@ class Measurer:
 
         Images that are compared pass the tower in batches of one size: then equal ones are at a distance of exactly 0.
         """
-        x, y = self._stack(decoded.image for decoded in batch), self._stack(decoded.reference for decoded in batch)
+        x, y = self._stack(decoded.compared for decoded in batch), self._stack(decoded.reference for decoded in batch)
+        if batch[0].area is not None:
+            return metric.compute(x, y, mask=self._stack(decoded.area for decoded in batch)[:, None])
         if not (repeats and metric.encode and metric.distance and x[0, 0].numel() <= KEPT_PIXELS):
             return metric.compute(x, y)
         if len(batch) == 1:
@@ -218,7 +224,7 @@ def _batches(chunk: Sequence[Decoded], settings: Settings) -> list[list[int]]:
     sizes: dict[object, int] = {}
     for position, decoded in enumerate(chunk):
         if decoded.image is not None and decoded.reference is not None:
-            key = decoded.image.shape, decoded.image.dtype, decoded.reference.dtype
+            key = decoded.image.shape, decoded.image.dtype, decoded.reference.dtype, decoded.area is None
             groups[key].append(position)
             sizes[key] = pairs_in_batch(decoded.image[0].numel(), settings)
     return sorted(
@@ -237,10 +243,7 @@ def _chunks(stream: Iterable[Decoded], positions: Iterable[int]) -> Iterator[lis
             yield chunk
             chunk, held = [], 0
         chunk.append(decoded)
-        held, block = (
-            held + sum(side.nbytes for side in (decoded.image, decoded.reference) if side is not None),
-            block_of(position),
-        )
+        held, block = held + decoded.held, block_of(position)
         if block_of(position + 1) != block or held >= CHUNK_BYTES:
             yield chunk
             chunk, held = [], 0

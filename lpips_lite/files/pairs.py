@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lpips_lite.files.folders import find_images, some, split_suffix
-from lpips_lite.files.lists import NO_COLUMNS, read_list
+from lpips_lite.files.lists import NO_COLUMNS, folder_of, read_list
 from lpips_lite.files.matching import match, several_alike, without_copies, without_partner
 from lpips_lite.files.names import STANDARD_INPUT, path_text, printable, unique_names
 from lpips_lite.files.patterns import read_pattern
@@ -32,19 +32,26 @@ class Pair:
         image: Likewise.
         name: For what is made of them: a relative path without suffix, unique in its list.
         columns: Of a list or a pattern; go into results.
+        mask: A file, white where to compare, or `None`: everywhere.
     """
 
     reference: Path
     image: Path
     name: str
     columns: Mapping[str, str] = field(default_factory=lambda: NO_COLUMNS, hash=False)
+    mask: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that are read."""
+        return [self.reference, self.image, *([] if self.mask is None else [self.mask])]
 
     def __post_init__(self) -> None:
         if not isinstance(self.columns, MappingProxyType):
             object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
 
-    def __reduce__(self) -> tuple[type[Pair], tuple[Path, Path, str, dict[str, str]]]:
-        return Pair, (self.reference, self.image, self.name, dict(self.columns))  # a proxy cannot be pickled
+    def __reduce__(self) -> tuple[type[Pair], tuple[Path, Path, str, dict[str, str], Path | None]]:
+        return Pair, (self.reference, self.image, self.name, dict(self.columns), self.mask)  # a proxy cannot be pickled
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class Pairing:
         notes: What should be said about it.
         folders: That were searched as a whole, so that what is written into them would be found the next time.
         sources: Lists that were read.
+        root: Where names of references are relative to; `None`: each to its own folder.
+        masks: What signatures say of the pairs' masks; nothing if there are none.
     """
 
     pairs: list[Pair]
@@ -68,6 +77,8 @@ class Pairing:
     notes: list[str] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     sources: list[Path] = field(default_factory=list)
+    root: Path | None = None
+    masks: str = ""
 
     @property
     def unmatched(self) -> list[Path]:
@@ -124,11 +135,11 @@ def find_all_pairs(folder: Path, *, spell: Spelling = python_spelling) -> Pairin
     both = list(combinations(found.by_name, 2))
     files = [(found.by_name[a], found.by_name[b]) for a, b in both]
     pairs = _named(files, [f"{a}_{b.replace('/', '_')}" for a, b in both])
-    return Pairing(pairs, ignored=found.ignored, notes=found.notes, folders=[folder])
+    return Pairing(pairs, ignored=found.ignored, notes=found.notes, folders=[folder], root=folder)
 
 
 def read_pairs(table: Path) -> Pairing:
-    """Read a CSV with the columns `reference` and `image`; its other columns are carried into results.
+    """Read a CSV with the columns `reference` and `image`, and `mask` if it has that; others are carried into results.
 
     Args:
         table: A file, which paths are relative to; `-` for standard input, or a pipe, whose paths are relative to the
@@ -140,9 +151,9 @@ def read_pairs(table: Path) -> Pairing:
     """
     lines, notes = read_list(table)
     names = unique_names([line.image.stem for line in lines])
-    pairs = [Pair(line.reference, line.image, name, line.columns) for line, name in zip(lines, names, strict=True)]
+    pairs = [Pair(*line[:2], name, *line[2:]) for line, name in zip(lines, names, strict=True)]
     source = Path("/dev/stdin") if table == STANDARD_INPUT else table
-    return Pairing(pairs, notes=notes, sources=[source])
+    return Pairing(pairs, notes=notes, sources=[source], root=folder_of(table))
 
 
 def match_patterns(
@@ -191,6 +202,7 @@ def match_patterns(
         sorted({*references.ignored, *images.ignored}),
         list(dict.fromkeys([*references.notes, *images.notes, *copies, *several_alike(images, matches)])),
         [pattern.root for pattern in (left, right) if pattern.depth is None or pattern.root != Path()],
+        root=references.root,
     )
 
 
@@ -239,6 +251,7 @@ def _pair_folders(left: Path, right: Path, spell: Spelling) -> Pairing:
         [*references.ignored, *images.ignored],
         list(dict.fromkeys(notes)),
         [left, right],
+        root=left,
     )
 
 

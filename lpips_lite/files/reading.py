@@ -120,8 +120,9 @@ class Reader:
             digest = hashlib.sha256(data).digest()
             return ImageFile(path, data, digest, (int(width), int(height)), peak_bytes(image, data), self)
 
-    def decode(self, file: ImageFile) -> Picture:
+    def decode(self, file: ImageFile, background: str | None = None) -> Picture:
         """Do what `ImageFile.decode` says."""
+        background = background or self.background
         name, notes = printable(file.path), []
         with self._errors_named(file.path, file.data), self._opened(file.data) as image:
             samples = samples_of(image, file.data)
@@ -133,10 +134,10 @@ class Reader:
             self._check_size(image)
             transform, found = srgb_conversion(image, file.data)
             upright, problem = _upright(image)
-            picture = picture_of(upright, samples, transform, self.background)
+            picture = picture_of(upright, samples, transform, background)
             notes += [*found, *problem]
             if picture.alpha is not None:
-                notes.append(f"transparent; composited on {self.background}")
+                notes.append(f"transparent; composited on {background}")
             return replace(picture, notes=tuple(f"{name}: {note}" for note in notes))
 
     @contextmanager
@@ -187,13 +188,13 @@ class ImageFile:
     peak_bytes: int
     _reader: Reader = field(repr=False)
 
-    def decode(self) -> Picture:
-        """Decode the pixels; it can be done again.
+    def decode(self, background: str | None = None) -> Picture:
+        """Decode the pixels; it can be done again, also on another background than the reader's.
 
         Raises:
             ValueError: If the data are corrupt, or need more memory than there is.
         """
-        return self._reader.decode(self)
+        return self._reader.decode(self, background)
 
 
 def _load_plugins(*, everything: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from lpips_lite.files.names import path_text, printable
 from lpips_lite.files.outputs import is_special
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.reading import Reader
+from lpips_lite.files.resizing import least_pixels
 from lpips_lite.files.results import Row, RowFormat
 from lpips_lite.files.settings import Settings
 
@@ -28,10 +28,10 @@ def kept_rows(
 ) -> dict[int, Row]:
     """Return the rows of an earlier run that are valid for the pairs of this run, by position of the pair.
 
-    A row is valid if it belongs to a pair of this run, has no error, and both files still have the same bytes; they are
-    read again to check this. A pair that is listed twice needs two rows. Small images share batches with others of
-    their block of the list. If one of these must be measured, all are, so that numbers are those of an uninterrupted
-    run.
+    A row is valid if it belongs to a pair of this run, has no error, and its files, including a mask, still have the
+    same bytes; they are read again to check this. A pair that is listed twice needs two rows. Small images share
+    batches with others of their block of the list. If one of these must be measured, all are, so that numbers are those
+    of an uninterrupted run.
 
     Args:
         path: The output of the earlier run; it may not exist.
@@ -54,15 +54,14 @@ def kept_rows(
         problem = f"{printable(path)} is not an output of these metrics and settings to resume: {error}"
         raise ValueError(f"{problem}; use another output") from error
     positions = [position for position, pair in enumerate(pairs) if _key(pair) in known]
-    reader.read_streams(path for position in positions for path in (pairs[position].reference, pairs[position].image))
+    reader.read_streams(path for position in positions for path in pairs[position].files)
 
     def look(position: int) -> tuple[str | None, int]:
         try:
-            reference, image = reader.open(pairs[position].reference), reader.open(pairs[position].image)
+            reference, image, *mask = map(reader.open, pairs[position].files)
         except (OSError, ValueError):
             return None, 0
-        size = settings.resize if isinstance(settings.resize, tuple) else reference.size
-        return content_of(reference, image), math.prod(size)
+        return content_of(reference, image, *mask), least_pixels(image.size, reference.size, settings)
 
     kept, batches = {}, {}
     with ThreadPoolExecutor(settings.workers) as pool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Resize = Literal["no", "ref"] | tuple[int, int]
+Resize = Literal["no", "ref", "crop", "pad"] | tuple[int, int]
+Box = tuple[int, int, int, int]  # left, top, width, height
 Precision = Literal["fp32", "bf16"]
 Spelling = Callable[[str, object], str]
 
@@ -23,7 +24,8 @@ class Settings:
     """How pairs of files are read and measured.
 
     Attributes:
-        resize: "no" · "ref", to the reference's size · (height, width).
+        resize: "no" · "ref", to the reference's size · "crop", to the middle that both have · "pad", with `background`
+            on the right and at the bottom, to the larger width and height · (height, width).
         background: What transparent pixels are put on: a colour name or "#rrggbb".
         max_pixels: Of one image, at most; larger ones are errors.
         device: Where to compute.
@@ -31,6 +33,8 @@ class Settings:
         batch_size: Pairs in a batch at most.
         workers: Threads that decode.
         spell: Argument and value -> how messages name them; the command speaks of its options.
+        ignore_boxes: Boxes (left, top, width, height) of the reference's pixels that are not compared.
+        masks: What signatures say of the pairs' masks.
 
     Raises:
         ValueError: If a value is not as described.
@@ -44,6 +48,8 @@ class Settings:
     batch_size: int = 8
     workers: int = 2
     spell: Spelling = python_spelling
+    ignore_boxes: Sequence[Box] = ()
+    masks: str = ""
 
     def __post_init__(self) -> None:
         for name in ("max_pixels", "batch_size", "workers"):
@@ -54,12 +60,14 @@ class Settings:
         if self.precision not in get_args(Precision):
             raise self._error("precision", "expected fp32 or bf16")
         size = self.resize
-        if size not in ("no", "ref"):
+        if size not in ("no", "ref", "crop", "pad"):
             if not (isinstance(size, tuple) and len(size) == 2 and all(map(_is_count, size))):
-                raise self._error("resize", "expected no, ref or a size in pixels, as (height, width)")
+                raise self._error("resize", "expected no, ref, crop, pad or a size in pixels, as (height, width)")
             if size[0] * size[1] > self.max_pixels:
                 allowed = self.spell("max_pixels", self.max_pixels)
                 raise self._error("resize", f"{size[0] * size[1]} pixels; expected no more than {allowed}")
+        if not (isinstance(self.ignore_boxes, (tuple, list)) and all(map(_is_box, self.ignore_boxes))):
+            raise self._error("ignore_boxes", "expected boxes of whole numbers (left, top, width, height)")
         try:
             red_green_blue(self.background)
         except (ValueError, AttributeError):
@@ -72,7 +80,14 @@ class Settings:
         """Return what the settings add to a signature."""
         size = "x".join(map(str, reversed(self.resize))) if isinstance(self.resize, tuple) else self.resize
         color = "#{:02x}{:02x}{:02x}".format(*red_green_blue(self.background))
-        parts = {"resize": (size, "no"), "background": (color, "#ffffff"), "precision": (self.precision, "fp32")}
+        boxes = "+".join(",".join(map(str, box)) for box in sorted(set(map(tuple, self.ignore_boxes))))
+        parts = {
+            "resize": (size, "no"),
+            "background": (color, "#ffffff"),
+            "precision": (self.precision, "fp32"),
+            "mask": (self.masks, ""),
+            "ignore": (boxes, ""),
+        }
         return "".join(f" {name}={value}" for name, (value, default) in parts.items() if value != default)
 
 
@@ -92,3 +107,9 @@ def red_green_blue(color: str) -> tuple[int, int, int]:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_box(value: object) -> bool:
+    if not (isinstance(value, (tuple, list)) and len(value) == 4):
+        return False
+    return all(isinstance(number, int) and not isinstance(number, bool) for number in value) and min(value[2:]) > 0

@@ -205,7 +205,7 @@ def test_resize(folder):
     assert fixed["signatures"]["lite"].endswith(" resize=64x48")
     assert fixed["results"][0]["lite"] < 0.2
     scene = read_image("scene.png")
-    from lpips_lite.files.decoding import fit
+    from lpips_lite.files.resizing import fit
 
     pillow = np.asarray(Image.open("scene.png").resize((64, 48), Image.Resampling.BICUBIC)) / 255
     assert np.abs(fit(scene, (48, 64)).permute(1, 2, 0).numpy() - pillow).max() < 0.01
@@ -238,7 +238,10 @@ WRONG = {
     ),
     "rule": (["scene.png", "scene.png", "--fail", "lite=1"], "'lite=1': expected METRIC>NUMBER or METRIC<NUMBER"),
     "stray rule": (["scene.png", "scene.png", "--fail", "ssim<1"], "--fail names ssim, which is not measured"),
-    "resize": (["scene.png", "scene.png", "--resize", "9"], "'9'; expected no, ref or WIDTHxHEIGHT, like 256x256"),
+    "resize": (
+        ["scene.png", "scene.png", "--resize", "9"],
+        "'9'; expected no, ref, crop, pad or WIDTHxHEIGHT, like 256x256",
+    ),
     "no map": (["scene.png", "scene.png", "-m", "ssim", "--heatmap", "h.png"], "--heatmap: ssim has no map"),
     "overlay": (["scene.png", "scene.png", "--overlay"], "--overlay: expected --heatmap with it"),
     "one map": (["scene.png"] * 3 + ["--heatmap", "h.png"], "there are 2 pairs; expected a folder, not a file"),

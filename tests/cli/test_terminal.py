@@ -200,6 +200,7 @@ def test_control_characters_in_names_do_not_reach_the_screen(folder):
     [
         ("max_pixels", 9, "--max-pixels 9"),
         ("resize", (3, 4), "--resize 4x3"),
+        ("ignore_boxes", [(1, 2, 3, 4), (5, 6, 7, 8)], "--ignore-box 1,2,3,4"),
         ("allow_unmatched", True, "--allow-unmatched"),
         ("ref_pattern", "{name}.png", "--ref-pattern '{name}.png'"),
     ],

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from lpips_lite.files import decoding
+from lpips_lite.files.budget import Budget
 from lpips_lite.files.contents import Contents
-from lpips_lite.files.decoding import Budget, decode
+from lpips_lite.files.decoding import decode
 from lpips_lite.files.pairs import Pair
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.settings import Settings
