@@ -1,5 +1,6 @@
 # The public names, each where it is defined; `__init__.py` loads them from this list. `X as X` exports X.
 
+from .baselines.changes import changed_pixels as changed_pixels
 from .baselines.content import (
     ContentLoss as ContentLoss,
     CRNLoss as CRNLoss,

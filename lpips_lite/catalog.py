@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lpips_lite.entries import (
+    CHANGES_PARTS,
     MAX_MEMORY,
     Load,
     LoadedMetric as LoadedMetric,
@@ -30,6 +31,8 @@ from lpips_lite.entries import (
     gram,
     lpips,
     one_of,
+    region,
+    share,
     whole_number,
 )
 from lpips_lite.file_measures import FILE_MEASURES
@@ -46,11 +49,13 @@ _FSIM = "Zhang et al., IEEE TIP 2011, https://doi.org/10.1109/TIP.2011.2109730"
 _JOHNSON = "Johnson et al., ECCV 2016, https://arxiv.org/abs/1603.08155"
 _CHEN = "Chen & Koltun, ICCV 2017, https://arxiv.org/abs/1707.09405"
 _DING = "Ding et al., IEEE TPAMI 2020, https://arxiv.org/abs/2004.07728"
+_KOTSARENKO = "Kotsarenko & Ramos, Programación Matemática y Software 2, 2010"
 _LEWIS = "Lewis, Vision Interface 1995"
 
 # The options that may follow a name, one per line.
 _TOWER = {"tower": Option("tower_weights", words=r"random:\d+")}
-_LPIPS = {"weights": Option("channel_weights", words=r"uniform|calibrated|v\d+\.\d+"), **_TOWER}
+_OVER_MAP = {"max": Option("over_map", "max"), "p99": Option("over_map", "p99")}
+_LPIPS = {"weights": Option("channel_weights", words=r"uniform|calibrated|v\d+\.\d+"), **_TOWER, **_OVER_MAP}
 _UNSCALED = "feeds images in [0, 1] to a network that expects [-1, 1]; only to compare with numbers made the same way"
 _PUBLISHED = {**_LPIPS, "unscaled": Option("unscaled", True, mistake=_UNSCALED)}
 _LUMA = {"y": Option("space", "y"), "crop": Option("crop", read=whole_number)}
@@ -72,6 +77,7 @@ _GRAM = {
     **_TOWER,
 }
 _CRN = {"resolution": Option("resolution", read=one_of("256p", "512p", "gta")), **_TOWER}
+_CHANGES = {"threshold": Option("threshold", read=share), "shift": Option("ignore", "shift")}
 _DISTS = {"weights": Option("weights", words=""), **_TOWER}
 
 _SCALES_PARTS = {"negative": "negative=relu", "space": "channels=rgb"}
@@ -114,6 +120,10 @@ METRICS: Mapping[str, MetricEntry] = {
     "crn": MetricEntry("Cascaded refinement loss, VGG-19", crn, "[0, ∞)", "lower", 2017, _CHEN, 2, _CRN),
     "dists": MetricEntry("Deep image structure and texture similarity, VGG-16", dists,
                          "[0, 2]", "lower", 2020, _DING, 4, _DISTS),
+    "pixels": MetricEntry("Pixels that differ visibly", function("baselines.changes.changed_pixels", CHANGES_PARTS),
+                          "[0, ∞)", "lower", 2010, _KOTSARENKO, 0, _CHANGES, takes_mask=True),
+    "region": MetricEntry("Pixels of the largest area that differs visibly", region,
+                          "[0, ∞)", "lower", 2010, _KOTSARENKO, 0, _CHANGES, takes_mask=True, has_box=True),
 }
 # fmt: on
 MEASURES: Mapping[str, MetricEntry] = {**METRICS, **FILE_MEASURES}  # all that the grammar names
@@ -225,6 +235,16 @@ def value_range(text: str) -> tuple[float, float]:
     """Return the smallest and the largest value of a metric; infinity also if it is only approached."""
     least, _, most = entry_of(text).range.strip("[()]").replace("∞", "inf").partition(", ")
     return float(least), float(most)
+
+
+def columns_of(metrics: Iterable[str]) -> list[str]:
+    """Return the columns that metrics fill: of each its number, and after it its box, if it tells one."""
+    return [column for name in metrics for column in (name, box_column(name)) if column]
+
+
+def box_column(metric: str) -> str | None:
+    """Return the column of a metric's box, a text "left,top,width,height"; `None` if it tells none."""
+    return f"{metric}:box" if entry_of(metric).has_box else None
 
 
 def may_be_infinite(text: str) -> bool:

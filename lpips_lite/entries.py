@@ -36,6 +36,8 @@ class LoadedMetric(NamedTuple):
         distance: Turns two encodings into (N,).
         slope: Slope for `LPIPS.preference`, for weights fitted to votes; else `None`.
         trained_on: Digests of the references whose judgments the weights were trained on.
+        located: Turns two batches into (N, 5), the number and the box of where it is (left, top, width, height), if the
+            metric has a box; else `None`.
         of_file: Turns the bytes of the compared file and the pixels of its reference into the number, for measures of
             files instead of pixels; else `None`.
     """
@@ -48,8 +50,10 @@ class LoadedMetric(NamedTuple):
     slope: float | None = None
     trained_on: frozenset[str] = frozenset()
     of_file: Callable[[int, int], float] | None = None
+    located: Callable[..., Tensor] | None = None
 
 
+CHANGES_PARTS: Parts = {"threshold": "threshold=0.1", "ignore": "ignore=antialiasing"}
 Load = Callable[[str, Arguments], LoadedMetric]  # from a device and the arguments that options set
 
 
@@ -89,6 +93,7 @@ class MetricEntry:
         arguments: Arguments for loading, unless an option replaces them.
         has_map: Whether it can show where images differ.
         takes_mask: Whether it can be measured under a mask.
+        has_box: Whether a column of its own has the box of where they differ.
     """
 
     title: str
@@ -102,6 +107,7 @@ class MetricEntry:
     arguments: Arguments = field(default_factory=dict)
     has_map: bool = False
     takes_mask: bool = False
+    has_box: bool = False
 
 
 # -- how metrics are loaded --------------------------------------------------------------------------------------------
@@ -119,28 +125,68 @@ def function(path: str, parts: Parts, max_memory: str | None = None) -> Load:
 
 
 def lpips(net: str) -> Load:
-    """Return a loader for LPIPS on a tower; with `unscaled`, images in [0, 1] are fed as if they were in [-1, 1]."""
+    """Return a loader for LPIPS on a tower.
+
+    With `unscaled`, images in [0, 1] are fed as if they were in [-1, 1]. With `over_map`, the number is the maximum or
+    the 99th percentile of the distance map instead of the distance.
+    """
 
     def load(device: str, arguments: Arguments) -> LoadedMetric:
-        from lpips_lite.images import to_float
         from lpips_lite.metric import LPIPS
 
-        own = {key: value for key, value in arguments.items() if key != "unscaled"}
+        own = {key: value for key, value in arguments.items() if key not in ("unscaled", "over_map")}
         metric = LPIPS(net, reduction="none", max_memory=MAX_MEMORY, **own).to(device)
-        if "unscaled" not in arguments:
-            doors = metric.distance_map, metric.encode, metric.distance
-            return LoadedMetric(metric, metric.signature, *doors, metric.slope, metric.trained_on)
-
-        def as_declared(images: Tensor) -> Tensor:
-            return (to_float(images) + 1) / 2
-
-        return LoadedMetric(
-            lambda x, y, mask=None: metric(as_declared(x), as_declared(y), mask),
-            f"{metric.signature} unscaled=mistake",
-            lambda x, y: metric.distance_map(as_declared(x), as_declared(y)),
-        )
+        doors = metric.distance_map, metric.encode, metric.distance
+        found = LoadedMetric(metric, metric.signature, *doors, metric.slope, metric.trained_on)
+        if "unscaled" in arguments:
+            found = _unscaled(found)
+        return _over_map(found, arguments["over_map"]) if "over_map" in arguments else found
 
     return load
+
+
+def _unscaled(metric: LoadedMetric) -> LoadedMetric:
+    from lpips_lite.images import to_float
+
+    def as_declared(images: Tensor) -> Tensor:
+        return (to_float(images) + 1) / 2
+
+    distance_map = _map_of(metric)
+    return LoadedMetric(
+        lambda x, y, mask=None: metric.compute(as_declared(x), as_declared(y), mask),
+        f"{metric.signature} unscaled=mistake",
+        lambda x, y: distance_map(as_declared(x), as_declared(y)),
+    )
+
+
+def _over_map(metric: LoadedMetric, statistic: str) -> LoadedMetric:
+    from lpips_lite.map_statistics import over_map
+
+    compute = partial(over_map, _map_of(metric), statistic=statistic)
+    signature = f"{metric.signature} map={statistic}"
+    return LoadedMetric(compute, signature, metric.distance_map, trained_on=metric.trained_on)
+
+
+def _map_of(metric: LoadedMetric) -> Callable[[Tensor, Tensor], Tensor]:
+    assert metric.distance_map is not None
+    return metric.distance_map
+
+
+def region(device: str, arguments: Arguments) -> LoadedMetric:
+    """Load the size and box of the largest area that differs visibly."""
+    try:
+        import scipy.ndimage  # noqa: F401
+    except ImportError as error:
+        raise ImportError('region needs scipy: pip install "lpips_lite[regression]"') from error
+    from lpips_lite.baselines.changes import largest_region
+
+    loaded = _loaded("region", largest_region, CHANGES_PARTS, arguments)
+    located = loaded.compute
+
+    def compute(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        return located(x, y, mask=mask)[:, 0]
+
+    return loaded._replace(compute=compute, located=located)
 
 
 def gram(net: str) -> Load:
@@ -227,6 +273,17 @@ def whole_number(value: str) -> int:
     if not value.isdecimal():
         raise ValueError("expected a whole number ≥ 0")
     return int(value)
+
+
+def share(value: str) -> float:
+    """Read a number in [0, 1]."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError("expected a number in [0, 1]")
+    return number
 
 
 def find_named(known: Mapping[str, Known], name: str, said: str, what: str) -> Known:

@@ -201,6 +201,12 @@ def _likely_mistake(name: str, smallest: float, largest: float, low: float, high
     return f"values are unbounded, like those of a network without a final sigmoid; {clamp}"
 
 
+def equal_outside(x: Tensor, y: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a pair as floats in which x shows what y does wherever a mask is 0, so that nothing there counts."""
+    x, y = to_common(to_float(x), to_float(y))
+    return torch.where(mask > 0, x, y), y
+
+
 def check_mask(mask: Tensor, x: Tensor, check_range: RangeCheck, checked: Checked, where: str = "") -> None:
     """Check that a mask fits images `x`: shape (N, 1, H, W), same device; check its values if they are to be read.
 

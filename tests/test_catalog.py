@@ -312,7 +312,7 @@ def test_the_catalogs_spelling_is_stable(values):
         "pnsr": "did you mean psnr?",
         "msim": "did you mean .*ms-ssim",
         "structural": "did you mean ssim, ms-ssim",
-        "zzzz": "unknown metric 'zzzz'; expected one of lite, .*, dists, bytes, bpp$",
+        "zzzz": "unknown metric 'zzzz'; expected one of lite, .*, region, bytes, bpp$",
         "ssim=0.2": "unknown metric 'ssim=0.2'",
         "ssim:matlb": "unknown option 'matlb'; expected wang2004, .*, 3dgs, y, crop; did you mean matlab?",
         "ssim:": "unknown option ''; expected wang2004",

@@ -64,14 +64,17 @@ def metric(name, new_tower=False, **options):
 PUBLIC = sorted(set(lpips_lite.__all__) - NO_METRICS)
 FUNCTIONS = [name for name in PUBLIC if not inspect.isclass(getattr(lpips_lite, name))]
 LPIPS = ["LPIPS"]
-CATALOG = [f"METRICS {name}" for name in METRICS]
+CATALOG = [f"METRICS {name}" for name in (*METRICS, "lite:max", "lite:p99", "pixels:shift", "region:shift")]
 ALL = PUBLIC + LPIPS + CATALOG
+COUNTS = ("changed_pixels", *(name for name in CATALOG if name.split()[1].startswith(("pixels", "region"))))
 
 
 def spelled(name):
     """Return a catalog's metric with a random tower, so that nothing is downloaded."""
-    options = {"tower": "random:0", "weights": "uniform"} if METRICS[name].has_map else {"tower": "random:0"}
-    return ":".join([name, *(f"{k}={v}" for k, v in options.items() if name != "lite" and k in METRICS[name].options)])
+    entry = METRICS[name.partition(":")[0]]
+    options = {"tower": "random:0", "weights": "uniform"} if entry.has_map else {"tower": "random:0"}
+    own = {} if name.startswith("lite") else {key: options[key] for key in options if key in entry.options}
+    return ":".join([name, *(f"{key}={value}" for key, value in own.items())])
 
 
 def load(name, new_tower=False, **options):
@@ -97,13 +100,13 @@ def pair(name, device, dtype):
 
 def has_tower(name):
     if name in CATALOG:
-        return "tower" in METRICS[name.removeprefix("METRICS ")].options
+        return "tower" in entry_of(name.removeprefix("METRICS ")).options
     return name == "LPIPS" or "tower" in inspect.signature(getattr(lpips_lite, name)).parameters
 
 
 def takes_mask(name):
     if name in CATALOG:
-        return METRICS[name.removeprefix("METRICS ")].takes_mask
+        return entry_of(name.removeprefix("METRICS ")).takes_mask
     value = getattr(lpips_lite, name)
     return "mask" in inspect.signature(value.forward if inspect.isclass(value) else value).parameters
 
@@ -225,7 +228,11 @@ def test_built_and_used_under_inference_mode_then_as_a_loss(pair, name):
         function = load(name, new_tower=True)
         function(*pair)
     x = pair[0].clone().requires_grad_()
-    function(x, pair[1]).sum().backward()
+    found = function(x, pair[1]).sum()
+    if name in COUNTS:  # which have no gradient, so that using them as a loss is an error
+        assert not found.requires_grad
+        return
+    found.backward()
     assert torch.isfinite(x.grad).all()
 
 

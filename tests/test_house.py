@@ -97,6 +97,7 @@ def test_public_names():
         *("LPIPS", "lpips", "Encoding", "FeatureTower", "TOWERS", "METRICS", "read_image", "compare", "__version__"),
         "summarize",
         *("l1", "l2", "psnr", "ssim", "ms_ssim", "fsim", "ssd", "ncc", "zncc", "match_template"),
+        "changed_pixels",
         *("gram_matrix", "gram_distance", "content_distance", "crn_distance", "crn_tower"),
         *("dists", "dists_tower", "read_dists_weights", "L1Loss", "L2Loss", "SSIMLoss", "MSSSIMLoss", "FSIMLoss"),
         *("Jittered", "MultiScale"),

@@ -15,7 +15,8 @@ from tests.conftest import ROOT
 
 PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 README = PAGES["README.md"]
-ELSEWHERE = ("calibrating.md", "recipes.md")  # run by tests/test_calibrating.py, from the wheel, and test_recipes.py
+# Run by tests/test_calibrating.py, from the wheel, test_recipes.py and test_visual_regression.py.
+ELSEWHERE = ("calibrating.md", "recipes.md", "visual-regression.md")
 ALONE = ("training.md",)  # each block by itself, where the frameworks that it imports are installed
 HERE = [page for page in PAGES if page not in (*ELSEWHERE, *ALONE)]
 

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lpips_lite import LPIPS, FeatureTower, GramLoss, LPIPSMetric, images, lpips, strips
-from lpips_lite.baselines import template
+from lpips_lite.baselines import changes, template
 from lpips_lite.frozen import Frozen
 from tests import test_contract as contract
 from tests.conftest import free_port
@@ -266,7 +266,7 @@ def no_sync(monkeypatch):
     if torch.__version__ < (2, 9):
         pytest.skip("torch 2.4 aborts on fake CUDA tensors where there is no GPU")
     monkeypatch.setattr(template, "NO_FLOAT64", ("cuda",))
-    for module in (images, strips):
+    for module in (images, strips, changes):
         monkeypatch.setattr(module, "checked_by_functions", set())
     return lambda: FakeTensorMode(allow_non_fake_inputs=True)
 
@@ -288,7 +288,7 @@ def test_nothing_waits_for_the_device_or_needs_float64(name, no_sync, monkeypatc
         functions[0](x.requires_grad_(), y)
         with pytest.raises(DataDependentOutputException):  # "auto" looks
             functions[1](x, y)
-        for module in (images, strips):
+        for module in (images, strips, changes):
             monkeypatch.setattr(module, "checked_by_functions", Everything())
         assert functions[1](x, y).is_cuda
 

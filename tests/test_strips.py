@@ -9,7 +9,15 @@ from lpips_lite.catalog import parse_metric
 SPELLINGS = [
     *METRICS,
     *("l1:lab", "l2:y:crop=3", "psnr:y", "ssim:matlab", "ssim:skimage", "ssim:torchmetrics", "ssim:3dgs", "ssim:y"),
-    *("ms-ssim:y:crop=2", "gram:normalization=gatys", "gram:centered", "gram-lite:centered", "alex:unscaled"),
+    *(
+        "ms-ssim:y:crop=2",
+        "pixels:shift",
+        "region:shift",
+        "gram:normalization=gatys",
+        "gram:centered",
+        "gram-lite:centered",
+        "alex:unscaled",
+    ),
 ]
 
 

@@ -37,13 +37,14 @@ Examples:
   compare-images --layout 3dgs output/ --convention 3dgs --by method,scene --against ours --table table.tex
   compare-images --layout codec originals/ coded/ --by codec --curve bpp lite
   compare-images original.png a.jpg --heatmap heat.png --overlay
-  compare-images golden/ rendered/ --fail "lite>0.05" --fail "p95(lite)>0.02" --junit junit.xml
+  compare-images golden/ rendered/ --metric region:shift --fail "region:shift>4" --junit junit.xml   # screenshots
   compare-images weights fetch alex                         # for machines without a network
 
 \b
 Metrics: {metrics}
   ↓ lower is closer, ↑ higher is closer. `lite` (the default) needs no download. Options follow a name after colons:
-  alex:weights=mine.safetensors  vgg:tower=PATH  ssim:matlab  psnr:lab
+  alex:weights=mine.safetensors  vgg:tower=PATH  ssim:matlab  psnr:lab  pixels:shift
+  lite:max and lite:p99 are over the pixels of a pair, max(lite) and p95(lite) of --fail over pairs
 
 \b
 Exit status: 0 fine, 1 a --fail rule was crossed and nothing else, 2 bad input or a resource that ran out (memory, disk,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpips_lite.catalog import entry_of
+from lpips_lite.catalog import columns_of, entry_of
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.names import printable
 from lpips_lite.files.results import Row, to_json, write_text
@@ -95,15 +95,18 @@ def pair_table(rows: Sequence[Row], signatures: Mapping[str, str]) -> Table:
     from rich.text import Text
 
     one_reference = len({row["reference"] for row in rows}) == 1
-    table = _table(["image"] if one_reference else ["reference", "image"], map(_with_arrow, signatures))
+    columns = columns_of(signatures)
+    headings = (_with_arrow(name) if name in signatures else printable(name) for name in columns)
+    table = _table(["image"] if one_reference else ["reference", "image"], headings)
     closest = {name: _closest(name, rows) for name in signatures}
     for row in rows:
         cells = [] if one_reference else [Text(printable(row["reference"]))]
         cells.append(Text(printable(row["image"]) + ("  (identical)" if row["identical"] else "")))
-        for name in signatures:
+        for name in columns:
             value = row[name]
-            bold = len(rows) > 1 and value is not None and value == closest[name]
-            cells.append(Text(_number(name, value), style="bold" if bold else ""))
+            bold = len(rows) > 1 and value is not None and value == closest.get(name)
+            text = _number(name, value) if name in signatures else value or NO_NUMBER
+            cells.append(Text(text, style="bold" if bold else ""))
         table.add_row(*cells)
     return table
 

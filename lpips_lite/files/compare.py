@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpips_lite.catalog import MetricSpec, parse_metrics
+from lpips_lite.catalog import MetricSpec, columns_of, parse_metrics
 from lpips_lite.conventions import find_convention
 from lpips_lite.files.layouts import find_layout
 from lpips_lite.files.masks import check_masked, give_masks
@@ -77,9 +77,10 @@ def compare(
 
     Returns:
         One row per pair, in order: `reference`, `image`, other columns of the list or pattern, one number per metric
-        (see `METRICS` for range and direction), `identical`, `content` (16 digits that stand for the files' bytes) and
-        `error`, the reason why there is no number. `attrs["signatures"]` says what made them, `attrs["notes"]` what
-        was handled on the way. `summarize` makes groups of them.
+        (see `METRICS` for range and direction; "region" has a second column `region:box`, "left,top,width,height"),
+        `identical`, `content` (16 digits that stand for the files' bytes) and `error`, the reason why there is no
+        number. `attrs["signatures"]` says what made them, `attrs["notes"]` what was handled on the way. `summarize`
+        makes groups of them.
 
     Warns:
         UserWarning: If a metric stands for a known mistake, like "vgg:unscaled".
@@ -90,7 +91,7 @@ def compare(
         ValueError: If an argument has no such value, there is nothing to compare, names are unmatched, or a metric has
             no meaning for some of the pixels.
         TypeError: If `metrics` is one text instead of a list.
-        ImportError: If pandas is not installed.
+        ImportError: If pandas is not installed, or scipy for "region".
 
     Examples:
         >>> table = compare("examples/images/scene.png", "examples/images/scene_*.png", metrics=["lite", "psnr"])
@@ -127,7 +128,7 @@ def compare(
         rows.append(row)
         notes |= dict.fromkeys(decoded.notes)
         resized += decoded.resized
-    table = pd.DataFrame(rows, columns=[*PATHS, *carried, *loaded, *MADE])
+    table = pd.DataFrame(rows, columns=[*PATHS, *carried, *columns_of(loaded), *MADE])
     table.attrs["signatures"] = {name: metric.signature for name, metric in loaded.items()}
     table.attrs["notes"] = [*notes, *resize_notes(settings, resized, len(rows))]
     return table

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lpips_lite.catalog import entry_of, parse_metric
+from lpips_lite.catalog import columns_of, entry_of, parse_metric
 from lpips_lite.entries import did_you_mean
 from lpips_lite.files.grouping import Groups, Item, Key, group
 from lpips_lite.files.names import RESULT_COLUMNS, printable
@@ -222,7 +222,7 @@ def group_table(
 
 def items_of(rows: Sequence[Row], signatures: Mapping[str, str]) -> list[Item]:
     """Return the reference of each row, and its columns that come from a pattern or a list."""
-    others = {*signatures, *RESULT_COLUMNS}
+    others = {*columns_of(signatures), *RESULT_COLUMNS}
     return [Item(row["reference"], {name: value for name, value in row.items() if name not in others}) for row in rows]
 
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from lpips_lite.catalog import LoadedMetric, MetricSpec, may_be_infinite
+from lpips_lite.catalog import LoadedMetric, MetricSpec, box_column, may_be_infinite
 from lpips_lite.encoding import Encoding
 from lpips_lite.files.decoding import Decoded, decode
 from lpips_lite.files.names import first_line, path_text, printable
@@ -131,16 +131,16 @@ class Measurer:
     def _measure_batch(self, batch: Sequence[Decoded], rows: Sequence[Row], repeats: bool) -> None:
         """Fill in the rows of equally large pairs; a metric that refuses a pair leaves its reason."""
         for name, metric in self.metrics.items():
-            for row, decoded, value in zip(rows, batch, self._values(name, metric, batch, repeats), strict=True):
-                if isinstance(value, float):
-                    row[name] = value
+            for row, decoded, found in zip(rows, batch, self._values(name, metric, batch, repeats), strict=True):
+                if isinstance(found, str):
+                    add_error(row, f"{printable(decoded.pair.image)}: {name}: {found}")
                 else:
-                    add_error(row, f"{printable(decoded.pair.image)}: {name}: {value}")
+                    row |= found
 
-    def _values(self, name: str, metric: LoadedMetric, batch: Sequence[Decoded], repeats: bool) -> list[float | str]:
-        """Return a number for each pair, or the reason why there is none."""
+    def _values(self, name: str, metric: LoadedMetric, batch: Sequence[Decoded], repeats: bool) -> list[Row | str]:
+        """Return what a metric fills in for each pair, or the reason why it does not."""
         if metric.of_file is not None:
-            return [metric.of_file(decoded.bytes, decoded.pixels) for decoded in batch]
+            return [{name: metric.of_file(decoded.bytes, decoded.pixels)} for decoded in batch]
         if len(batch) > 1 and metric.encode is None and _is_cpu(self.settings):  # there only towers gain by a batch
             return self._one_by_one(name, metric, batch)
         try:
@@ -151,10 +151,10 @@ class Measurer:
         except (MemoryError, RuntimeError) as error:  # the latter from torch, out of memory for the most part
             reason = f"cannot be computed here ({first_line(error)})"
         else:
-            return [_number(name, value) for value in values]
+            return [_columns(name, value) for value in values]
         return self._one_by_one(name, metric, batch) if len(batch) > 1 else [reason]
 
-    def _one_by_one(self, name: str, metric: LoadedMetric, batch: Iterable[Decoded]) -> list[float | str]:
+    def _one_by_one(self, name: str, metric: LoadedMetric, batch: Iterable[Decoded]) -> list[Row | str]:
         """Measure pairs alone: what is wrong with one is not the others' fault, and one may find room."""
         return [value for decoded in batch for value in self._values(name, metric, [decoded], False)]
 
@@ -164,10 +164,11 @@ class Measurer:
         Images that are compared pass the tower in batches of one size: then equal ones are at a distance of exactly 0.
         """
         x, y = self._stack(decoded.compared for decoded in batch), self._stack(decoded.reference for decoded in batch)
+        compare = metric.located or metric.compute
         if batch[0].area is not None:
-            return metric.compute(x, y, mask=self._stack(decoded.area for decoded in batch)[:, None])
+            return compare(x, y, mask=self._stack(decoded.area for decoded in batch)[:, None])
         if not (repeats and metric.encode and metric.distance and x[0, 0].numel() <= KEPT_PIXELS):
-            return metric.compute(x, y)
+            return compare(x, y)
         if len(batch) == 1:
             what = batch[0].pair.reference, y.shape
             if self._kept.get(name, (None,))[0] != what:
@@ -188,6 +189,15 @@ def _start_row(decoded: Decoded) -> Row:
     paths = {"reference": path_text(decoded.pair.reference), "image": path_text(decoded.pair.image)}
     made = {"identical": decoded.identical, "content": decoded.content, "error": decoded.error}
     return {**paths, **decoded.pair.columns, **made}
+
+
+def _columns(name: str, value: float | list[float]) -> Row | str:
+    """Return a number in its column, with the box that may come with it in another."""
+    number, *box = value if isinstance(value, list) else [value]
+    found, column = _number(name, number), box_column(name)
+    if isinstance(found, str):
+        return found
+    return {name: found} | ({column: ",".join(f"{side:.0f}" for side in box) if number else None} if column else {})
 
 
 def _number(name: str, value: float) -> float | str:

@@ -1,7 +1,8 @@
 """Files of results: write rows to CSV, JSON lines or JSON, and read them again to resume an interrupted run.
 
 A row has `reference` and `image`, the columns of a list or pattern, one number per metric, `identical`, `content` (a
-hash of the bytes of both files, 16 hexadecimal digits) and `error`. If a metric refuses a pair, it has no number, and
+hash of the bytes of both files, 16 hexadecimal digits) and `error`. A metric that has a box, like `region`, has a
+second column with it, "left,top,width,height". If a metric refuses a pair, it has no number, and
 `error` says why; other metrics keep their numbers. CSV and JSON lines also have the `signature` of the metrics.
 """
 
@@ -12,6 +13,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from lpips_lite.catalog import may_be_infinite, plain_spelling
+from lpips_lite.catalog import box_column, columns_of, may_be_infinite, plain_spelling
 from lpips_lite.files.names import PATHS, RESULT_COLUMNS
 from lpips_lite.files.outputs import errors_named, open_output, replace_file
 
@@ -29,12 +31,13 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Format = Literal["csv", "jsonl"]  # formats that are written row by row
 
+_BOX = re.compile("[0-9]+(,[0-9]+){3}")
 MADE = ("identical", "content", "error")  # columns after the numbers
 
 
 def arrange(row: Row, metrics: Iterable[str]) -> Row:
     """Return a row with all its columns in order, and None for a metric without a number."""
-    numbers = {name: row.get(name) for name in metrics}
+    numbers = {name: row.get(name) for name in columns_of(metrics)}
     carried = {key: value for key, value in row.items() if key not in numbers and key not in RESULT_COLUMNS}
     return {**{key: row[key] for key in PATHS}, **carried, **numbers, **{key: row[key] for key in MADE}}
 
@@ -50,7 +53,7 @@ def check_columns(carried: Iterable[str], metrics: Iterable[str]) -> None:
     Raises:
         ValueError: If a column has.
     """
-    taken = {plain_spelling(name) for name in (*RESULT_COLUMNS, *metrics)}
+    taken = {plain_spelling(name) for name in (*RESULT_COLUMNS, *columns_of(metrics))}
     for name in carried:
         if plain_spelling(name) in taken:
             raise ValueError(f"column {name!r} is also the name of a result; expected another name")
@@ -68,7 +71,9 @@ def to_json(rows: Sequence[Row], signatures: Mapping[str, str], summary: Mapping
         if any(row[name] is not None for name in signatures):
             results.append({key: value for key, value in json_safe(row).items() if key != "error" or value})
         if row["error"]:
-            errors.append({key: value for key, value in row.items() if key not in (*signatures, "identical")})
+            errors.append(
+                {key: value for key, value in row.items() if key not in (*columns_of(signatures), "identical")}
+            )
     document = {"signatures": signatures, "results": results, "errors": errors, "summary": summary}
     return json.dumps(document, indent=2) + "\n"
 
@@ -89,7 +94,7 @@ class RowFormat:
 
     @property
     def columns(self) -> list[str]:
-        return [*PATHS, *self.carried, *self.signatures, *MADE, "signature"]
+        return [*PATHS, *self.carried, *columns_of(self.signatures), *MADE, "signature"]
 
     def header(self) -> str:
         """Return the first line of a CSV; empty for JSON lines."""
@@ -139,7 +144,8 @@ class RowFormat:
 
     def _from_text(self, cells: Row) -> Row:
         """Turn the cells of a CSV into the values that JSON would have."""
-        record = {name: cells[name] or None if name in (*self.signatures, *MADE) else cells[name] for name in cells}
+        made = {*columns_of(self.signatures), *MADE}
+        record = {name: cells[name] or None if name in made else cells[name] for name in cells}
         for name in self.signatures:
             record[name] = float(cells[name]) if cells[name] else None
         record["identical"] = {"True": True, "False": False}.get(cells["identical"], record["identical"])
@@ -160,6 +166,9 @@ class RowFormat:
                 record[name] = math.inf  # JSON has no infinity
             elif not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value):
                 raise ValueError(f"{name} is {value}; expected a number")
+            box = box_column(name)
+            if box and record[box] is not None and not _BOX.fullmatch(str(record[box])):
+                raise ValueError(f"{box} is {record[box]}; expected left,top,width,height")
         if record["identical"] not in (True, False, None):
             raise ValueError(f"identical is {record['identical']!r}; expected True or False")
         content = record["content"]

@@ -1,4 +1,7 @@
-"""Rules for results, like "lite>0.2", for every pair, or "p95(lite)>0.1", for all pairs together."""
+"""Rules for results, like "lite>0.2", for every pair, or "p95(lite)>0.1", for all pairs together.
+
+A statistic over the pixels of a pair is a metric of its own, like "lite:p99".
+"""
 
 from __future__ import annotations
 

@@ -46,6 +46,7 @@ SCHEMA = {
                     "content": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
                     "error": {"type": "string"},
                 },
+                "patternProperties": {":box$": {"type": ["string", "null"]}},
                 "additionalProperties": {"type": ["number", "null"]},
             },
         },
@@ -97,8 +98,8 @@ def test_table_shows_every_image_and_what_made_the_numbers(folder):
 
 
 def test_json_follows_its_schema(folder):
-    status, out, _ = run("scene.png", "scene.png", "scene_blur.png", "--metric", "lite,psnr,ssim", "--format", "json",
-                         "--fail", "max(psnr)>99", "--fail", "ssim<0.5")  # fmt: skip
+    status, out, _ = run("scene.png", "scene.png", "scene_blur.png", "--metric", "lite,psnr,ssim,region",
+                         "--format", "json", "--fail", "max(psnr)>99", "--fail", "ssim<0.5")  # fmt: skip
     data = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     jsonschema.validate(data, SCHEMA)
     same, blur = data["results"]

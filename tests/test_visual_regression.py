@@ -1,0 +1,113 @@
+"""The page about visual regression is true: its commands are run, and its table is measured again.
+
+`python -m tests.test_visual_regression` prints the table.
+"""
+
+import doctest
+import re
+import shlex
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from lpips_lite.catalog import entry_of, parse_metric
+from tests.command import run
+from tests.conftest import ROOT
+from tests.screens import DARK, LIGHT, cases, draw, faults, harmless
+
+PAGE = (ROOT / "docs/visual-regression.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+METRICS = ("lite", "lite:p99", "lite:max", "psnr", "ssim", "pixels", "pixels:shift", "region", "region:shift")
+RULE = "region:shift>4"
+FOUR = ("digit", "button text", "shift of 0.4 right", "colour step of 2")  # where a mean of distances fails
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Four pages as they should be, and as they are."""
+    made = tmp_path_factory.mktemp("pages")
+    changed, same = faults(LIGHT), harmless(LIGHT)
+    for side in ("golden", "rendered"):
+        (made / side).mkdir()
+        for name in FOUR:
+            known = [draw(look) for look in changed[name]] if name in changed else [draw(LIGHT), same[name]]
+            known[side == "rendered"].save(made / side / f"{name.replace(' ', '-')}.png")
+    return made
+
+
+def test_the_command_finds_two_of_four_as_the_page_shows(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (block,) = [body for kind, body in BLOCKS if kind == "console"]
+    line, _, expected = block.removeprefix("$ compare-images ").partition("\n")
+    assert RULE in line
+    status, out, err = run(*shlex.split(line))
+    assert status == 1
+    assert f"{err}{out}".rstrip() == expected.rstrip()
+
+
+def test_python_finds_the_same(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    block, report = "\n".join(body for kind, body in BLOCKS if kind == "python"), []
+    test = doctest.DocTestParser().get_doctest(block, {}, "page", "docs/visual-regression.md", 0)
+    failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=report.append)
+    assert test.examples
+    assert not failed, "".join(report)
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+def measured(look):
+    """Return name of the case -> whether it is a fault, and its number by each metric."""
+    metrics = {text: parse_metric(text).load().compute for text in METRICS}
+    found = {}
+    for name, case in cases(look).items():
+        x, y = (torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] for picture in (case.image, case.reference))
+        with torch.inference_mode():
+            found[name] = case.fault, {text: compute(x, y).item() for text, compute in metrics.items()}
+    return found
+
+
+def errors(found, metric, threshold):
+    """Return the faults that a rule misses, and the harmless differences that it fails."""
+    sign = 1 if entry_of(metric).direction == "lower" else -1
+    failed = {name for name, (_, numbers) in found.items() if sign * numbers[metric] > sign * threshold}
+    missed = [name for name, (fault, _) in found.items() if fault and name not in failed]
+    return missed, [name for name, (fault, _) in found.items() if not fault and name in failed]
+
+
+def threshold_of(found, metric):
+    """Return the threshold with the fewest errors, in the middle between two values; of several the lowest."""
+    values = sorted({numbers[metric] for _, numbers in found.values() if np.isfinite(numbers[metric])})
+    middles = [float(f"{(a + b) / 2:.2g}") for a, b in pairwise(values)]
+    return min([0.0, *middles], key=lambda threshold: sum(map(len, errors(found, metric, threshold))))
+
+
+def lines():
+    """Yield the lines of the table: thresholds are chosen on the light pages, and tried on the dark ones.
+
+    A last line has what the recommended rule gets wrong.
+    """
+    light, dark = measured(LIGHT), measured(DARK)
+    for metric in METRICS:
+        threshold = threshold_of(light, metric)
+        sign = ">" if entry_of(metric).direction == "lower" else "<"
+        counts = [len(part) for found in (light, dark) for part in errors(found, metric, threshold)]
+        yield f"| `{metric}{sign}{threshold:g}` | {' | '.join(map(str, counts))} |"
+    yield f"{RULE}: {errors(light, 'region:shift', 4)}, {errors(dark, 'region:shift', 4)}"
+
+
+@pytest.mark.slow
+def test_the_table_is_what_is_measured():
+    *table, errors_of_rule = lines()
+    assert [line for line in PAGE.splitlines() if re.match(r"\| `[^`]+` \| \d", line)] == table
+    assert errors_of_rule == f"{RULE}: ([], ['text not smoothed']), ([], ['text not smoothed'])"
+    assert len(faults(LIGHT)) + len(harmless(LIGHT)) >= 24
+
+
+if __name__ == "__main__":
+    for text in lines():
+        sys.stdout.write(f"{text}\n")
