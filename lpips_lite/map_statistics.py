@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lpips_lite.images import check_mask, checked_by_functions, equal_outside
+from lpips_lite.images import check_mask, check_pair, check_values_of_pair, checked_by_functions, equal_outside
 
 PERCENT = 99
 
@@ -35,19 +35,21 @@ def over_map(
     Raises:
         TypeError, ValueError: As `distance_map`; ValueError also if the mask is not as described.
     """
-    if mask is None:
-        return _statistic(distance_map(x, y).flatten(1), statistic)
-    check_mask(mask, x, "auto", checked_by_functions)
-    maps = distance_map(*equal_outside(x, y, mask))
-    rows = [_statistic(row[own > 0][None], statistic) for row, own in zip(maps, mask, strict=True)]
-    return torch.cat(rows)
+    inside = torch.ones_like(x[:, :1], dtype=torch.bool)
+    if mask is not None:
+        check_pair(x, y)
+        check_values_of_pair({"x": x, "y": y}, "auto", checked_by_functions)
+        check_mask(mask, x, "auto", checked_by_functions)
+        inside, (x, y) = mask > 0, equal_outside(x, y, mask)
+    return _statistic(distance_map(x, y).flatten(1), inside.flatten(1), statistic)
 
 
-def _statistic(values: Tensor, statistic: str) -> Tensor:
+def _statistic(values: Tensor, inside: Tensor, statistic: str) -> Tensor:
     """Return the maximum of each row, or its percentile, interpolated linearly as NumPy does."""
+    values = torch.where(inside, values, -torch.inf)
     if statistic == "max":
         return values.amax(dim=1)
-    whole, rest = divmod((values.shape[1] - 1) * PERCENT, 100)
-    top = values.topk(values.shape[1] - whole, dim=1).values  # from the largest to the one at `whole`
-    low = top[:, -1]
-    return low if not rest else low + (top[:, -2] - low) * (rest / 100)
+    ordered, last = values.sort(dim=1).values, inside.sum(dim=1, keepdim=True) - 1
+    first, rank = values.shape[1] - 1 - last, last * PERCENT  # of those inside, and a hundred times the place wanted
+    low, high = (ordered.gather(1, first + place // 100) for place in (rank, rank + 99))
+    return (low + (high - low) * (rank % 100 / 100)).squeeze(1)

@@ -94,3 +94,8 @@ def test_a_column_of_a_list_cannot_be_called_so(folders):
     status, _, err = run("--pairs", "list.csv", "-m", "region")
     assert status == 2
     assert "column 'Region:Box' is also the name of a result" in err
+
+
+def test_what_is_ignored_is_in_no_box(folders):
+    table = compare("a", "b", metrics=["region"], ignore_boxes=[(0, 0, 7, 16)])
+    assert table[["region", "region:box"]].values.tolist()[0] == [12, "7,3,2,6"]
