@@ -14,11 +14,16 @@ from PIL import Image
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.names import path_text
 from lpips_lite.files.pairs import Pair
-from lpips_lite.files.report import SIDES, Gallery, Report, format_number, histogram, is_page_file
+from lpips_lite.files.gallery import SIDES, Gallery
+from lpips_lite.files.report import Report, is_page_file
+from lpips_lite.files.report_page import format_number, histogram
+from lpips_lite.files.rules import parse_rule
 from lpips_lite.files.summary import Summary
+from lpips_lite.files.verdicts import Verdicts
 from tests.browser import chromium
 from tests.conftest import ROOT
 
+OTHER_COLUMNS = ("reference", "image", "identical", "content", "error")
 HOSTILE = 'alex:weights=my "w" </script><b>&amp;=1/2.safetensors'
 INFINITY = math.inf
 
@@ -58,16 +63,17 @@ def row_of(pair, numbers, error=None, content=None):
 class Written:
     """A page written of rows, and what was told on the way."""
 
-    def __init__(self, path, pairs, rows, *, count=100, draw=draw, decode=decode, notes=()):
-        metrics = [key for key in rows[0] if key not in ("reference", "image", "identical", "content", "error")]
+    def __init__(self, path, pairs, rows, *, count=100, draw=draw, decode=decode, notes=(), rules=(), **alone):
+        metrics = [key for key in rows[0] if key not in (*OTHER_COLUMNS, *pairs[0].columns)]
         signatures = {metric: f"what made {metric}" for metric in metrics}
         summary, self.told, self.path = Summary(metrics, count), [], path
+        verdicts = Verdicts(map(parse_rule, rules), lambda text: None, summary, keep=count, **alone)
         report = Report(
             path, count=count, draw=draw, decode=decode, pairs=pairs, signatures=signatures, summary=summary,
-            progress=lambda items, _: items, notes=notes, tell=self.told.append,
+            verdicts=verdicts, progress=lambda items, _: items, notes=notes, tell=self.told.append,
         )  # fmt: skip
         for row in rows:
-            for sink in (summary, report):
+            for sink in (summary, verdicts, report):
                 sink.take(row, None)
         report.finish()
 
