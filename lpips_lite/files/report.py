@@ -21,7 +21,7 @@ from lpips_lite.files.report_page import Page, encode, render
 from lpips_lite.files.results import Row, write_text
 from lpips_lite.files.summary import Summary
 from lpips_lite.files.table_output import GroupTables
-from lpips_lite.files.verdicts import ALONE, ERROR, FAILED, NEW, Verdicts, judge
+from lpips_lite.files.verdicts import ALONE, ERROR, FAILED, NEW, Verdict, Verdicts, judge
 
 MOST_LISTED = 2000  # pairs, and images without a partner, that the page lists without pictures
 
@@ -74,7 +74,7 @@ class Report:
 
     def take(self, row: Row, decoded: Decoded | None) -> None:
         """Count a row in its groups; which pairs are shown is known at the end."""
-        self._counts.take(row, judge(row, self.verdicts.rules).state)
+        self._counts.take(row, self._verdict(row).state)
 
     def finish(self) -> None:
         """Read the pairs to be shown once more and write the page.
@@ -83,7 +83,8 @@ class Report:
             OSError: If the page cannot be written.
         """
         bad = {state: [row for row, _ in rows] for state, rows in self.verdicts.bad.items()}
-        shown = _once([*bad[FAILED], *self.summary.worst(self.count)])[: self.count]
+        candidates = _once([*self.summary.worst(self.count), *bad[FAILED]])
+        shown = sorted(candidates, key=lambda row: self._verdict(row).state != FAILED)[: self.count]
         gallery = Gallery(len(shown))
         pictures, problems = self._pictures(shown, gallery)
         listed = _once([*shown, *bad[FAILED], *bad[ERROR]])
@@ -100,6 +101,9 @@ class Report:
             notes=self.notes,
         )
         write_text(self.path, render(page, self.signatures, self.summary, self.verdicts, self.groups))
+
+    def _verdict(self, row: Row) -> Verdict:
+        return judge(row, self.verdicts.rules)
 
     def _pictures(self, shown: Sequence[Row], gallery: Gallery) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
         """Return the pictures of rows, and why some have none, each by the row's identity."""
@@ -124,7 +128,7 @@ class Report:
 
     def _entry(self, row: Row, problem: str | None) -> dict[str, Any]:
         """Return what the page tells about a pair, but for its pictures."""
-        verdict = judge(row, self.verdicts.rules)
+        verdict = self._verdict(row)
         return {
             "names": {side: printable(row[side]) for side in PATHS},
             "numbers": [encode(row[name]) for name in self.signatures],

@@ -81,6 +81,11 @@ function mark(before, entry) {
   if (entry.anchor) entry.anchor.tabIndex = 0;
 }
 
+function bring(row) {  // into the part of the list that is seen; the page stays where it is
+  const box = document.querySelector(".list"), head = $("head").offsetHeight;
+  box.scrollTop = Math.min(Math.max(box.scrollTop, row.offsetTop + row.offsetHeight - box.clientHeight), row.offsetTop - head);
+}
+
 function step(by) {
   if (!visible.length) return;
   const place = visible.indexOf(here) + by, focused = document.activeElement === here?.anchor;
@@ -109,7 +114,7 @@ $("head").replaceChildren(...heads.map(({cell}) => cell));
 const groupFilters = data.columns.map(column => {
   const values = [...new Set(entries.map(entry => entry.groups[column]).filter(found => found !== undefined))].sort();
   const options = values.map(found => make("option", {value: "=" + found, textContent: found}));
-  const select = make("select", {ariaLabel: column, oninput: list}, make("option", {value: "", textContent: "any " + column}), ...options);
+  const select = make("select", {ariaLabel: column, onchange: list}, make("option", {value: "", textContent: "any " + column}), ...options);
   $("reset").before(select);
   return {column, select};
 });

@@ -83,6 +83,7 @@ def render(
         script="\n".join(map(_read, SCRIPTS)),
         data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),  # nothing in it ends the script
         page=page,
+        places=_places(page.entries),
         verdict=_verdict(verdicts),
         states={state: verdicts.counts[state] for state in STATES},
         rules=verdicts.of_rules(),
@@ -97,6 +98,21 @@ def render(
         smoothing=SMOOTHING,
         version=__version__,
         shown=sum("image" in entry for entry in page.entries),
+    )
+
+
+def _places(entries: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the places of all pictures in the order in which the page's list needs them."""
+    kinds = ("thumb", "reference", "image", "map")
+    return list(
+        dict.fromkeys(
+            place
+            for entry in entries
+            for place in (
+                *(entry[kind] for kind in kinds if kind in entry),
+                *(crop["picture"] for crop in entry.get("crops", ())),
+            )
+        )
     )
 
 

@@ -72,8 +72,10 @@ function open() {  // what the address names
 for (const button of document.querySelectorAll("[data-mode]")) button.onclick = () => look(button.dataset.mode);
 for (const button of document.querySelectorAll("[data-state]")) button.onclick = () => { state = button.dataset.state; list(); };
 for (const id of ["metric", "bound-metric"]) $(id).append(...metrics.map((metric, place) => make("option", {value: place, textContent: metric.name})));
-for (const id of ["search", "bound-metric", "least", "most"]) $(id).oninput = list;
-for (const id of ["slider", "amplify", "scale"]) $(id).oninput = paint;
+for (const id of ["search", "least", "most"]) $(id).oninput = list;
+for (const id of ["amplify", "scale"]) $(id).onchange = paint;
+$("slider").oninput = paint;
+$("bound-metric").onchange = list;
 $("metric").onchange = drawHistogram;
 $("reset").onclick = reset;
 $("previous").onclick = () => step(-1);

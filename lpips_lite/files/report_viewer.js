@@ -16,7 +16,7 @@ async function show(entry, {scroll = false, address = true} = {}) {
   if (here === null || String(here.size) !== String(entry.size)) [zoom, centre] = [null, (entry.size ?? [0, 0]).map(side => side / 2)];
   here = entry;
   pictures = null;
-  if (scroll) entry.line?.scrollIntoView({block: "nearest"});
+  if (scroll && entry.line?.isConnected) bring(entry.line);
   if (address) history.replaceState(null, "", link(entry));
   $("name").textContent = nameOf(entry);
   $("facts").textContent = facts(entry);
@@ -107,7 +107,7 @@ function paint() {
 
 function arrange() {  // frames as tall as the pair needs, and canvases of as many pixels as the screen has
   const wide = $("first").clientWidth, tall = wide * here.size[1] / here.size[0];
-  $("panes").style.setProperty("--tall", Math.round(Math.min(Math.max(tall, 160), innerHeight * .5)) + "px");
+  $("panes").style.setProperty("--tall", Math.round(Math.min(Math.max(tall, 160), innerHeight * .45)) + "px");
   for (const canvas of $("panes").querySelectorAll("canvas")) {
     canvas.width = canvas.clientWidth * devicePixelRatio;
     canvas.height = canvas.clientHeight * devicePixelRatio;
@@ -115,8 +115,9 @@ function arrange() {  // frames as tall as the pair needs, and canvases of as ma
 }
 
 function corner(canvas) {  // where the pair's left upper corner lies in a frame
-  const middle = zoom === null ? here.size.map(side => side / 2) : centre;
-  return [canvas.clientWidth / 2 - middle[0] * scale(), canvas.clientHeight / 2 - middle[1] * scale()];
+  const middle = zoom === null ? here.size.map(side => side / 2) : centre, frame = [canvas.clientWidth, canvas.clientHeight];
+  const whole = place => Math.round(place * devicePixelRatio) / devicePixelRatio;  // no pixel between two of the screen
+  return frame.map((side, axis) => whole(side / 2 - middle[axis] * scale()));
 }
 
 function draw(canvas, source, {smooth = false, from = 0} = {}) {
@@ -237,6 +238,6 @@ function cropsOf(entry) {
     return make("button", {
       type: "button", title: "reference | image without loss; press to look closer",
       onclick: () => zoomTo(SQUARES, centred),
-    }, image, make("span", {textContent: "at " + words}));
+    }, make("span", {className: "strip"}, image), make("span", {textContent: "at " + words}));
   }));
 }
