@@ -455,15 +455,12 @@ def test_white_pictures_have_an_edge(page):
     assert style[1] not in (page.run("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)")
 
 
-@pytest.mark.slow
 def test_in_every_look(page):
     """Light and dark, wide and on a phone: axe-core finds nothing wrong; pictures, where they are asked for."""
     if not AXE.is_file():
         pytest.skip("no axe-core here: its folder is node_modules/axe-core, or $LPIPS_LITE_AXE")
-    page.driver.execute_script("document.querySelector('details').open = true")
-    for mode in ("side", "difference"):
-        page.driver.execute_script(f"look({mode!r})")
-        page.looks(f"report-{mode}")
+    page.driver.execute_script("document.querySelector('details').open = true; look('difference')")
+    page.looks("report")
     page.driver.execute_script("document.querySelector('details').open = false")
 
 
@@ -518,7 +515,7 @@ def test_histograms(tmp_path, browser, numbers, bars, labels):
 
 @pytest.mark.slow
 def test_the_first_paint_of_500_pairs_takes_under_a_second(tmp_path, browser):
-    """Of a page as large as one becomes: a pair of noise, 500 times."""
+    """Of a page of 20 MB: a pair of noise, 500 times."""
     gallery, summary = Gallery(500), Summary(["lite"], 500)
     pair, noise = pair_of("1"), torch.randint(0, 256, (2, 3, 400, 400), dtype=torch.uint8)
     found = gallery.add(row_of(pair, {"lite": 0.1}), Decoded(pair, *noise), draw)
@@ -535,7 +532,7 @@ def test_the_first_paint_of_500_pairs_takes_under_a_second(tmp_path, browser):
     page = Page(entries, pictures, gallery.peak, {}, [])
     path = tmp_path / "p.html"
     path.write_text(render(page, {"lite": "what made it"}, summary, Verdicts([], print, summary), None))
-    assert 25e6 < path.stat().st_size < 50e6
+    assert 15e6 < path.stat().st_size < 50e6
     reader = Reader(browser)
     reader.open(path)
     reader.wait("$('body').children.length === 500")
