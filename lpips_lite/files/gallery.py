@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from lpips_lite.images import to_float
 PICTURES, CROPS = 28_000_000, 5_000_000  # bytes of all pictures and of all crops on a page, a third more in the page
 MOST_PICTURE, MOST_CROPS = 300_000, 40_000  # bytes of one picture, and of the crops of one pair
 SIDES = (80, 112, 160, 224, 320, 448, 640, 1024, 1440, 2048, 4096)  # longest ones of a picture; the largest that fits
+PROBE, GROWTH = 2, 0.8  # the place in `SIDES` whose bytes tell where to look; bytes grow like pixels to this power
 THUMB, NEEDS_THUMB = 96, 320  # longest side of the list's picture, and of a picture which is too large for the list
 CROP_SIDES = (96, 64, 48, 32, 16)
 REGIONS, CELLS = 3, 256  # crops of a pair, and cells along a side, whose largest values are looked at
@@ -101,13 +104,23 @@ class Gallery:
             if max(map(len, files)) <= self._allowance:
                 return full, True, files
         sizes = list(dict.fromkeys(bounded(full, side) for side in SIDES))
-        best = sizes[0], False, encode(sizes[0], False)
-        for size in sizes[1:]:
-            files = encode(size, False)
-            if max(map(len, files)) > self._allowance:
-                break
-            best = size, False, files
-        return best
+
+        @cache
+        def files_at(place: int) -> list[bytes]:
+            return encode(sizes[place], False)
+
+        def fits(place: int) -> bool:
+            return max(map(len, files_at(place))) <= self._allowance
+
+        probe = min(PROBE, len(sizes) - 1)
+        room = self._allowance / max(map(len, files_at(probe)))  # by which a file may be larger than the probe's
+        growth = [(math.prod(size) / math.prod(sizes[probe])) ** GROWTH for size in sizes]
+        place = max((at for at, factor in enumerate(growth) if factor <= room), default=0)
+        while place > 0 and not fits(place):
+            place -= 1
+        while place + 1 < len(sizes) and fits(place + 1):
+            place += 1
+        return sizes[place], False, files_at(place)
 
     def _may_fit_without_loss(self, image: Tensor) -> bool:
         """Say whether an image may fit, as far as a sixteenth of its rows tell."""
