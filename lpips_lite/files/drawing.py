@@ -22,7 +22,7 @@ from lpips_lite.files.names import printable
 COLORMAP = "inferno"  # perceptually uniform: equal steps of distance look equal
 UNKNOWN = (128, 128, 128)  # colour for NaN
 SMOOTHING = 1.5  # standard deviation of the Gaussian that smooths a drawn map, in pixels
-SMALLEST_SIDE = 512  # small panels are enlarged to this, if the two limits below allow it
+LEAST_SIDES = (256, 512)  # shorter and longer side to which small panels are enlarged, if the two limits below allow it
 LONGEST_SIDE = 4096  # of a panel
 MOST_PIXELS = 2**22
 MARGIN, BAR, FONT_SIZE, TICKS = 12, 16, 14, 4
@@ -155,7 +155,7 @@ def _colors(share: np.ndarray) -> np.ndarray:
 
 def _enlargement(size: tuple[int, int]) -> int:
     """Return the whole factor by which a small panel is drawn larger."""
-    wanted = -(-SMALLEST_SIDE // min(size))  # rounded up
+    wanted = max(-(-least // side) for least, side in zip(LEAST_SIDES, sorted(size), strict=True))  # rounded up
     return max(1, min(wanted, LONGEST_SIDE // max(size), math.isqrt(MOST_PIXELS // math.prod(size))))
 
 

@@ -7,7 +7,7 @@ and only small pictures of them are kept (`gallery.py`). `report_page.py` writes
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ class Report:
         gallery = Gallery(len(shown))
         pictures, problems = self._pictures(shown, gallery)
         listed = _once([*shown, *bad[FAILED], *bad[ERROR]])
-        entries = [self._entry(row, problems.get(id(row))) | pictures.get(id(row), {}) for row in listed]
+        groups = self._counts.tables()
+        entries = [self._entry(row, problems.get(id(row)), groups) | pictures.get(id(row), {}) for row in listed]
         entries += [
             _entry_without_partner(state, path) for state, paths in self.verdicts.alone.items() for path in paths
         ]
@@ -97,7 +98,7 @@ class Report:
             entries=entries[: len(pictures) + MOST_LISTED],
             pictures=gallery.pictures,
             peak=gallery.peak,
-            groups=self._counts.tables(),
+            groups=groups,
             notes=self.notes,
         )
         write_text(self.path, render(page, self.signatures, self.summary, self.verdicts, self.groups))
@@ -126,15 +127,15 @@ class Report:
                     self.tell(f"{problem}; {printable(self.path)} has no pictures of it")
         return pictures, problems
 
-    def _entry(self, row: Row, problem: str | None) -> dict[str, Any]:
-        """Return what the page tells about a pair, but for its pictures."""
+    def _entry(self, row: Row, problem: str | None, groups: Container[str]) -> dict[str, Any]:
+        """Return what the page tells about a pair, with its values in these columns, but without its pictures."""
         verdict = self._verdict(row)
         return {
             "names": {side: printable(row[side]) for side in PATHS},
             "numbers": [encode(row[name]) for name in self.signatures],
             "state": verdict.state,
             "reasons": [*map(str, verdict.crossed), *map(printable, filter(None, [verdict.error, problem]))],
-            "groups": self._counts.of(row),
+            "groups": {column: value for column, value in self._counts.of(row).items() if column in groups},
         }
 
 

@@ -66,7 +66,10 @@ class GroupCounts:
     def take(self, row: Row, state: str) -> None:
         """Count a row."""
         for column, value in self.of(row).items():
-            group = self._groups[column].setdefault(value, Group())
+            groups = self._groups[column]
+            if len(groups) > MOST_VALUES:
+                continue  # it is not shown anyway
+            group = groups.setdefault(value, Group())
             group.states[state] = group.states.get(state, 0) + 1
             if has_number(row, self.metric):
                 group.values.append(row[self.metric])

@@ -62,7 +62,7 @@ async function copy() {
   setTimeout(() => $("copy").textContent = "Copy link", 2000);
 }
 
-function open() {  // what the address names
+function follow() {  // what the address names
   const entry = linked();
   if (entry) show(entry, {scroll: true});
   if (entry === undefined) $("trouble").textContent = "No such pair on this page: " + new URLSearchParams(location.hash.slice(1)).get("pair");
@@ -91,9 +91,9 @@ $("panes").addEventListener("dblclick", whole);
 $("legend").style.background = "linear-gradient(to right," + [0, 51, 102, 153, 204, 255].map(at => `rgb(${colors.subarray(3 * at, 3 * at + 3)})`) + ")";
 new ResizeObserver(paint).observe($("panes"));
 still.addEventListener("change", () => look(mode));
-addEventListener("hashchange", open);
+addEventListener("hashchange", follow);
 
 list();
 if (!entries.length) $("viewer").hidden = true;
 drawHistogram();
-if (!open() && visible.length) show(visible[0], {address: false});
+if (!follow() && visible.length) show(visible[0], {rename: false});

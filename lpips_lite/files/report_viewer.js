@@ -11,13 +11,13 @@ let pictures = null;  // its pictures, when they are loaded
 let mode = "side", zoom = null, centre = [0, 0];  // zoom: screen pixels for one of the image; null: as large as fits
 let peeking = false, flipped = false, timer = null;
 
-async function show(entry, {scroll = false, address = true} = {}) {
+async function show(entry, {scroll = false, rename = true} = {}) {  // rename: let the address name the pair
   mark(here, entry);
   if (here === null || String(here.size) !== String(entry.size)) [zoom, centre] = [null, (entry.size ?? [0, 0]).map(side => side / 2)];
   here = entry;
   pictures = null;
   if (scroll && entry.line?.isConnected) bring(entry.line);
-  if (address) history.replaceState(null, "", link(entry));
+  if (rename) history.replaceState(null, "", link(entry));
   $("name").textContent = nameOf(entry);
   $("facts").textContent = facts(entry);
   $("trouble").textContent = entry.reasons.join("; ");
@@ -183,13 +183,16 @@ function difference() {
 
 // -- zoom and panning -------------------------------------------------------------------------------------------------
 
-function zoomTo(next, at = zoom === null ? here.size.map(side => side / 2) : centre) {
+function zoomTo(next, at = centre) {
+  if (!here.size) return;  // it has no pictures
+  if (zoom === null && at === centre) at = here.size.map(side => side / 2);
   zoom = next;
   centre = at.map((place, axis) => Math.min(Math.max(place, 0), here.size[axis]));
   paint();
 }
 
 function zoomBy(step) {
+  if (!here.size) return;
   const now = scale(), larger = ZOOMS.find(level => level > now * 1.001), smaller = ZOOMS.findLast(level => level < now * .999);
   zoomTo((step > 0 ? larger : smaller) ?? now);
 }

@@ -161,6 +161,10 @@ def test_the_verdict_and_the_reasons_are_on_the_page(page):
     page.wait("here.state === 'error'")
     assert page.text("#trouble") == "b/day/broken.png: cannot be read"
     assert not page.css("#panes").is_displayed()
+    for key in ("+", "0", "4", ESCAPE):  # do nothing without pictures, and no harm
+        page.press(key)
+    page.press("k")
+    page.wait("pictures !== null")
 
 
 def test_filters_by_state_and_group(page):
