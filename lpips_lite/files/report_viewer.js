@@ -131,21 +131,23 @@ function draw(canvas, source, {smooth = false, from = 0} = {}) {
   context.imageSmoothingEnabled = smooth || scale() < SQUARES;
   context.imageSmoothingQuality = "high";
   context.drawImage(source, left, top, wide, tall);
-  if (!smooth && scale() >= LINES) lines(context, [left, top], [wide, tall], [source.width, source.height]);
+  if (!smooth && scale() >= LINES) {
+    lines(context, [canvas.clientWidth, canvas.clientHeight], [left, top], [wide, tall], [source.width, source.height]);
+  }
   context.restore();
   if (from > 0) context.fillRect(start * devicePixelRatio, top * devicePixelRatio, devicePixelRatio, tall * devicePixelRatio);
 }
 
-function lines(context, [left, top], [wide, tall], [columns, rows]) {
-  const inside = (from, step, place, end) => from + place * step >= 0 && from + place * step <= end;
+function lines(context, seen, start, size, counts) {  // between the pixels that are seen
+  const ends = start.map((place, axis) => place + size[axis]);
   context.beginPath();
-  for (let place = 0; place <= columns; place++) if (inside(left, wide / columns, place, innerWidth)) {
-    context.moveTo(left + place * wide / columns, top);
-    context.lineTo(left + place * wide / columns, top + tall);
-  }
-  for (let place = 0; place <= rows; place++) if (inside(top, tall / rows, place, innerHeight)) {
-    context.moveTo(left, top + place * tall / rows);
-    context.lineTo(left + wide, top + place * tall / rows);
+  for (const axis of [0, 1]) {
+    const step = size[axis] / counts[axis], first = Math.max(0, Math.floor(-start[axis] / step));
+    for (let place = first; place <= counts[axis] && start[axis] + place * step <= seen[axis]; place++) {
+      const at = start[axis] + place * step;
+      context.moveTo(...(axis === 0 ? [at, start[1]] : [start[0], at]));
+      context.lineTo(...(axis === 0 ? [at, ends[1]] : [ends[0], at]));
+    }
   }
   context.lineWidth = .5;
   context.strokeStyle = "#8888";
