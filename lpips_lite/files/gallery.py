@@ -66,7 +66,7 @@ class Gallery:
     def add(self, row: Row, decoded: Decoded, draw: DrawMap | None) -> dict[str, Any]:
         """Keep the pictures of a pair that was decoded without an error; return their places and what they are."""
         reference, image, path = decoded.reference, decoded.image, decoded.pair.reference
-        if reference is None or image is None:
+        if reference is None or image is None or decoded.compared is None:
             raise ValueError("decoded has no pictures; expected a pair that was decoded without an error")
         drawn = draw_measured(draw, row, decoded) if draw else None
         full = (image.shape[2], image.shape[1])
@@ -79,7 +79,7 @@ class Gallery:
         if max(shown) > NEEDS_THUMB:
             found["thumb"] = self._keep(_encode(to_picture(image, bounded(full, THUMB)), LOSSY))
         if drawn is None:
-            differences = (to_float(image) - to_float(reference)).abs().mean(dim=0)
+            differences = (to_float(decoded.compared) - to_float(reference)).abs().mean(dim=0)
         else:
             name, differences = drawn
             picture, largest = map_picture(differences, max(shown))

@@ -107,6 +107,16 @@ def test_pictures_and_crops_without_loss_are_the_pixels(tmp_path):
         )
 
 
+def test_crops_without_a_map_are_where_the_pair_is_compared():
+    image, area = SCENE.clone(), torch.ones(128, 128, dtype=torch.bool)
+    image[:, 20, 20] = image[:, 90, 90] = 0
+    area[:50, :50] = False
+    gallery, pair = Gallery(2000), pair_of("1")
+    entry = gallery.add(row_of(pair, {"psnr": 30.0}), Decoded(pair, image, SCENE, area=area), None)
+    (crop,) = entry["crops"]
+    assert all(start <= 90 < start + crop["side"] for start in crop["at"])
+
+
 def test_regions_are_around_the_largest_values_apart_from_each_other():
     values = torch.zeros(300, 700)
     peaks = {
