@@ -14,6 +14,8 @@ from PIL import Image
 
 from lpips_lite import LPIPS
 from lpips_lite.files.drawing import heatmap
+from lpips_lite.files.heatmap import pair_labels
+from lpips_lite.files.pairs import Pair
 from lpips_lite.votes.distort import distort
 
 FOLDER = Path(__file__).parent / "images"
@@ -113,7 +115,7 @@ def render() -> torch.Tensor:
 
 
 def main() -> None:
-    """Write scene.png, its four distortions, and a picture of one of them beside its heatmap."""
+    """Write scene.png, its four distortions, and the heatmap of one of them."""
     scene = render().mul(255).round().div(255)
     images = {"scene": scene}
     for name, kind, level in (
@@ -129,14 +131,10 @@ def main() -> None:
         pixels = image[0].mul(255).round().byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(FOLDER / f"{name}.png", optimize=True)
     metric, jpeg = LPIPS("lite"), images["scene_jpeg"]
-    caption = f"scene_jpeg.png   lite {metric(jpeg, scene):.4f}"
-    heat = heatmap(metric.distance_map(jpeg, scene)[0, 0], jpeg[0], caption)
-    strip = Image.new("RGB", (2 * (SIDE + 12) + heat.width, heat.height), "white")
-    for position, name in enumerate(("scene", "scene_jpeg")):
-        with Image.open(FOLDER / f"{name}.png") as picture:
-            strip.paste(picture, (12 + position * (SIDE + 12), heat.height - SIDE - 12))
-    strip.paste(heat, (2 * (SIDE + 12), 0))
-    strip.save(FOLDER.parent / "heatmap.png", optimize=True)
+    pair = Pair(FOLDER / "scene.png", FOLDER / "scene_jpeg.png", "scene_jpeg")
+    labels = pair_labels(pair, "lite", metric(jpeg, scene).item(), overlay=False)
+    picture = heatmap(metric.distance_map(jpeg, scene)[0, 0], jpeg[0], scene[0], labels)
+    picture.save(FOLDER.parent / "heatmap.png", optimize=True)
 
 
 if __name__ == "__main__":

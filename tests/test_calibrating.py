@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.browser import chromium
+from tests.browser import SHOTS, WIDE, chromium
 from tests.conftest import ROOT
-from tests.votes.collect.person import SHOTS, WIDE, Person
+from tests.votes.collect.person import Person
 from tests.votes.collect.visitors import Visitor, pixels, sure
 
 PAGE = (ROOT / "docs/calibrating.md").read_text()

@@ -28,7 +28,7 @@ from lpips_lite.files.names import first_line, printable
 from lpips_lite.files.pairs import Pair, Pairing, remarks
 from lpips_lite.files.processes import Processes
 from lpips_lite.files.reading import Reader
-from lpips_lite.files.report import Report
+from lpips_lite.files.report import MOST_LISTED, Report
 from lpips_lite.files.resizing import resize_notes
 from lpips_lite.files.results import ResultsFile, Row, RowFormat, add_error
 from lpips_lite.files.resume import kept_rows
@@ -92,7 +92,10 @@ class Job:
         self.problems = Problems()
         shown = request.report_pairs if request.report else 0
         self.summary = Summary(list(metrics), max(request.worst, shown))
-        self.verdicts = Verdicts(request.rules, say, self.summary, missing=pairing.missing, new=pairing.new, keep=shown)
+        listed = MOST_LISTED if request.report else 0
+        self.verdicts = Verdicts(
+            request.rules, say, self.summary, missing=pairing.missing, new=pairing.new, keep=listed
+        )
         mapped = any(metric.distance_map for metric in metrics.values())
         self.draw = partial(map_of, metrics=metrics, settings=settings) if mapped else None
         self.heatmaps = self._heatmaps()
@@ -182,6 +185,7 @@ class Job:
             pairs=self.pairing.pairs,
             signatures=self.signatures,
             summary=self.summary,
+            verdicts=self.verdicts,
             progress=progress,
             notes=[f"device {self.settings.device}"],
             tell=self.problems.add,

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from lpips_lite.files.decoding import Decoded
-from lpips_lite.files.drawing import heatmap
+from lpips_lite.files.drawing import SMOOTHING, Label, heatmap
 from lpips_lite.files.folders import image_suffixes
 from lpips_lite.files.names import MADE_SUFFIX, printable
 from lpips_lite.files.outputs import replace_file
@@ -70,6 +70,16 @@ def draw_measured(draw: DrawMap, row: Row, decoded: Decoded) -> tuple[str, Tenso
             raise
         return None  # the row says why
     return None if row[name] is None else (name, values)
+
+
+def pair_labels(pair: Pair, metric: str, value: float, *, overlay: bool) -> list[Label]:
+    """Return what stands above the panels of a pair."""
+    over = " over the image" if overlay else ""
+    return [
+        ("reference", pair.reference.name),
+        ("image", pair.image.name),
+        (f"distance{over}: {metric} {value:.4f}", f"map smoothed by {SMOOTHING} pixels as drawn"),
+    ]
 
 
 class HeatmapFiles:
@@ -148,14 +158,14 @@ class Heatmaps:
         Raises:
             OSError: If the picture cannot be written.
         """
-        if decoded is None or decoded.image is None:
+        if decoded is None or decoded.image is None or decoded.reference is None:
             return
         drawn = draw_measured(self.draw, row, decoded)
         if drawn is None:
             return
         name, values = drawn
-        caption = f"{printable(decoded.pair.image.name)}   {name} {row[name]:.4f}"
-        picture = heatmap(values, decoded.image, caption, overlay=self.overlay)
+        labels = pair_labels(decoded.pair, name, row[name], overlay=self.overlay)
+        picture = heatmap(values, decoded.image, decoded.reference, labels, overlay=self.overlay)
         path = self.files.path(decoded.pair)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, self._encode(picture, path.suffix, row["content"]))
@@ -169,6 +179,7 @@ class Heatmaps:
             "Signature": self._made_by,
             "Content": content,
             "Overlay": "yes" if self.overlay else "no",
+            "Panels": "reference, image, distance",
         }
 
     def _encode(self, picture: Image.Image, suffix: str, content: str | None) -> bytes:

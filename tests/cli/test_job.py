@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lpips_lite.files import heatmap, report, results
+from lpips_lite.files import gallery, heatmap, results
 from tests.command import ENVIRONMENT, PROGRAM, noise, run
 
 
@@ -151,7 +151,7 @@ def test_a_report_is_told_of_what_it_cannot_show(folder, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(report, "draw_measured", fail)
+    monkeypatch.setattr(gallery, "draw_measured", fail)
     status, _, err = run(*ARGUMENTS, "--report", "page.html")
     assert status == 2
-    assert err.count("no pictures (no memory); it is left out of page.html") == 4
+    assert err.count("no pictures (no memory); page.html has no pictures of it") == 4

@@ -8,27 +8,47 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 from cmap import Colormap
 from PIL import Image, ImageDraw, PngImagePlugin
 
 from lpips_lite.files import heatmap as heatmaps
 from lpips_lite.files.decoding import Decoded
-from lpips_lite.files.drawing import LONGEST_SIDE, MOST_PIXELS, bounded, colorize, heatmap, to_picture
+from lpips_lite.files.drawing import LONGEST_SIDE, MOST_PIXELS, SMOOTHING, bounded, heatmap, map_picture, to_picture
 from lpips_lite.files.heatmap import HeatmapFiles, Heatmaps, is_picture_file, not_heatmaps
 from lpips_lite.files.pairs import Pair
 from tests.conftest import ROOT
 
-LEFT, TOP = 12, 38  # where the map lies in the picture
+MARGIN, HEAD, CELL = 12, 40, 300  # around panels, of their labels, and the least width of one
 GRAY = (128, 128, 128)
 
 
+def labelled(values, image, text="a", **options):
+    """Return a heatmap of an image compared with its negative."""
+    negative = 255 - image if image.dtype == torch.uint8 else 1 - image
+    return heatmap(values, image, negative, [("reference", ""), (text, ""), ("distance", text)], **options)
+
+
+def panel(picture, place, height, width):
+    """Return one panel of a heatmap: 0 the reference, 1 the image, 2 the map."""
+    across, down = (0, place) if width > 2 * height else (place, 0)
+    top = MARGIN + down * (HEAD + max(height, 80) + MARGIN) + HEAD
+    left = MARGIN + across * (max(width, CELL) + MARGIN)
+    return np.asarray(picture)[top : top + height, left : left + width]
+
+
 def drawn(picture, height, width):
-    """Return the map of a heatmap, without caption and scale."""
-    return np.asarray(picture)[TOP : TOP + height, LEFT : LEFT + width]
+    """Return the map of a heatmap, without labels and scale."""
+    return panel(picture, 2, height, width)
 
 
-def ramp(height=256, width=256):
+def smoothed(share):
+    """Return shares (H, W) as they are drawn: smoothed by a Gaussian, edges repeated."""
+    return scipy.ndimage.gaussian_filter(share, SMOOTHING, mode="nearest", radius=math.ceil(3 * SMOOTHING))
+
+
+def ramp(height=512, width=512):
     return torch.linspace(0, 1, height)[:, None] * torch.linspace(0, 0.5, width)[None]
 
 
@@ -38,31 +58,56 @@ def ramp(height=256, width=256):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_colours_run_from_zero_to_the_largest_value(dtype):
     values = ramp().to(dtype)
-    share = (values / values.max()).float().numpy()
+    share = smoothed((values / values.max()).float().numpy())
     expected = (Colormap("inferno")(share)[..., :3] * 255).round()
-    picture = heatmap(values, torch.rand(3, 256, 256), "a")
-    assert np.abs(drawn(picture, 256, 256) - expected).max() <= 3  # a rounding apart, at most the next of 256 colours
-    assert (drawn(picture, 256, 256) == expected).mean() > 0.999
+    found = drawn(labelled(values, torch.rand(3, 512, 512)), 512, 512)
+    assert np.abs(found - expected).max() <= 3  # a rounding apart, at most the next of 256 colours
+    assert (found == expected).mean() > 0.999
 
 
-@pytest.mark.parametrize("image", [torch.rand(3, 256, 256), torch.randint(0, 256, (3, 256, 256), dtype=torch.uint8)])
+@pytest.mark.parametrize("image", [torch.rand(3, 512, 512), torch.randint(0, 256, (3, 512, 512), dtype=torch.uint8)])
 def test_overlay_is_opaque_where_the_distance_is_large(image):
     values = ramp()
-    share = (values / values.max()).numpy()
+    share = smoothed((values / values.max()).numpy())
     gray = (image if image.dtype == torch.float32 else image / 255).mean(dim=0).numpy()[..., None]
     opacity = 0.2 + 0.8 * share[..., None]
     expected = 255 * ((1 - opacity) * gray + opacity * Colormap("inferno")(share)[..., :3])
-    found = drawn(heatmap(values, image, "a", overlay=True), 256, 256)
+    found = drawn(labelled(values, image, overlay=True), 512, 512)
     assert np.abs(found - expected).max() < 3
+
+
+@pytest.mark.parametrize(("height", "width"), [(512, 512), (512, 1100), (1000, 600)])
+@pytest.mark.parametrize("overlay", [False, True])
+def test_the_pair_stands_beside_its_map(height, width, overlay):
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    picture = labelled(torch.rand(height, width), image, overlay=overlay)
+    pixels = image.permute(1, 2, 0).numpy()
+    assert (panel(picture, 0, height, width) == 255 - pixels).all()
+    assert (panel(picture, 1, height, width) == pixels).all()
+
+
+def test_small_pairs_keep_their_pixels_and_maps_become_smooth():
+    image, values = torch.randint(0, 256, (3, 128, 128), dtype=torch.uint8), torch.zeros(128, 128)
+    values[64:, :] = 1
+    values[:, 120:] = math.nan
+    picture = labelled(values, image)
+    assert (panel(picture, 1, 512, 512)[::4, ::4] == image.permute(1, 2, 0).numpy()).all()
+    rows = drawn(picture, 512, 512)[:, 200].astype(int).sum(axis=1)
+    assert (np.diff(rows) >= 0).all()  # inferno grows brighter
+    assert len(np.unique(rows)) > 20  # and pixels of the map would give two
+    assert (drawn(picture, 512, 512)[:, 480:] == GRAY).all()
+    assert not (drawn(picture, 512, 512)[:, :480] == GRAY).all(axis=2).any()
 
 
 @pytest.mark.parametrize(
     ("size", "expected"),
     {
-        (1, 1): (256, 256),
-        (3, 5): (258, 430),
-        (256, 256): (256, 256),
-        (300, 256): (300, 256),
+        (1, 1): (512, 512),
+        (3, 5): (309, 515),
+        (300, 1200): (300, 1200),
+        (300, 400): (600, 800),
+        (512, 512): (512, 512),
+        (600, 512): (600, 512),
         (20, 8000): (10, 4096),
         (1, 100_000): (1, 4096),
         (100_000, 1): (4096, 1),
@@ -72,11 +117,14 @@ def test_overlay_is_opaque_where_the_distance_is_large(image):
 )
 def test_size_is_bounded(size, expected):
     height, width = expected
-    picture = heatmap(torch.ones(size), torch.zeros(3, *size, dtype=torch.uint8), "a", overlay=True)
-    assert (drawn(picture, height, width) == drawn(picture, 1, 1)).all()
-    assert (drawn(picture, height + 1, width + 1)[-1] == 255).all()  # the white frame
-    assert (drawn(picture, height + 1, width + 1)[:, -1] == 255).all()
-    assert picture.width < LEFT + width + 110 or picture.width < 300
+    picture = labelled(torch.ones(size), torch.zeros(3, *size, dtype=torch.uint8), overlay=True)
+    map_panel = drawn(picture, height, width)
+    assert map_panel.shape == (height, width, 3)
+    assert (map_panel == map_panel[0, 0]).all()
+    assert (panel(picture, 0, height, width) == 255).all()  # the negative of black
+    across, down = (1, 3) if width > 2 * height else (3, 1)
+    assert picture.height == down * (HEAD + max(height, 80) + MARGIN) + MARGIN
+    assert across * width < picture.width < across * (max(width, CELL) + MARGIN) + 110
     assert height * width <= MOST_PIXELS
     assert max(height, width) <= LONGEST_SIDE
 
@@ -95,17 +143,28 @@ def test_large_maps_are_averaged_and_keep_their_maximum():
     values = torch.zeros(4096, 4096)
     values[::2, ::2] = 1  # a quarter on the average
     values[0, 0] = 8
-    picture = drawn(heatmap(values, torch.zeros(3, 4096, 4096, dtype=torch.uint8), "a"), 2048, 2048)
+    picture = drawn(labelled(values, torch.zeros(3, 4096, 4096, dtype=torch.uint8)), 2048, 2048)
     expected = np.round(np.array(Colormap("inferno")(0.25 / 8)[:3]) * 255)
-    assert np.abs(picture[5:, 5:] - expected).max() <= 1
-    small, largest = colorize(values, 640)
+    assert np.abs(picture[9:, 9:] - expected).max() <= 1
+    small, largest = map_picture(values, 640)
     assert (small.size, largest) == ((640, 640), 8)
+
+
+def test_maps_for_the_page_are_shares_of_the_maximum_and_clear_where_unknown():
+    values = ramp()
+    picture, largest = map_picture(values, 640)
+    assert (picture.mode, largest) == ("L", 0.5)
+    assert np.abs(np.asarray(picture) / 255 - smoothed((values / 0.5).numpy())).max() <= 0.51 / 255
+    values[:20] = math.nan
+    picture, _ = map_picture(values, 640)
+    assert picture.mode == "LA"
+    assert (np.asarray(picture)[..., 1] == np.where(np.arange(512) < 20, 0, 255)[:, None]).all()
 
 
 def labels_of(monkeypatch, *arguments, **options):
     texts = []
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, at, text, *_, **__: texts.append(text))
-    heatmap(*arguments, **options)
+    labelled(*arguments, **options)
     return texts
 
 
@@ -117,8 +176,8 @@ def labels_of(monkeypatch, *arguments, **options):
 def test_values_that_are_not_finite_leave_the_scale(monkeypatch, spoilt, largest, overlay):
     values = ramp()
     values[:10, :10] = spoilt
-    image = torch.zeros(3, 256, 256)
-    corner = drawn(heatmap(values, image, "a", overlay=overlay), 10, 10)
+    image = torch.zeros(3, 512, 512)
+    corner = drawn(labelled(values, image, overlay=overlay), 512, 512)[:5, :5]
     assert (corner == corner[0, 0]).all()
     if math.isnan(spoilt):
         assert tuple(corner[0, 0]) == GRAY
@@ -130,10 +189,10 @@ def test_values_that_are_not_finite_leave_the_scale(monkeypatch, spoilt, largest
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf, -math.inf, 1e-45, 3e38])
 @pytest.mark.parametrize("overlay", [False, True])
 def test_maps_of_one_value(value, overlay):
-    picture = heatmap(torch.full((40, 50), value), torch.rand(3, 40, 50), "a", overlay=overlay)
-    assert picture.size[0] >= 350
+    picture = labelled(torch.full((40, 50), value), torch.rand(3, 40, 50), overlay=overlay)
+    assert picture.size[0] >= 3 * 550
     if value == 0 and not overlay:
-        assert (drawn(picture, 280, 350) == [0, 0, 4]).all()
+        assert (drawn(picture, 440, 550) == [0, 0, 4]).all()
 
 
 @pytest.mark.parametrize(
@@ -142,24 +201,27 @@ def test_maps_of_one_value(value, overlay):
     ids=ascii,
 )
 def test_any_caption_can_be_written(caption):
-    assert heatmap(ramp(), torch.rand(3, 256, 256), caption).height == 306
+    assert labelled(ramp(), torch.rand(3, 512, 512), caption).height == 576
 
 
 @pytest.mark.parametrize("length", [100, 4000, 100_000])
-def test_long_captions_lose_their_middle(monkeypatch, length):
-    caption = "start" + length * "m" + "end.png   lite 0.1234"
-    assert heatmap(ramp(), torch.rand(3, 256, 256), caption).width < 700
-    (text,) = (text for text in labels_of(monkeypatch, ramp(), torch.rand(3, 256, 256), caption) if "start" in text)
-    assert text.endswith("mmend.png   lite 0.1234")
-    assert " … " in text
+def test_long_labels_lose_their_middle(monkeypatch, length):
+    name, image = "start" + length * "m" + "end.png", torch.rand(3, 512, 512)
+    plain, found = labelled(ramp(), image), labelled(ramp(), image, name)
+    assert found.size == plain.size
+    for text in [text for text in labels_of(monkeypatch, ramp(), image, name) if "start" in text]:
+        assert text.endswith("mmend.png")
+        assert " … " in text
     wide = labels_of(monkeypatch, ramp(100, 3000), torch.rand(3, 100, 3000), "start" + 100 * "m")
     assert "start" + 100 * "m" in wide  # there is room for it
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 4), (1, 4, 5), (4, 5), (3, 4, 6)])
 def test_image_of_another_shape(shape):
-    with pytest.raises(ValueError, match=r"\(4, 5\) and .*; expected \(H, W\) and \(3, H, W\)"):
-        heatmap(torch.zeros(4, 5), torch.zeros(shape), "a", overlay=True)
+    images = [torch.zeros(3, 4, 5), torch.zeros(shape)]
+    for image, reference in (images, reversed(images)):
+        with pytest.raises(ValueError, match=r"\(4, 5\), .* and .*; expected \(H, W\), \(3, H, W\) and \(3, H, W\)"):
+            heatmap(torch.zeros(4, 5), image, reference, [("", "")] * 3, overlay=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
@@ -178,11 +240,12 @@ def test_memory_stays_bounded():
     """A map of 33 megapixels takes 132 MB itself, and its colours as floats would take more than 1 GB."""
     program = """
 import resource, torch
-from lpips_lite.files.drawing import colorize, heatmap, to_picture
+from lpips_lite.files.drawing import heatmap, map_picture, to_picture
+labels = [("", "")] * 3
 values, image = torch.rand(4320, 7680), torch.zeros(3, 4320, 7680, dtype=torch.uint8)
-heatmap(values[:64, :64], image[:, :64, :64], "a", overlay=True)
+heatmap(values[:64, :64], image[:, :64, :64], image[:, :64, :64], labels, overlay=True)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-heatmap(values, image, "a", overlay=True); colorize(values, 640); to_picture(image, (640, 360))
+heatmap(values, image, image, labels, overlay=True); map_picture(values, 640); to_picture(image, (640, 360))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

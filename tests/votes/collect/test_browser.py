@@ -6,8 +6,8 @@ import pytest
 
 from lpips_lite.votes.collect.export import read_store
 from lpips_lite.votes.collect.quality import look
-from tests.browser import chromium
-from tests.votes.collect.person import AXE, PHONE, Person
+from tests.browser import AXE, PHONE, chromium
+from tests.votes.collect.person import Person
 from tests.votes.collect.served import served
 
 pytest.importorskip("starlette")
