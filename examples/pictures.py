@@ -66,9 +66,9 @@ def descend(start: Tensor, loss: Callable[[Tensor], Tensor], steps: int, lr: flo
     return x.detach()
 
 
-def print_table(rows: Mapping[str, Mapping[str, float]]) -> None:
-    """Print one line a method."""
-    click.echo(pd.DataFrame(rows).T.to_string(float_format="{:.3f}".format))
+def print_table(rows: Mapping[str, Mapping[str, float]], digits: int = 3) -> None:
+    """Print one line per method, its numbers rounded to so many digits after the point."""
+    click.echo(pd.DataFrame(rows).T.to_string(float_format=f"{{:.{digits}f}}".format))
 
 
 def save_grid(columns: Mapping[str, Tensor], path: Path, zoom: int) -> None:

@@ -10,14 +10,13 @@ Isola, Zhu, Zhou, Efros: Image-to-Image Translation with Conditional Adversarial
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from examples.critic import Weights, teach
 from examples.houses import CLASSES, make_houses
 from examples.pictures import GALLERY, print_table, save_grid, score
 from examples.unet import UNet, conv
@@ -26,14 +25,6 @@ from lpips_lite.terminal import progress
 
 BATCH = 8
 NOISE = 4  # channels of noise beside the map, to make grain from
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Of the terms of a loss beside L1, whose weight is 1."""
-
-    perceptual: float = 0.0
-    adversarial: float = 0.0
 
 
 LOSSES = {
@@ -67,17 +58,14 @@ def train(images: Tensor, maps: Tensor, weights: Weights, steps: int, title: str
     for _ in progress(range(steps), title):
         chosen = torch.randint(len(images), (BATCH,), generator=generator)
         place, truth = maps[chosen], images[chosen]
-        guess = net(with_noise(place, generator))
+        guess = torch.sigmoid(net(with_noise(place, generator)))
         loss = l1(guess, truth)
         if weights.perceptual:
             loss = loss + weights.perceptual * perceptual(guess, truth)
         if weights.adversarial:
-            real, fake = critic(torch.cat([place, truth], 1)), critic(torch.cat([place, guess.detach()], 1))
-            critic_loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-            critic_optimizer.zero_grad()
-            critic_loss.backward()  # type: ignore[no-untyped-call]
-            critic_optimizer.step()
-            loss = loss - weights.adversarial * critic(torch.cat([place, guess], 1)).mean()
+            real, fake = torch.cat([place, truth], 1), torch.cat([place, guess], 1)
+            teach(critic, critic_optimizer, real, fake)
+            loss = loss - weights.adversarial * critic(fake).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -94,7 +82,7 @@ def grain(images: Tensor) -> float:
 @click.option("--out", type=click.Path(path_type=Path), default=GALLERY / "translate.png")
 def main(steps: int, out: Path) -> None:
     """Train under three losses; print scores on maps not trained on; save a picture."""
-    images, maps = make_houses(1500, seed=0)
+    images, maps = make_houses(min(1500, BATCH * steps), seed=0)
     truth, test_maps = make_houses(64, seed=1)
     inputs = with_noise(test_maps, Generator().manual_seed(1))
     colors = torch.rand(len(CLASSES), 3, generator=Generator().manual_seed(3))
@@ -103,7 +91,7 @@ def main(steps: int, out: Path) -> None:
     for name, weights in LOSSES.items():
         net = train(images, maps, weights, steps, name)
         with torch.no_grad():
-            columns[name] = net(inputs)
+            columns[name] = torch.sigmoid(net(inputs))
         rows[name] = score(columns[name], truth) | {"grain": grain(columns[name])}
     columns["truth"] = truth
     rows["truth"] = score(truth, truth) | {"grain": grain(truth)}

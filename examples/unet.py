@@ -15,7 +15,7 @@ def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
 
 
 class UNet(nn.Module):
-    """Three halvings and three doublings; values in (0, 1).
+    """Three halvings and three doublings; values are not bounded.
 
     Args:
         inputs: Channels of the input, (N, inputs, H, W), H and W multiples of 8.
@@ -41,4 +41,5 @@ class UNet(nn.Module):
         for up in self.up:
             skip = skips.pop()
             x = up(torch.cat([F.interpolate(x, size=skip.shape[-2:]), skip], dim=1))
-        return torch.sigmoid(self.last(x))
+        found: Tensor = self.last(x)
+        return found
