@@ -20,8 +20,8 @@ lint:
 types:
 	$(PYTHON) -m mypy
 
-test:
-	$(PYTHON) -m pytest
+test: # in as many processes as there are cores, of one thread each
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n logical --maxprocesses 4
 
 check: lint types test
 

@@ -184,7 +184,10 @@ WORKERS = min(8, os.cpu_count() or 1)
 @click.option("--heatmap", metavar="PATH", help="Draw where the images differ: a file like heat.png, or a folder.")
 @click.option("--overlay", is_flag=True, help="Draw the heatmap over the image.")
 @click.option(
-    "--report", type=FILE_PATH, metavar="PAGE.html", help="Write a page with the worst pairs and their heatmaps."
+    "--report",
+    type=FILE_PATH,
+    metavar="PAGE.html",
+    help="Write a page to work in: verdicts, worst pairs first, heatmaps, zoom, filters.",
 )
 @click.option("--report-pairs", type=click.IntRange(1, 2000), default=200, show_default=True,
               help="Largest number of pairs on that page.")  # fmt: skip
