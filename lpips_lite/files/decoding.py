@@ -47,7 +47,7 @@ class Decoded:
         pair: Which files.
         image: (3, H, W), uint8 or float in [0, 1].
         reference: Likewise.
-        identical: Whether the files' pixels are equal, transparency included; under a mask, those that it leaves.
+        identical: Whether the files' pixels are equal, in size and transparency, too; under a mask, those that it leaves.
         content: 16 hexadecimal digits that stand for the bytes of the files, a mask's included.
         error: Why there are no pictures.
         notes: On what was handled while reading.
@@ -210,7 +210,7 @@ def _to_pair(
         pair,
         x,
         y,
-        equal and (area is not None or image.rgba == reference.rgba),
+        equal and image.pixels.shape == reference.pixels.shape and (area is not None or image.rgba == reference.rgba),
         notes=(*image.notes, *reference.notes, *notes),
         area=area,
         resized=(x.shape, y.shape) != (image.pixels.shape, reference.pixels.shape),

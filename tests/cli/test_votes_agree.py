@@ -299,3 +299,17 @@ def test_help_needs_neither_torch_nor_pandas():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert "lpips-votes agree votes.csv -m lite,alex:weights=mine.safetensors" in result.stdout
     assert not {"torch", "pandas", "numpy", "scipy", "rich", "PIL"} & set(result.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments"),
+    [
+        ("pandas", ["agree", "votes.csv", "-m", "l2"]),
+        ("scipy", ["fit", "votes.csv", "--metric", "lite:weights=uniform", "-o", "w"]),
+    ],
+)
+def test_without_the_extra_each_command_names_it(folder, missing, arguments):
+    code = f"import sys\nsys.modules['{missing}'] = None\nfrom lpips_lite.cli.votes import main\nmain({arguments})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=ENVIRONMENT)
+    assert result.returncode == 2
+    assert result.stderr == f'error: {missing} is not installed; pip install "lpips_lite[votes]"\n'

@@ -165,3 +165,13 @@ def test_standard_input_that_is_closed_is_an_error(tmp_path, monkeypatch, stdin)
 def test_what_is_no_file_is_an_error(tmp_path, name):
     (found,) = decoded([pair_of(saved(tmp_path / "a.png", RGB), Path(name))])
     assert found.error.endswith(("is a device, not an image", "no such file", "is a folder, not an image"))
+
+
+@pytest.mark.parametrize("resize", ["pad", "crop"])
+def test_pictures_of_two_sizes_are_not_identical_even_if_what_is_compared_is(tmp_path, resize):
+    Image.new("RGB", (20, 20), "white").save(tmp_path / "short.png")
+    Image.new("RGB", (20, 30), "white").save(tmp_path / "long.png")
+    pair = Pair(tmp_path / "short.png", tmp_path / "long.png", "long")
+    (one,) = decoded([pair], resize=resize)
+    assert (one.image == one.reference).all()
+    assert one.identical is False

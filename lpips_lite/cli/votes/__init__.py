@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from lpips_lite import __version__
@@ -14,7 +16,17 @@ from lpips_lite.cli.votes.export import export
 from lpips_lite.cli.votes.fit import fit
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+class VotesProgram(Program):
+    """A program whose commands need an extra of the package."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise ImportError(f'{error.name} is not installed; pip install "lpips_lite[votes]"') from error
+
+
+@click.group(cls=VotesProgram, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, hidden=True)
 def main(debug: bool) -> None:
