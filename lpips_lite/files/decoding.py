@@ -47,7 +47,7 @@ class Decoded:
         pair: Which files.
         image: (3, H, W), uint8 or float in [0, 1].
         reference: Likewise.
-        identical: Whether the files' pixels are equal, in size and transparency, too; under a mask, those that it leaves.
+        identical: Whether the files' size, pixels and transparency are equal; under a mask, the pixels that it leaves.
         content: 16 hexadecimal digits that stand for the bytes of the files, a mask's included.
         error: Why there are no pictures.
         notes: On what was handled while reading.

@@ -304,8 +304,8 @@ def test_help_needs_neither_torch_nor_pandas():
 @pytest.mark.parametrize(
     ("missing", "arguments"),
     [
-        ("pandas", ["agree", "votes.csv", "-m", "l2"]),
-        ("scipy", ["fit", "votes.csv", "--metric", "lite:weights=uniform", "-o", "w"]),
+        ("pandas", ["agree", "good.csv", "-m", "l2"]),
+        ("scipy", ["fit", "good.csv", "--metric", "lite:weights=uniform", "-o", "w.safetensors"]),
     ],
 )
 def test_without_the_extra_each_command_names_it(folder, missing, arguments):

@@ -23,7 +23,8 @@ class VotesProgram(Program):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
-            raise ImportError(f'{error.name} is not installed; pip install "lpips_lite[votes]"') from error
+            package = str(error.name).partition(".")[0]
+            raise ImportError(f'{package} is not installed; pip install "lpips_lite[votes]"') from error
 
 
 @click.group(cls=VotesProgram, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
