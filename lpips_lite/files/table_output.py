@@ -79,6 +79,8 @@ class GroupTables:
                 raise
             alone = replace(self.settings, against=None)
             table = group_table(self._rows, alone, self.signatures, [*cut, f"no differences: {error}"])
+        if self.curves is not None:  # points of a curve are not rivals
+            table = replace(table, groups=replace(table.groups, compared=()))
         self.grids = to_grids(table)
         more = self._draw_curves(table)
         if self.show is not None:

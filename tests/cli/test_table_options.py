@@ -255,6 +255,7 @@ def test_curves_with_everything():
     ]
     assert len(document["curves"]["mean_points"]["webp"]) == 4
     page = Path("page.html").read_text()
+    assert "<b>" not in page.partition("<script")[0]  # points of a curve are not rivals
     assert "data:image/svg+xml;base64," in page
     assert "BD-rate, %" in page
     assert "rate-distance curves" in page
