@@ -13,7 +13,7 @@ from examples.houses import color
 
 SIDE, FINE = 96, 2  # pixels, and how much finer a scene is drawn
 HUES, SHARES = (0.02, 0.60, 0.36), (0.60, 0.25, 0.15)  # red is the commonest, then blue and green
-LUMA = 0.33  # of the coloured gores where light falls on them straight
+LUMA = 0.33  # of the coloured stripes where light falls on them directly
 CREAM = np.array([0.95, 0.90, 0.76])
 
 
@@ -41,24 +41,24 @@ def landscape(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndar
 def balloon(
     image: np.ndarray, x: np.ndarray, y: np.ndarray, rng: np.random.Generator, radius: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image with one balloon more, and where its coloured gores are."""
+    """Return the image with one balloon more, and where its coloured stripes are."""
     tint = color(HUES[rng.choice(len(HUES), p=SHARES)], 0.8, LUMA)
     u = (x - rng.uniform(radius, 1 - radius)) / radius
     v = (y - rng.uniform(1.1 * radius, 0.72 - 1.2 * radius)) / radius
     wide = np.where(v < 0.4, np.sqrt(np.clip(1 - v**2, 0, 1)), np.clip(1.217 - 0.75 * v, 0, 1))  # half the width at v
     inside = (np.abs(u) < wide) & (v < 1)
     across = np.clip(u / np.maximum(wide, 1e-6), -1, 1)
-    gore = np.floor((np.arcsin(across) / np.pi + 0.5) * 9).astype(int) % 2 == 0
+    stripe = np.floor((np.arcsin(across) / np.pi + 0.5) * 9).astype(int) % 2 == 0
     light = 0.92 - 0.28 * across - 0.12 * v - 0.18 * across**2
-    painted = np.where(gore[..., None], tint, CREAM) * light[..., None]
+    painted = np.where(stripe[..., None], tint, CREAM) * light[..., None]
     image = np.where(inside[..., None], painted, image)
     basket = (np.abs(u) < 0.16) & (v > 1.3) & (v < 1.52)
     ropes = (np.abs(np.abs(u) - 0.15) < 0.02) & (v > 0.99) & (v < 1.3)
-    return np.where((basket | ropes)[..., None], np.array([0.30, 0.20, 0.12]), image), inside & gore
+    return np.where((basket | ropes)[..., None], np.array([0.30, 0.20, 0.12]), image), inside & stripe
 
 
 def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return a scene (SIDE, SIDE, 3) in [0, 1] and the share of each pixel that coloured gores have."""
+    """Return a scene (SIDE, SIDE, 3) in [0, 1] and the share of each pixel that coloured stripes have."""
     y, x = (np.mgrid[: SIDE * FINE, : SIDE * FINE] + 0.5) / (SIDE * FINE)
     image, undecided = landscape(x, y, rng), np.zeros(x.shape, bool)
     for radius in np.sort(rng.uniform(0.08, 0.24, size=rng.integers(2, 5))):  # the nearest is the last
@@ -70,9 +70,9 @@ def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_balloons(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return images (count, 3, SIDE, SIDE) in [0, 1] and where coloured gores are, (count, SIDE, SIDE).
+    """Return images (count, 3, SIDE, SIDE) in [0, 1] and where coloured stripes are, (count, SIDE, SIDE).
 
-    Gores count that a nearer balloon hides, too.
+    Stripes that a nearer balloon hides count, too.
     """
     rng = np.random.default_rng(seed)
     images, undecided = zip(*(draw(rng) for _ in range(count)), strict=True)

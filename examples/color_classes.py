@@ -1,7 +1,7 @@
 """Colour as a choice among classes: a distribution over cells of CIELAB's ab plane instead of one mean colour.
 
 Zhang, Isola, Efros: Colorful Image Colorization, ECCV 2016. As there, a pixel's target is spread over the nearest
-cells, rare colours weigh more, and the colour is the mean of the distribution after it was sharpened.
+cells, rare colours weigh more, and the colour is the mean of the sharpened distribution.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 CELL = 10.0  # side of a cell of the ab plane
 NEAREST, SPREAD = 5, 5.0  # cells that a target is spread over, and how far
-UNIFORM = 0.5  # share of the uniform distribution in what rarity is measured by
+UNIFORM = 0.5  # share of the uniform distribution that is mixed in to measure rarity
 TEMPERATURE = 0.38  # below 1 sharpens: 0 would choose the likeliest cell, 1 take the mean
 
 
@@ -50,7 +50,7 @@ class ColorClasses:
         return cost
 
     def decode(self, logits: Tensor, lab: Tensor) -> Tensor:
-        """Return images (N, 3, H, W) in [0, 1] with the lightness of `lab` and the colours that the logits say."""
+        """Return images (N, 3, H, W) in [0, 1] with the lightness of `lab` and the colours that the logits predict."""
         likely = torch.softmax(logits / TEMPERATURE, dim=1)
         colors = torch.einsum("nkhw,kc->nhwc", likely, self.centres)
         pixels = lab2rgb(torch.cat([lab[..., :1], colors], dim=-1).double().numpy())

@@ -5,7 +5,7 @@
 Three in five balloons are red, the others blue or green, and nothing in the gray picture says which. The mean of the
 three is a brown that no balloon has; it is nevertheless what minimises the squared error. A perceptual loss asks for a
 colour that occurs. Classification over cells of the ab plane does not take means in the first place; its weights
-for rare colours make up for so much of a picture being sky.
+for rare colours make up for the large share of the sky.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def colorize(net: UNet, gray: Tensor) -> Tensor:
 
 
 def train(outputs: int, error: Callable[[UNet, Tensor], Tensor], count: int, steps: int, title: str) -> UNet:
-    """Return a network that was given batches of `count` images, by their numbers, to make an error small."""
+    """Return a network trained to make an error small; `error` gets batches of indices below `count`."""
     torch.manual_seed(0)
     generator = Generator().manual_seed(0)
     net = UNet(1, outputs)

@@ -1,4 +1,4 @@
-"""What losses with an opponent share: the weights of their terms, and a step in which the opponent learns."""
+"""What adversarial losses share: the weights of their terms, and a step in which the critic learns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the terms of a loss beside L1 or L2, whose weight is 1."""
+    """Weights of the terms of a loss beside L1 or L2, whose weight is 1."""
 
     perceptual: float = 0.0
     adversarial: float = 0.0

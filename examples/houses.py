@@ -1,8 +1,8 @@
 """Draw street scenes: a house in a garden, as an image and as a map of what is where.
 
 The surfaces are scikit-image's photographs of grass, gravel and brick. Colours of walls, roofs and doors are drawn at
-random and are equally bright, so that neither a gray image nor a map tells them: who has to guess them faces several
-plausible answers.
+random and are equally bright, so that neither a gray image nor a map shows them: a network that guesses them has
+several plausible answers.
 """
 
 from __future__ import annotations

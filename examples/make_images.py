@@ -2,8 +2,8 @@
 
     python -m examples.make_images
 
-The distortions are chosen to disagree with pixels: the shift moves everything by two pixels, which people hardly see
-and PSNR punishes most; the blur is plain to see and PSNR forgives it.
+The distortions are chosen so that people and PSNR disagree: the shift moves everything by two pixels, which people
+hardly see and PSNR punishes most; the blur is plain to see and PSNR forgives it.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from lpips_lite.files.pairs import Pair
 from lpips_lite.votes.distort import distort
 
 FOLDER = Path(__file__).parent / "images"
-SIDE, SAMPLES = 256, 3  # pixels, and rays a pixel along each axis
+SIDE, SAMPLES = 256, 3  # pixels, and rays per pixel along each axis
 LIGHT = np.array([-0.5, 0.8, -0.4]) / np.linalg.norm([-0.5, 0.8, -0.4])
 SPHERES = (  # centre, radius, colour, share that is mirrored
     ((-1.1, 0.0, 4.2), 1.0, (0.85, 0.25, 0.20), 0.15),

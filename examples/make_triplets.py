@@ -1,4 +1,4 @@
-"""Make a small BAPPS-shaped set of triplets from the example scene, to try `lpips-votes` and the benchmark on.
+"""Make a small set of triplets in the format of BAPPS from the example scene, to try `lpips-votes` and the benchmark.
 
     python -m examples.make_triplets FOLDER
 

@@ -1,4 +1,4 @@
-"""What the examples share: photographs to learn from, descent, scores to print, a grid of pictures to save."""
+"""What the examples share: photographs to learn from, gradient descent, scores to print, a grid of pictures to save."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def score(images: Tensor, truth: Tensor) -> dict[str, float]:
 
 
 def descend(start: Tensor, loss: Callable[[Tensor], Tensor], steps: int, lr: float, title: str) -> Tensor:
-    """Return the image that Adam finds from `start`, its rate falling to 0, its values kept in [0, 1]."""
+    """Return the image that Adam finds from `start`, with a rate that falls to 0 and values kept in [0, 1]."""
     x = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -67,7 +67,7 @@ def descend(start: Tensor, loss: Callable[[Tensor], Tensor], steps: int, lr: flo
 
 
 def print_table(rows: Mapping[str, Mapping[str, float]], digits: int = 3) -> None:
-    """Print one line per method, its numbers rounded to so many digits after the point."""
+    """Print one line per method, with numbers rounded to `digits` decimals."""
     click.echo(pd.DataFrame(rows).T.to_string(float_format=f"{{:.{digits}f}}".format))
 
 

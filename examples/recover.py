@@ -1,11 +1,11 @@
-"""Recover a photograph from noise by descent on a distance to it, once held still and once in a shaking hand.
+"""Recover a photograph from noise by gradient descent on a distance to it, once held still and once moved.
 
     python -m examples.recover
 
-Held still, squared error finds it first of all. Of the features, VGG's find it too; those of a small network with large
-strides (lite, alex) do not alone, since they cannot tell some noise from the photograph: give them a little squared
-error. Moved by up to three pixels at each step, as registration errors move targets in real data, it shows what each
-distance makes of doubt: squared error takes the mean of all positions, which is a blur; features keep edges.
+Held still, squared error finds it best. Features of VGG find it, too; those of a small network with large strides
+(lite, alex) do not alone, since they cannot tell some noise from the photograph: give them a little squared error.
+Moved by up to three pixels at each step, as registration errors move targets in real data, the target shows what each
+distance does with uncertainty: squared error takes the mean of all positions, which is a blur; features keep edges.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHAKE = 3  # pixels
 
 
 def losses() -> dict[str, Loss]:
-    """Return what to descend on; the real VGG-16 too if it is on this machine."""
+    """Return the distances to minimise, with the real VGG-16 if it is on this machine."""
     lite, l2 = LPIPS("lite"), L2Loss()
     vgg = LPIPS("vgg", tower_weights="random:0", channel_weights="uniform")
     found: dict[str, Loss] = {
@@ -52,7 +52,7 @@ def recover(loss: Loss, target: Tensor, shake: int, steps: int, title: str) -> T
 @click.option("--steps", default=300)
 @click.option("--out", type=click.Path(path_type=Path), default=GALLERY / "recover.png")
 def main(steps: int, out: Path) -> None:
-    """Descend on each distance; print scores; save a picture, the still target above and the moving one below."""
+    """Minimise each distance; print scores; save a picture, the still target above and the moving one below."""
     target = shrink(photo("astronaut")[..., 20:276, 100:356], 2)
     columns = {"target": target.expand(2, -1, -1, -1)}
     rows: dict[str, dict[str, float]] = {}

@@ -1,11 +1,11 @@
-"""Paint photographs in the manner of other pictures, by descent on the Gram distance to those.
+"""Paint photographs in the style of other pictures, by gradient descent on the Gram distance to these.
 
     python -m examples.style_transfer
 
-A Gram matrix says which features of a tower occur together but not where: texture and colours without places. Places
-are held by the content distance. Both are read from VGG-16: from the file of --weights, else from one that is on this
-machine (`compare-images weights fetch vgg`), else with random weights: the network's shape alone makes textures
-(Ustyuzhaninov et al.). The embedded tower is too small for this; noise has the Gram matrices that are asked for, too.
+A Gram matrix says which features of a tower occur together but not where: texture and colours without places. The
+content distance keeps the places. Both are read from VGG-16: from the file of --weights, else from one that is on this
+machine (`compare-images weights fetch vgg`), else with random weights: the architecture alone makes textures
+(Ustyuzhaninov et al.). The embedded tower is too small for this: noise can have the wanted Gram matrices, too.
 
 Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks, CVPR 2016.
 Ustyuzhaninov, Brendel, Gatys, Bethge: What does it take to generate natural textures?, ICLR 2017.
@@ -35,9 +35,9 @@ SUBJECTS = {  # style: what is painted in it, and its square's top, left and sid
 
 
 class Distances:
-    """Distances of an image from a style and from a content, as shares of what they are between these two.
+    """Distances of an image from a style and from a content, as fractions of those between these two.
 
-    They are those of `GramLoss`, each tap counting alike, and `ContentLoss`, with the features of all in one pass.
+    They are those of `GramLoss`, with equal weight for each tap, and `ContentLoss`, with all features from one pass.
     """
 
     def __init__(self, tower: FeatureTower, style: Tensor, content: Tensor) -> None:
@@ -66,8 +66,8 @@ class Distances:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--steps", default=40)
-@click.option("--side", default=224, help="Of the pictures, in pixels.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Of VGG-16.")
+@click.option("--side", default=224, help="Side of the pictures, in pixels.")
+@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Weights of VGG-16.")
 @click.option("--out", type=click.Path(path_type=Path), default=GALLERY / "style_transfer.png")
 def main(steps: int, side: int, weights: Path | None, out: Path) -> None:
     """Paint three photographs in three styles; print the distances; save a picture."""

@@ -1,4 +1,4 @@
-"""Draw three styles to paint in: stained glass, hatching in ink, thick strokes of a brush that follow whirls."""
+"""Draw three styles to paint in: stained glass, hatching in ink, and thick brush strokes that follow whirls."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-FINE = 2  # drawn that much larger than shown
-PANE = 44  # pixels, of those drawn
+FINE = 2  # factor by which styles are drawn larger than shown
+PANE = 44  # pixels, as drawn
 GLASS = (
     *("#0b2a6b", "#1453a8", "#2f86d6", "#0d6b5e", "#2aa36b", "#a3142a"),
     *("#d8352f", "#e8891c", "#f5c518", "#5b2a86", "#e9e2c8"),
@@ -21,7 +21,7 @@ LIGHTS = ("#f2b61c", "#f9d84a", "#fff2a8", "#e8892a")
 
 
 def rgb(color: str) -> np.ndarray:
-    """Return a colour (3,) in [0, 1] of its name."""
+    """Return the colour (3,) in [0, 1] of a code like #1453a8."""
     return np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
 
 
@@ -32,7 +32,7 @@ def smooth(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> np
 
 
 def stained_glass(side: int, rng: np.random.Generator) -> np.ndarray:
-    """Return panes of coloured glass in dark leads: the cells of Voronoi around random points."""
+    """Return panes of coloured glass between dark leads: Voronoi cells of random points."""
     grid = np.mgrid[-2 : side + PANE : PANE, -2 : side + PANE : PANE].reshape(2, -1).T
     panes = grid + rng.uniform(-0.42, 0.42, grid.shape) * PANE
     down, across = np.mgrid[:side, :side]

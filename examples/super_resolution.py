@@ -1,11 +1,11 @@
-"""Enlarge photographs four times: squared error blurs, a perceptual loss and an opponent ask for detail.
+"""Enlarge photographs four times: squared error blurs, a perceptual and an adversarial loss ask for detail.
 
     python -m examples.super_resolution
 
 Many sharp images shrink to the same small one. Their mean, which has the least squared error, is a blurred image; it
 wins in PSNR and SSIM and loses with people. The perceptual distance takes the place of VGG's features as the content
 term of SRGAN; a critic that looks at patches is its adversarial term. All three networks start from the same one, and
-learn from the photographs outside of the parts that are shown.
+learn from the photographs outside the parts that are shown.
 
 Ledig et al.: Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, CVPR 2017.
 Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016.
@@ -58,12 +58,12 @@ class Upscaler(nn.Module):
 
 
 def make_critic() -> nn.Module:
-    """Return a network that says of each patch of an image how real it looks: (N, 1, H/4, W/4)."""
+    """Return a network that rates how real each patch of an image looks: (N, 1, H/4, W/4)."""
     return nn.Sequential(conv(3, 32), conv(32, 48, stride=2), conv(48, 64, stride=2), conv(64, 64), nn.Conv2d(64, 1, 1))
 
 
 def crops(generator: Generator) -> Tensor:
-    """Return random squares that meet none of the parts shown, turned at random, (BATCH, 3, SIDE, SIDE)."""
+    """Return random squares that overlap none of the parts shown, turned at random, (BATCH, 3, SIDE, SIDE)."""
 
     def draw(count: int) -> int:
         return int(torch.randint(count, (), generator=generator))
@@ -81,7 +81,7 @@ def crops(generator: Generator) -> Tensor:
 
 
 def train(net: Upscaler, weights: Weights, steps: int, lr: float, title: str) -> Upscaler:
-    """Return the network after some more steps."""
+    """Train a network for some more steps, and return it."""
     generator = Generator().manual_seed(0)
     torch.manual_seed(0)
     critic = make_critic()

@@ -1,9 +1,9 @@
-"""From a map of a street to its picture, as in pix2pix: what is missing with L1 alone, and what an opponent adds.
+"""From a map of a street to its picture, as in pix2pix: what is missing with L1 alone, and what a critic adds.
 
     python -m examples.translate
 
-A map says where the lawn is but not where its blades are. L1 answers with the median of all lawns, which is a smooth
-one; a perceptual loss wants grain, and an adversarial one wants grain that cannot be told from the real one's.
+A map says where the lawn is but not where its blades are. L1 leads to the median of all lawns, which is a smooth
+one; a perceptual loss asks for grain, and an adversarial one for grain that cannot be told from real grain.
 
 Isola, Zhu, Zhou, Efros: Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017.
 """
@@ -41,14 +41,14 @@ def with_noise(maps: Tensor, generator: Generator) -> Tensor:
 
 
 def make_critic() -> nn.Module:
-    """Return a network that says of each patch of a map and its image how real it looks: (N, 1, H/4, W/4)."""
+    """Return a network that rates how real each patch of an image looks with its map: (N, 1, H/4, W/4)."""
     return nn.Sequential(
         conv(len(CLASSES) + 3, 32, stride=2), conv(32, 64, stride=2), conv(64, 64), nn.Conv2d(64, 1, 3, padding=1)
     )
 
 
 def train(images: Tensor, maps: Tensor, weights: Weights, steps: int, title: str) -> UNet:
-    """Return a network from maps with noise to images."""
+    """Train a network that turns maps with noise into images, and return it."""
     torch.manual_seed(0)
     generator = Generator().manual_seed(0)
     net, critic = UNet(len(CLASSES) + NOISE, 3), make_critic()
@@ -73,7 +73,7 @@ def train(images: Tensor, maps: Tensor, weights: Weights, steps: int, title: str
 
 
 def grain(images: Tensor) -> float:
-    """Return the mean difference of neighbouring pixels, in 1/255."""
+    """Return the mean difference between neighbouring pixels, in 1/255."""
     return images.diff(dim=-1).abs().mean().item() * 255
 
 

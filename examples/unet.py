@@ -1,4 +1,4 @@
-"""A small U-Net (Ronneberger et al. 2015): images in, images of the same size out, details by way of skips."""
+"""A small U-Net (Ronneberger et al. 2015): images in, images of the same size out; skip connections keep details."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
 
 
 class UNet(nn.Module):
-    """Three halvings and three doublings; values are not bounded.
+    """Three halvings of the size and three doublings; values are not bounded.
 
     Args:
         inputs: Channels of the input, (N, inputs, H, W), H and W multiples of 8.

@@ -1,4 +1,4 @@
-"""Ask which of two copies of a photograph is closer to it, and say what MSE, SSIM and LPIPS-lite answer.
+"""Ask which of two copies of a photograph is closer to it, and print what MSE, SSIM and LPIPS-lite answer.
 
     python -m examples.which_is_closer
 
@@ -26,7 +26,7 @@ from lpips_lite import LPIPS, l2, ssim
 TOP, LEFT, SIDE = 32, 116, 228  # of what is shown, in pixels
 ANGLE, SIGMA = 1.0, 2.5  # degrees, pixels
 EDGE, GAP, HEAD, LABEL, ROW = 12, 46, 52, 34, 40  # pixels
-FINE = 4  # what is drawn is drawn that much larger, and shrunk
+FINE = 4  # factor by which the picture is drawn larger, before it is shrunk
 INK, PALE, PILL = "#1f2328", "#8b949e", "#1a7f37"
 BEST: dict[str, Callable[[Sequence[float]], float]] = {"MSE ↓": min, "SSIM ↑": max, "LPIPS-lite ↓": min}
 

@@ -1,6 +1,6 @@
 """Visible changes, for screens and pages: which pixels differ so that people see it. Pairs in, counts and areas out.
 
-A pixel differs by the colour difference of Kotsarenko and Ramos. What rendering changes without harm is left out by one
+The colour difference of Kotsarenko and Ramos decides which do. What rendering changes without harm is left out by one
 of two rules: "antialiasing", the edges that Vyšniauskas's detector finds, which makes the counts those of the program
 pixelmatch; or "shift", what a movement by less than a pixel explains.
 """
@@ -27,19 +27,19 @@ from lpips_lite.strips import Strip, strips
 
 Ignore = Literal["antialiasing", "shift"]
 
-STEPS = 65535  # of a colour channel: those of images with 8 bits and with 16 are whole numbers of them
+STEPS = 65535  # of a colour channel; values of 8 and of 16 bits are whole numbers of steps
 RGB_TO_YIQ = (
     (0.29889531, 0.58662247, 0.11448223),
     (0.59597799, -0.2741761, -0.32180189),
     (0.21147017, -0.52261711, 0.31114694),
 )
 YIQ_WEIGHTS = (0.5053, 0.299, 0.1957)
-LARGEST = 35215 / 255**2  # of the differences of colours, for channels in [0, 1]
+LARGEST = 35215 / 255**2  # difference of two colours, for channels in [0, 1]
 BRIGHTNESS = (29889531, 58662247, 11448223)  # Y in whole numbers, so that what is equally bright is exactly equal
-APART = (2**40, 2**20, 1)  # makes one whole number of a colour
+APART = (2**40, 2**20, 1)  # makes one whole number from a colour
 AROUND = [(down, right) for right in (-1, 0, 1) for down in (-1, 0, 1) if down or right]  # in pixelmatch's order
 MEANS = 0.7  # of the threshold, for means of 3 × 3 pixels, which vary less
-REACH = 2  # pixels that a pixel is judged by, in each direction
+REACH = 2  # pixels in each direction by which a pixel is judged
 
 
 def changed_pixels(
@@ -57,7 +57,7 @@ def changed_pixels(
     What rendering does without harm is left out in one of two ways:
 
     - "antialiasing": pixels that in either image lie between a darker and a brighter neighbour, of which the darkest or
-      the brightest is in an even area of both images. The counts are those of pixelmatch.
+      the brightest has at least three neighbours of its colour in both images. The counts are those of pixelmatch.
     - "shift": pixels that movement by less than a pixel explains. A colour is compared, channel by channel, with the
       range of the 3 × 3 pixels there in the other image, widened by its own width on both sides, since a line of one
       pixel may lose half its contrast; and the mean of 3 × 3 pixels likewise with the range of such means, widened by
@@ -96,7 +96,7 @@ def changed_pixels(
 def largest_region(
     x: Tensor, y: Tensor, *, threshold: float = 0.1, ignore: Ignore = "antialiasing", mask: Tensor | None = None
 ) -> Tensor:
-    """Return the largest connected area of each pair that differs visibly; corners connect, too.
+    """Return the largest connected area of each pair that differs visibly; pixels connect at corners, too.
 
     Arguments and errors are those of `changed_pixels`, whose pixels it is made of; values are checked as with "auto".
 
@@ -166,7 +166,7 @@ def _leave_range(x: Tensor, y: Tensor, widened: float, threshold: float) -> Tens
 
 
 def _nearest(images: Tensor, wanted: Tensor, widened: float) -> Tensor:
-    """Return the colours nearest to wanted ones in the range of 3 × 3 pixels, widened by so much of its width."""
+    """Return the colours nearest to wanted ones in the range of 3 × 3 pixels, widened by a share of its width."""
     high, low = F.max_pool2d(images, 3, 1, 1), -F.max_pool2d(-images, 3, 1, 1)
     more = widened * (high - low)
     return wanted.clamp(low - more, high + more)
@@ -181,7 +181,7 @@ def _differ_by_antialiasing(x: Tensor, y: Tensor, threshold: float) -> Tensor:
 
 
 def _is_even(images: Tensor) -> Tensor:
-    """Return where at least three neighbours have a pixel's colour."""
+    """Return where a pixel is in an even area: at least three neighbours have its colour."""
     return _equal_around(_whole(images, APART)) > 2
 
 
@@ -199,7 +199,7 @@ def _is_antialiased(images: Tensor, even: Tensor) -> Tensor:
 
 
 def _equal_around(maps: Tensor) -> Tensor:
-    """Return how many neighbours are equal to each pixel; outside the image there is one."""
+    """Return how many neighbours are equal to each pixel; at the border of the image, one more."""
     equal, at_border = torch.zeros_like(maps, dtype=torch.int8), torch.zeros_like(maps, dtype=torch.bool)
     for near, there in zip(_around(maps), _inside(maps), strict=True):
         equal, at_border = equal + ((near == maps) & there), at_border | ~there
@@ -207,7 +207,7 @@ def _equal_around(maps: Tensor) -> Tensor:
 
 
 def _inside(maps: Tensor) -> list[Tensor]:
-    """Return which neighbours there are."""
+    """Return which neighbours lie inside the image."""
     return _around(torch.ones_like(maps[:1], dtype=torch.bool))
 
 
@@ -218,7 +218,7 @@ def _around(maps: Tensor) -> list[Tensor]:
 
 
 def _whole(images: Tensor, weights: tuple[int, int, int]) -> Tensor:
-    """Return a sum of channels in whole numbers, (N, H, W)."""
+    """Return a weighted sum of channels in whole numbers, (N, H, W)."""
     red, green, blue = images.long().unbind(dim=1)
     return weights[0] * red + weights[1] * green + weights[2] * blue
 
@@ -227,7 +227,7 @@ def _whole(images: Tensor, weights: tuple[int, int, int]) -> Tensor:
 
 
 def _count(changes: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Count changes, in at least float32; of images with what is no number, the count is none either."""
+    """Count changes, in at least float32; the count is NaN where an image has NaN."""
     x, y = to_common(to_float(x.detach()), to_float(y.detach()))
     unknown = (x.isnan() | y.isnan()).flatten(1).any(dim=1)
     return torch.where(unknown, torch.nan, changes.flatten(1).sum(dim=1).to(x.dtype))

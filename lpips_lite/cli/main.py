@@ -146,7 +146,7 @@ WORKERS = min(8, os.cpu_count() or 1)
 @click.argument("ref", type=FILE_PATH, required=False)
 @click.argument("images", metavar="IMAGE", type=FILE_PATH, nargs=-1)
 @click.option("--pairs", type=FILE_PATH, metavar="LIST.csv",
-              help="Compare the pairs in its columns reference and image; other columns are kept.")  # fmt: skip
+              help="Compare the pairs in this file's columns reference and image; other columns are kept.")  # fmt: skip
 @click.option("--all-pairs", type=FILE_PATH, metavar="FOLDER", help="Compare all images in a folder with each other.")
 @click.option("--ref-pattern", metavar="PATTERN", help='Pattern of references, like "gt/{name}.png".')
 @click.option("--image-pattern", metavar="PATTERN",
@@ -166,14 +166,14 @@ WORKERS = min(8, os.cpu_count() or 1)
               help=f"The metrics of a program, in place of lite or before those of --metric: {', '.join(CONVENTIONS)}.",
               )  # fmt: skip
 @click.option("--mask", type=FILE_PATH, metavar="FILE|FOLDER",
-              help="Compare only where this picture is white; in a folder, that of the reference's name.")  # fmt: skip
+              help="Compare only where this picture is white; a folder has one per reference, by name.")  # fmt: skip
 @click.option("--ignore-box", "ignore_boxes", multiple=True, metavar="X,Y,W,H", callback=parse_boxes,
               help="Leave out a box of the reference's pixels: left, top, width, height. Repeatable.")  # fmt: skip
 @click.option("--resize", default="no", show_default=True, metavar="no|ref|crop|pad|WxH", callback=parse_size,
               help="Resize images to the reference's size, or both to a fixed one; crop both to the middle that they "
               "share; pad both on the right and at the bottom.")  # fmt: skip
 @click.option("--background", default="white", show_default=True, metavar="COLOR",
-              help="Colour behind transparent pixels and of padding: white, black, #rrggbb.")  # fmt: skip
+              help="Colour behind transparent pixels, and of padding: white, black, #rrggbb.")  # fmt: skip
 @click.option("--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True,
               help="Largest number of pixels of an image; larger images are an error.")  # fmt: skip
 @click.option("-f", "--format", type=click.Choice(["table", "json", "csv", "jsonl"]),
@@ -187,10 +187,10 @@ WORKERS = min(8, os.cpu_count() or 1)
     "--report",
     type=FILE_PATH,
     metavar="PAGE.html",
-    help="Write a page to work in: verdicts, worst pairs first, heatmaps, zoom, filters.",
+    help="Write an interactive page: verdicts, worst pairs first, heatmaps, zoom, filters.",
 )
 @click.option("--report-pairs", type=click.IntRange(1, 2000), default=200, show_default=True,
-              help="Largest number of pairs on that page.")  # fmt: skip
+              help="Largest number of pairs with pictures on that page.")  # fmt: skip
 @click.option(
     "--worst", type=click.IntRange(1), default=10, show_default=True, help="Number of pairs to list in a summary."
 )

@@ -1,6 +1,6 @@
 """Which pixels of a pair are compared: a mask's file and boxes in; an area, or the reason why there is none, out.
 
-Used by `decoding.py`. Masks and boxes are of the reference's pixels, as read: upright, before they are resized.
+Used by `decoding.py`. Masks and boxes refer to the reference's pixels as read: upright, before they are resized.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lpips_lite.files.reading import ImageFile
 from lpips_lite.files.settings import Box, Settings
 from lpips_lite.images import to_float
 
-WHITE = 128  # and brighter; what is darker is left out
+WHITE = 128  # this or brighter is compared; what is darker is left out
 
 
 class Mask(NamedTuple):
@@ -24,7 +24,7 @@ class Mask(NamedTuple):
 
     Attributes:
         white: (H, W), bool; where to compare.
-        notes: On what was handled while reading.
+        notes: What was noticed while reading.
     """
 
     white: Tensor
@@ -57,10 +57,10 @@ def area_of(
     """Return where a pair is compared, (H, W), bool, or `None` for everywhere; and notes.
 
     Args:
-        pair: Whose area it is.
-        mask: Of the pair, if it has one.
+        pair: The pair.
+        mask: Its mask, if it has one.
         size: Height and width of the reference.
-        settings: Hold the boxes.
+        settings: The settings, which hold the boxes.
 
     Raises:
         ValueError: If the mask has another size, or a box lies outside of the reference.

@@ -9,10 +9,10 @@ import threading
 
 
 class Budget:
-    """Bytes that may be held at once, granted in the order of the pairs, so that nobody waits for a later one.
+    """Bytes that may be held at once, granted in the order of the pairs, so that none waits for a later one.
 
-    A pair that alone needs more than there is gets it when nothing else is held. Before that, a quarter as much may be
-    held by files that have been read and wait for their turn.
+    A pair that needs more than the limit gets it when nothing else is held. Files that have been read and wait for
+    their turn may hold a quarter of the limit besides.
     """
 
     def __init__(self, limit: int) -> None:
@@ -46,7 +46,7 @@ class Budget:
         return turn == self._next and (held == 0 or held + wanted <= self.limit)
 
     def settle(self, turn: int, held: int) -> None:
-        """Say how much a turn goes on to hold."""
+        """Set how many bytes a turn goes on holding."""
         with self._changed:
             self._held[turn] = held
             self._changed.notify_all()
@@ -58,7 +58,7 @@ class Budget:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let everybody go on: nobody takes what they read."""
+        """Let all threads go on; what they read is no longer wanted."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""`compare`: the command line for Python. It takes files and returns a table."""
+"""`compare`: the command as a function in Python. It takes files and returns a table."""
 
 from __future__ import annotations
 
@@ -68,27 +68,27 @@ def compare(
         resize: "no" · "ref": images to their reference's size · "crop": both to the middle that they share · "pad":
             both to the larger width and height, with `background` on the right and at the bottom · (height, width).
         background: What transparent pixels are put on, like "white" or "#808080".
-        max_pixels: Of one image, at most.
+        max_pixels: Largest number of pixels of an image.
         device: Where to compute.
         precision: "fp32" · "bf16", under autocast.
-        batch_size: Pairs at once, at most.
-        workers: Threads that decode.
+        batch_size: Largest number of pairs in a batch.
+        workers: Number of threads that decode.
         allow_unmatched: Leave out images that only one folder has, and compare references without a mask whole.
 
     Returns:
         One row per pair, in order: `reference`, `image`, other columns of the list or pattern, one number per metric
         (see `METRICS` for range and direction; "region" has a second column `region:box`, "left,top,width,height"),
-        `identical`, `content` (16 digits that stand for the files' bytes) and `error`, the reason why there is no
+        `identical`, `content` (a hash of the files' bytes) and `error`, the reason why there is no
         number. `attrs["signatures"]` says what made them, `attrs["notes"]` what was handled on the way. `summarize`
         makes groups of them.
 
     Warns:
-        UserWarning: If a metric stands for a known mistake, like "vgg:unscaled".
+        UserWarning: If a metric repeats a known mistake, like "vgg:unscaled".
 
     Raises:
         FileNotFoundError: If a path does not exist.
         OSError: If a folder or list cannot be read.
-        ValueError: If an argument has no such value, there is nothing to compare, names are unmatched, or a metric has
+        ValueError: If an argument has a wrong value, there is nothing to compare, names are unmatched, or a metric has
             no meaning for some of the pixels.
         TypeError: If `metrics` is one text instead of a list.
         ImportError: If pandas is not installed, or scipy for "region".

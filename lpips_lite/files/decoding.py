@@ -1,8 +1,8 @@
 """Files read ahead of the metrics: pairs of paths in; pairs of pictures, or the reason why not, out, in order.
 
-After `pairs.py`, before `measuring.py`. Threads do the work, since Pillow lets go of the interpreter while it decodes:
-no start-up, nothing to copy between processes, and an interrupt finds nobody else to stop. What they hold is bounded
-by bytes, not by the number of pairs.
+After `pairs.py`, before `measuring.py`. Threads do the work, since Pillow releases the interpreter lock while it
+decodes: no start-up, nothing to copy between processes, and no process to stop after an interrupt. What they hold is
+bounded by bytes, not by the number of pairs.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Decoded:
         image: (3, H, W), uint8 or float in [0, 1].
         reference: Likewise.
         identical: Whether the files' size, pixels and transparency are equal; under a mask, the pixels that it leaves.
-        content: 16 hexadecimal digits that stand for the bytes of the files, a mask's included.
+        content: A hash of the bytes of the files, a mask's included: 16 hexadecimal digits.
         error: Why there are no pictures.
-        notes: On what was handled while reading.
-        bytes: Of the image's file.
-        pixels: Of the reference, before it is resized.
+        notes: What was noticed while reading.
+        bytes: Size of the image's file.
+        pixels: Number of pixels of the reference, before it is resized.
         area: (H, W), bool: where the pair is compared; `None`: everywhere.
         resized: Whether the size of a picture was changed.
     """
@@ -111,7 +111,7 @@ def decode(pairs: Iterable[Pair], settings: Settings, reader: Reader) -> Iterato
 
 
 def content_of(reference: ImageFile, image: ImageFile, mask: ImageFile | None = None) -> str:
-    """Return 16 hexadecimal digits that stand for the bytes of two files, and of a mask."""
+    """Return a hash of the bytes of two files, and of a mask: 16 hexadecimal digits."""
     digests = reference.digest + image.digest + (b"" if mask is None else mask.digest)
     return hashlib.sha256(digests).hexdigest()[:16]
 

@@ -2,7 +2,7 @@
 
 Used by `heatmap.py`, which writes them, and `gallery.py`. Large maps and images are shrunk channel by channel before
 they are coloured, so that little memory is needed however large they are. Maps are smoothed when they are drawn,
-because layers with few pixels leave creases in them; the numbers are those of the map itself.
+because layers of low resolution leave creases in them; the numbers are those of the map itself.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def heatmap(
         distance_map: (H, W), ≥ 0; NaN is drawn in gray.
         image: The compared image, (3, H, W), uint8 or in [0, 1].
         reference: Same shape and range.
-        labels: Of reference, image and distance; the middle of a label that is wider than its panel is left out.
+        labels: Labels of reference, image and distance; the middle of a label that is wider than its panel is left out.
         overlay: Whether to draw the map over the gray image, more opaque for larger distances.
 
     Returns:
         An RGB picture of three panels side by side, or one above the other if they are wide. A panel is shrunk to at
         most 4096 pixels per side and 4 megapixels, or enlarged by a whole factor if it is small: the map by bicubic
-        interpolation, the pair by pixels.
+        interpolation, the pair by repeating pixels.
 
     Raises:
         ValueError: If the shapes of map and images differ.
@@ -85,13 +85,13 @@ def map_picture(distance_map: Tensor, longest: int) -> tuple[Image.Image, float]
 
 
 def bounded(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Return width and height, made smaller by one factor if a side or the number of pixels is too large."""
+    """Return width and height, reduced in proportion if a side or the number of pixels is too large."""
     factor = min(1.0, longest / max(size), math.sqrt(MOST_PIXELS / math.prod(size)))
     return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
 
 
 def to_picture(image: Tensor, size: tuple[int, int]) -> Image.Image:
-    """Turn an image (3, H, W), uint8 or in [0, 1], into a picture of a width and height, one channel at a time."""
+    """Turn an image (3, H, W), uint8 or in [0, 1], into a picture of this width and height, one channel at a time."""
     return Image.merge("RGB", [_channel(plane, size) for plane in image.detach()])
 
 

@@ -1,7 +1,7 @@
 """Pictures of pairs for a page: decoded pairs and their maps in; WebP files of bounded size and their places out.
 
-Before `report.py`. Every picture is made from the decoded files and coded once: without loss where that fits, else with
-loss and as large as fits. What differs most is cut out as well, always without loss.
+Before `report.py`. Every picture is made from the decoded files and encoded once: without loss where that fits, else
+with loss and as large as fits. What differs most is cut out as well, always without loss.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from lpips_lite.files.names import printable
 from lpips_lite.files.results import Row
 from lpips_lite.images import to_float
 
-PICTURES, CROPS = 28_000_000, 5_000_000  # bytes of all pictures and of all crops on a page, a third more in the page
+PICTURES, CROPS = 28_000_000, 5_000_000  # bytes of all pictures and of all crops on a page; base64 adds a third
 MOST_PICTURE, MOST_CROPS = 300_000, 40_000  # bytes of one picture, and of the crops of one pair
-SIDES = (80, 112, 160, 224, 320, 448, 640, 1024, 1440, 2048, 4096)  # longest ones of a picture; the largest that fits
-PROBE, GROWTH = 2, 0.8  # the place in `SIDES` whose bytes tell where to look; bytes grow like pixels to this power
+SIDES = (80, 112, 160, 224, 320, 448, 640, 1024, 1440, 2048, 4096)  # longest sides; the largest that fits is used
+PROBE, GROWTH = 2, 0.8  # the place in `SIDES` that is tried first; bytes grow like pixels to this power
 THUMB, NEEDS_THUMB = 96, 320  # longest side of the list's picture, and of a picture which is too large for the list
 CROP_SIDES = (96, 64, 48, 32, 16)
 REGIONS, CELLS = 3, 256  # crops of a pair, and cells along a side, whose largest values are looked at
-LEAST_SHARE = 0.25  # of the largest value, which another region must have
+LEAST_SHARE = 0.25  # of the largest value, which any other region must have at least
 
 LOSSY: Mapping[str, Any] = {"quality": 82}
 LOSSLESS: Mapping[str, Any] = {"lossless": True, "method": 1, "quality": 30}  # fast, and hardly larger than the slowest
@@ -42,10 +42,10 @@ Size = tuple[int, int]
 
 
 class Gallery:
-    """Small pictures of pairs, and what a page tells about them.
+    """Small pictures of pairs, and what a page says about them.
 
     Args:
-        pairs: How many there will be at most.
+        pairs: Largest number of pairs that will be added.
 
     Attributes:
         pictures: WebP files in base64.
@@ -57,7 +57,7 @@ class Gallery:
         self.peak = 0.0
         self._allowance = min(PICTURES // (3 * max(pairs, 1)), MOST_PICTURE)
         self._crop_allowance = min(CROPS // max(pairs, 1), MOST_CROPS)
-        self._references: dict[object, int] = {}  # which file, in which size, how coded -> place
+        self._references: dict[object, int] = {}  # which file, in which size, how encoded -> place
         self._last: tuple[object, dict[object, bytes]] = (
             None,
             {},
@@ -123,7 +123,7 @@ class Gallery:
         return sizes[place], False, files_at(place)
 
     def _may_fit_without_loss(self, image: Tensor) -> bool:
-        """Say whether an image may fit, as far as a sixteenth of its rows tell."""
+        """Estimate from a sixteenth of its rows whether an image may fit."""
         height, width = image.shape[1:]
         if bounded((width, height), SIDES[-1]) != (width, height):
             return False
@@ -167,7 +167,7 @@ class Gallery:
 def regions(values: Tensor, side: int) -> Iterator[tuple[tuple[int, int], float]]:
     """Yield left and top of squares around the largest values of a map (H, W), and that value, the largest first.
 
-    No square begins within another; the least of the values is a quarter of the largest. NaN counts as 0.
+    No square begins within another; values below a quarter of the largest are left out. NaN counts as 0.
     """
     height, width = values.shape
     cells = adaptive_max_pool2d(torch.nan_to_num(values.float(), 0)[None], (min(height, CELLS), min(width, CELLS)))[0]

@@ -1,4 +1,4 @@
-"""Heatmaps as files: measured pairs in; one picture for each out, which tells what it was made of.
+"""Heatmaps as files: measured pairs in; one picture for each out, which says what it was made from.
 
 The sink of `--heatmap`; `drawing.py` makes the pictures. A PNG carries text chunks: the program, the signatures of the
 metrics, the content of the pair, and whether the map lies over the image. By these a later run knows what it need not
@@ -33,9 +33,9 @@ PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
 def is_picture_file(text: str) -> bool:
-    """Say whether a target of heatmaps, as it was typed, means one file rather than a folder.
+    """Return whether the target of heatmaps, as it was typed, is one file rather than a folder.
 
-    A folder is what exists as one, ends in a slash, or has no suffix of a format that Pillow writes colour pictures in.
+    It is a folder if it exists as one, ends in a slash, or has no suffix of a format in which Pillow writes colours.
     """
     if text.endswith(("/", os.sep)) or Path(text).is_dir():
         return False
@@ -53,7 +53,7 @@ def _writes_color(suffix: str) -> bool:
 
 
 def not_heatmaps(paths: Iterable[Path]) -> list[Path]:
-    """Return those of the paths at which something lies that is no heatmap of this program."""
+    """Return the paths at which there is something that is not a heatmap of this program."""
     return [path for path in paths if path.exists() and _text_chunks(path).get("Software") != SOFTWARE]
 
 
@@ -73,7 +73,7 @@ def draw_measured(draw: DrawMap, row: Row, decoded: Decoded) -> tuple[str, Tenso
 
 
 def pair_labels(pair: Pair, metric: str, value: float, *, overlay: bool) -> list[Label]:
-    """Return what stands above the panels of a pair."""
+    """Return the labels above the panels of a pair."""
     over = " over the image" if overlay else ""
     return [
         ("reference", pair.reference.name),
@@ -86,7 +86,7 @@ class HeatmapFiles:
     """Where heatmaps go.
 
     Args:
-        target: As it was typed: a folder, in which each pair's name is that of its picture; or the file for one pair.
+        target: As it was typed: a folder, in which each picture is named after its pair; or a file for one pair.
     """
 
     def __init__(self, target: str) -> None:
@@ -121,7 +121,7 @@ class HeatmapFiles:
         if others:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             raise FileExistsError(
-                f"{said}: {printable(others[0])}{more} would be replaced and is no heatmap of this program; "
+                f"{said}: {printable(others[0])}{more} would be replaced and is not a heatmap of this program; "
                 f"expected another folder"
             )
 
@@ -130,10 +130,10 @@ class Heatmaps:
     """The sink that draws one heatmap for each measured pair.
 
     Args:
-        files: Where they go.
-        draw: Decoded pair -> a metric's name and its map.
-        overlay: Draw the map over the image in gray.
-        signatures: What makes the numbers of each metric.
+        files: Where heatmaps go.
+        draw: Returns a metric's name and its map of a decoded pair.
+        overlay: Whether to draw the map over the image in gray.
+        signatures: Signature of each metric.
     """
 
     def __init__(self, files: HeatmapFiles, draw: DrawMap, overlay: bool, signatures: Mapping[str, str]) -> None:
@@ -141,7 +141,7 @@ class Heatmaps:
         self._made_by = printable("; ".join(f"{name}: {signature}" for name, signature in signatures.items()))
 
     def has(self, pair: Pair, content: str | None) -> bool:
-        """Say whether a pair's heatmap is there, whole, and made of this content in this way."""
+        """Return whether a pair's heatmap exists, is complete, and was made from this content in this way."""
         path = self.files.path(pair)
         if content is None or not self._chunks(content).items() <= _text_chunks(path).items():
             return False
@@ -192,7 +192,7 @@ class Heatmaps:
 
 
 def _text_chunks(path: Path) -> dict[str, str]:
-    """Return the texts at the start of a PNG; nothing if it is none."""
+    """Return the texts at the start of a PNG; none if the file is something else."""
     try:
         with PngImageFile(path) as picture:  # not Image.open, which warns of large pictures
             return {key: text for key, text in picture.info.items() if isinstance(key, str) and isinstance(text, str)}

@@ -1,4 +1,4 @@
-"""Which mask each pair has: a file for all, or a folder with one of each reference's name.
+"""Which mask each pair has: one file for all, or one from a folder, with the name of the reference.
 
 After `pairs.py`; `areas.py` reads them. Pairs of a list may have masks of their own.
 """
@@ -26,10 +26,10 @@ def give_masks(
     """Give each pair its mask.
 
     Args:
-        pairing: As it was found; pairs of a list may have masks already.
+        pairing: Pairs as they were found; pairs of a list may have masks already.
         mask: A picture · a folder of pictures, each for the reference with the same relative name without suffix.
         unmatched_allowed: Whether references that have none in the folder are compared whole.
-        spell: Argument and value -> how messages name them.
+        spell: Argument and value -> how messages write them.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -41,7 +41,7 @@ def give_masks(
         return replace(pairing, masks=EACH) if listed else pairing
     said = spell("mask", printable(mask))
     if listed:
-        raise ValueError(f"{said}: the list has a column mask, too; expected one of both")
+        raise ValueError(f"{said}: the list has a column mask, too; expected one of the two")
     if is_stream(mask):
         raise ValueError(f"{said}: expected a file or a folder, not a pipe")
     if mask.is_dir():

@@ -1,6 +1,6 @@
 """Pairs of files measured: decoded pairs in, rows of results out, in the same order.
 
-Pairs of one size share a batch, whatever stands between them, and a reference that repeats is encoded once.
+Pairs of one size share a batch, whatever other pairs are between them, and a reference that repeats is encoded once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Metrics = Mapping[str, LoadedMetric]  # by canonical text
 
 
 def load_metrics(specs: Iterable[MetricSpec], settings: Settings) -> dict[str, LoadedMetric]:
-    """Load each metric onto the device; its signature tells the settings, too.
+    """Load each metric onto the device; its signature names the settings, too.
 
     Raises:
         ValueError: If the device is not usable, or a weight file is wrong.
@@ -51,7 +51,7 @@ def load_metrics(specs: Iterable[MetricSpec], settings: Settings) -> dict[str, L
 
 
 def check_device(settings: Settings) -> None:
-    """Check that something can be computed on the device.
+    """Check that the device can compute.
 
     Raises:
         ValueError: If not.
@@ -73,12 +73,12 @@ def measure_pairs(
     """Decode and measure pairs, and yield each with its row, in order.
 
     Args:
-        pairs: What to measure.
-        metrics: By what.
-        settings: How.
+        pairs: Pairs to measure.
+        metrics: Metrics to measure them by.
+        settings: How files are read and measured.
         reader: Reads the files.
-        positions: Of the pairs in the list that they are from; `None`: they are all of it. Batches are formed within
-            blocks of it, since the last digit of a number may depend on what else is in its batch.
+        positions: Positions of the pairs in their list; `None`: they are the whole list. Batches are formed within
+            blocks of the list, since the last digit of a number may depend on what else is in its batch.
     """
     measurer = Measurer(metrics, settings)
     for chunk in _chunks(decode(pairs, settings, reader), range(len(pairs)) if positions is None else positions):
@@ -155,7 +155,7 @@ class Measurer:
         return self._one_by_one(name, metric, batch) if len(batch) > 1 else [reason]
 
     def _one_by_one(self, name: str, metric: LoadedMetric, batch: Iterable[Decoded]) -> list[Row | str]:
-        """Measure pairs alone: what is wrong with one is not the others' fault, and one may find room."""
+        """Measure pairs alone, so that a fault in one spares the others, and one alone may fit into memory."""
         return [value for decoded in batch for value in self._values(name, metric, [decoded], False)]
 
     def _distances(self, name: str, metric: LoadedMetric, batch: Sequence[Decoded], repeats: bool) -> Tensor:
@@ -218,7 +218,7 @@ def _cast(settings: Settings) -> AbstractContextManager[object]:
 
 
 def pairs_in_batch(pixels: int, settings: Settings) -> int:
-    """Return how many pairs of images of so many pixels share a batch at most."""
+    """Return the largest number of pairs in a batch, for images of `pixels` pixels."""
     most = CPU_PIXELS if _is_cpu(settings) else ACCELERATOR_PIXELS
     return max(1, min(settings.batch_size, most // pixels))
 

@@ -30,9 +30,9 @@ class Pair:
     Attributes:
         reference: A file, or `-` for standard input.
         image: Likewise.
-        name: For what is made of them: a relative path without suffix, unique in its list.
-        columns: Of a list or a pattern; go into results.
-        mask: A file, white where to compare, or `None`: everywhere.
+        name: Name of files made from them: a relative path without suffix, unique in its list.
+        columns: Columns of a list, or fields of patterns; they go into results.
+        mask: A file, white where to compare; `None`: everywhere.
     """
 
     reference: Path
@@ -56,18 +56,18 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What was found.
+    """The pairs that were found, and what else was.
 
     Attributes:
         pairs: In order of the arguments, of a list's rows, or of relative names.
         missing: References that have no image.
         new: Images that have no reference.
-        ignored: What lies in the folders, but is no image by its name, or cannot be entered or read.
-        notes: What should be said about it.
-        folders: That were searched as a whole, so that what is written into them would be found the next time.
+        ignored: Files in the folders that are no images by name, and what cannot be entered or read.
+        notes: Lines to print about it.
+        folders: Folders that were searched as a whole: what is written into them would be found the next time.
         sources: Lists that were read.
-        root: Where names of references are relative to; `None`: each to its own folder.
-        masks: What signatures say of the pairs' masks; nothing if there are none.
+        root: The folder that names of references are relative to; `None`: each to its own folder.
+        masks: What signatures say about the masks; empty if there are none.
     """
 
     pairs: list[Pair]
@@ -82,7 +82,7 @@ class Pairing:
 
     @property
     def unmatched(self) -> list[Path]:
-        """What has no partner on the other side."""
+        """Files that have no partner on the other side."""
         return [*self.missing, *self.new]
 
 
@@ -94,7 +94,7 @@ def find_pairs(reference: Path, images: Sequence[Path], *, spell: Spelling = pyt
     Args:
         reference: A file or a folder.
         images: Files, or one folder.
-        spell: Argument and value -> how messages name them.
+        spell: Argument and value -> how messages write them.
 
     Returns:
         The pairs. What only one folder has is missing or new; the notes may propose patterns that pair it.
@@ -147,7 +147,7 @@ def read_pairs(table: Path) -> Pairing:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no such list, a cell is missing, or there is no row.
+        ValueError: If it is not such a list, a cell is missing, or there is no row.
     """
     lines, notes = read_list(table)
     names = unique_names([line.image.stem for line in lines])
@@ -168,11 +168,11 @@ def match_patterns(
 
     Args:
         ref_pattern: Like "gt/{name}.png". `{field}` stands for one or more characters of the name of a file or folder,
-            `*`, `?` and `**` for what they do in a shell; the rest is literal.
+            `*`, `?` and `**` mean what they mean in a shell; the rest is literal.
         image_pattern: Like "out/{method}/{name}x4.*". Its own fields give a reference several images.
-        reference_folder: Where `ref_pattern` is relative to; None: the working folder.
-        image_folder: Likewise.
-        spell: Argument and value -> how messages name them.
+        reference_folder: The folder that `ref_pattern` is relative to; `None`: the working folder.
+        image_folder: The same for `image_pattern`.
+        spell: Argument and value -> how messages write them.
 
     Returns:
         The pairs, in order of references; all fields are columns. Notes name copies of references, which are left out.
@@ -180,8 +180,8 @@ def match_patterns(
     Raises:
         FileNotFoundError: If there is no such folder.
         OSError: If a folder cannot be read.
-        ValueError: If a text is no pattern, fits nothing, shares no field with the other, or leaves a choice; if two
-            unlike references have the same shared fields.
+        ValueError: If a text is no pattern, fits nothing, shares no field with the other, or is ambiguous; if two
+            different references have the same shared fields.
     """
     left = read_pattern(ref_pattern, reference_folder, spell("ref_pattern", ref_pattern))
     right = read_pattern(image_pattern, image_folder, spell("image_pattern", image_pattern))

@@ -5,7 +5,7 @@ After `pairs.py`; `decoding.py` reads ahead with it.
 The policy for files: EXIF orientation is applied; grayscale, palette and CMYK become RGB; grayscale of up to 16 bits
 keeps its precision; an embedded colour profile is converted to sRGB; transparency is composited on white or another
 background, and an animation gives its first frame, both with a warning. What would lose information silently is
-refused with the reason. Whatever a decoder throws becomes a `ValueError` that names the file.
+refused with the reason. Whatever error a decoder raises becomes a `ValueError` that names the file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _UPRIGHT = {
 
 
 class ImageWarning(UserWarning):
-    """Something about an image file that was handled, and that the numbers depend on."""
+    """Something noticed in an image file on which the numbers depend."""
 
 
 def read_image(path: str | os.PathLike[str], *, background: str = "white", max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -62,7 +62,7 @@ def read_image(path: str | os.PathLike[str], *, background: str = "white", max_p
     Args:
         path: Any format that Pillow reads.
         background: What transparent pixels are put on: a colour name or "#rrggbb".
-        max_pixels: Of the image, at most.
+        max_pixels: Largest number of pixels of the image.
 
     Returns:
         (3, H, W), float32 in [0, 1].
@@ -89,8 +89,8 @@ class Reader:
 
     Args:
         background: What transparent pixels are put on: a colour name or "#rrggbb".
-        max_pixels: Of one image, at most.
-        spell: Argument and value -> how messages name them.
+        max_pixels: Largest number of pixels of an image.
+        spell: Argument and value -> how messages write them.
     """
 
     def __init__(
@@ -174,11 +174,11 @@ class ImageFile:
     """A file in memory that has been found to be an image.
 
     Attributes:
-        path: Where it was read.
+        path: Path of the file.
         data: Its bytes.
         digest: Their SHA-256.
         size: Width and height, before a turn by EXIF.
-        peak_bytes: Estimate of the memory that is taken at most while it is decoded, its own bytes included.
+        peak_bytes: Estimate of the largest memory taken while it is decoded, its own bytes included.
     """
 
     path: Path
@@ -235,7 +235,7 @@ def _reason(error: Exception, data: bytes) -> str:
 
 
 def _plugin_reason(data: bytes) -> str:
-    """Return what the reader of the format has to say that the file begins like."""
+    """Return the error of the format whose files begin like this one."""
     for name in Image.ID:
         factory, accept = Image.OPEN[name]
         try:

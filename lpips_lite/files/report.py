@@ -29,7 +29,7 @@ Progress = Callable[[Iterable[Decoded], str], Iterable[Decoded]]
 
 
 def is_page_file(path: Path) -> bool:
-    """Say whether a page can be written to a path: its suffix is that of one, or it has none, like /dev/stdout."""
+    """Return whether a page can be written to a path: its suffix is .html or .htm, or it has none, like /dev/stdout."""
     return path.suffix.lower() in (".html", ".htm", "")
 
 
@@ -37,17 +37,17 @@ class Report:
     """The sink that writes a page about verdicts, failed pairs and the worst pairs.
 
     Args:
-        path: Of the page; written through if it is a link, a pipe or a device.
-        count: Pairs to show at most: those that failed, then the worst.
-        draw: Decoded pair -> a metric's name and its map; `None` if no metric has one.
+        path: Path of the page; links, pipes and devices are written through.
+        count: Largest number of pairs to show: those that failed, then the worst.
+        draw: Returns a metric's name and its map of a decoded pair; `None` if no metric has maps.
         decode: Reads pairs.
-        pairs: All that are compared.
-        signatures: What makes the numbers of each metric.
+        pairs: All pairs that are compared.
+        signatures: Signature of each metric.
         summary: Another sink, which takes rows before this one finishes.
-        verdicts: Likewise.
-        progress: Goes through pairs and shows how far it is.
+        verdicts: Another sink, likewise.
+        progress: Passes pairs on and shows how many are done.
         notes: Lines about how the numbers were made.
-        tell: Is told of each pair that has no pictures although it should.
+        tell: Called with a line about each pair that should have pictures but has none.
         groups: Another sink, whose tables and curves are put on the page; it finishes before this one.
     """
 
@@ -128,7 +128,7 @@ class Report:
         return pictures, problems
 
     def _entry(self, row: Row, problem: str | None, groups: Container[str]) -> dict[str, Any]:
-        """Return what the page tells about a pair, with its values in these columns, but without its pictures."""
+        """Return what the page says about a pair, with its values in these columns, but without its pictures."""
         verdict = self._verdict(row)
         return {
             "names": {side: printable(row[side]) for side in PATHS},
@@ -145,7 +145,7 @@ def _once(rows: Sequence[Row]) -> list[Row]:
 
 
 def _entry_without_partner(state: str, path: Path) -> dict[str, Any]:
-    """Return what the page tells about an image without a reference, or a reference without an image."""
+    """Return what the page says about an image without a reference, or a reference without an image."""
     names = dict.fromkeys(PATHS, "") | {"image" if state == NEW else "reference": printable(path)}
     return {"names": names, "numbers": [], "state": state, "reasons": [ALONE[state]], "groups": {}}
 

@@ -1,4 +1,4 @@
-"""Groups of the report: rows and their states in; for each column, and for folders, what came of each of its values.
+"""Groups of the report: rows and their states in; a table of counts and numbers for each column, and for folders, out.
 
 Before `report.py`.
 """
@@ -17,7 +17,7 @@ from lpips_lite.files.summary import has_number, mean
 from lpips_lite.files.verdicts import ERROR, FAILED
 
 FOLDER = "folder"
-MOST_VALUES = 200  # of a column that is shown; one with more, like a name, is searched for instead
+MOST_VALUES = 200  # of a column that is shown; one with more, like a name, is not shown; use the search
 
 
 @dataclass
@@ -46,11 +46,11 @@ class GroupLine:
 
 
 class GroupCounts:
-    """What came of each folder of images, and of each value of the columns of a list or pattern.
+    """States and numbers by folder of the images, and by the columns of a list or pattern.
 
     Args:
-        metric: Whose numbers are summed up.
-        columns: Of the rows.
+        metric: The metric whose numbers are kept.
+        columns: Columns of the rows.
     """
 
     def __init__(self, metric: str, columns: Sequence[str]) -> None:
@@ -75,7 +75,7 @@ class GroupCounts:
                 group.values.append(row[self.metric])
 
     def tables(self) -> dict[str, list[GroupLine]]:
-        """Return column -> its lines, of columns that make groups: more values than one, but not one for each pair."""
+        """Return the lines of each column that makes groups: it has several values, but not one for each pair."""
         return {
             column: [self._line(value, group) for value, group in sorted(groups.items())]
             for column, groups in self._groups.items()

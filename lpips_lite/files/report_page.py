@@ -1,7 +1,7 @@
 """The page of a report: entries, pictures and statistics in; one HTML file out.
 
-After `report.py`, which gathers them. The template is put together with the style and the scripts that lie beside it;
-entries come before the pictures in the file, so that the page is there while its pictures are still read.
+After `report.py`, which gathers them. The template is filled with the style and the scripts that lie beside it. In the
+file, entries come before pictures, so that the page is shown while its pictures are still loading.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ NAMED = 20  # problems at the top of the page; all are in its list
 
 @dataclass(frozen=True)
 class Page:
-    """What a page tells.
+    """What a page shows.
 
     Attributes:
         entries: Pairs, and images without a partner, those with pictures first.
-        pictures: WebP files in base64, which entries name by their places.
+        pictures: WebP files in base64; entries refer to them by position.
         peak: The largest value of all maps.
         groups: Column -> its groups.
         notes: Lines about how the numbers were made.
@@ -121,7 +121,7 @@ def _read(name: str) -> str:
 
 
 def _verdict(verdicts: Verdicts) -> tuple[str, str]:
-    """Return a state, which colours it, and what stands at the top; nothing if there is nothing to judge."""
+    """Return the state and the text of the verdict at the top; both are empty if there is nothing to judge."""
     states = {found.state for found in verdicts.of_rules()}
     if FAILED in states:
         return FAILED, "failed"
@@ -141,7 +141,7 @@ def _unlisted(page: Page, verdicts: Verdicts) -> dict[str, int]:
 
 
 def histogram(values: np.ndarray) -> dict[str, Any]:
-    """Return counts of the finite values in equal bins from the least to the largest; one bin if all are equal."""
+    """Return counts of the finite values in equal bins from the smallest to the largest; one bin if all are equal."""
     values = values[np.isfinite(values)]
     if not len(values):
         return {"counts": [], "low": 0, "high": 0}
@@ -162,7 +162,7 @@ def format_number(value: float | None, decimals: int) -> str:
 
 
 def encode(value: float | None) -> float | str | None:
-    """Return a number as JSON can hold it; an infinite one, as of the PSNR of equal images, is text and no gap."""
+    """Return a number that JSON can hold; an infinite one, like the PSNR of equal images, becomes text, not null."""
     return value if value is None or math.isfinite(value) else str(float(value))
 
 

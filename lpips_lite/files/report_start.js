@@ -57,7 +57,7 @@ async function copy() {
     await navigator.clipboard.writeText(location.href);
     $("copy").textContent = "Copied";
   } catch {
-    $("copy").textContent = "It is in the address bar";
+    $("copy").textContent = "The link is in the address bar";
   }
   setTimeout(() => $("copy").textContent = "Copy link", 2000);
 }

@@ -82,7 +82,7 @@ function paint() {
   const seen = peeking || flipped ? "reference" : "image";
   $("first-label").textContent = {
     side: "reference", slide: "reference | image", blink: seen,
-    difference: `|image − reference| × ${$("amplify").value}` + (here.lossless ? "" : ", of the pictures as coded"),
+    difference: `|image − reference| × ${$("amplify").value}` + (here.lossless ? "" : ", of the pictures as encoded"),
   }[mode];
   $("second-label").textContent = seen;
   if (mode === "side") {

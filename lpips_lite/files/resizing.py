@@ -1,6 +1,6 @@
-"""Pictures of different sizes brought to one, and with the reference the area that is compared.
+"""Pictures of different sizes are brought to one size, and so is the area that is compared.
 
-Used by `decoding.py`. What is resized is resampled; cropping and padding leave the pixels that stay as they are.
+Used by `decoding.py`. Resizing resamples; cropping and padding leave the pixels that stay as they are.
 """
 
 from __future__ import annotations
@@ -83,13 +83,13 @@ def _size(image: Tensor) -> Size:
 
 
 def _crop(image: Tensor, size: Size) -> Tensor:
-    """Return the middle of a picture; of an odd rest, one pixel less is cut at the top and on the left."""
+    """Return the middle of a picture; if an odd number of pixels is cut, one less at the top or on the left."""
     top, left = ((side - least) // 2 for side, least in zip(_size(image), size, strict=True))
     return image[..., top : top + size[0], left : left + size[1]].contiguous()
 
 
 def _extend(image: Tensor, size: Size, background: str) -> Tensor:
-    """Continue a picture on the right and at the bottom."""
+    """Extend a picture with the background on the right and at the bottom."""
     if _size(image) == size:
         return image
     color = torch.tensor(red_green_blue(background), dtype=torch.uint8)

@@ -24,17 +24,17 @@ class Settings:
     """How pairs of files are read and measured.
 
     Attributes:
-        resize: "no" · "ref", to the reference's size · "crop", to the middle that both have · "pad", with `background`
+        resize: "no" · "ref", to the reference's size · "crop", to the middle that both share · "pad", with `background`
             on the right and at the bottom, to the larger width and height · (height, width).
         background: What transparent pixels are put on: a colour name or "#rrggbb".
-        max_pixels: Of one image, at most; larger ones are errors.
+        max_pixels: Largest number of pixels of an image; larger images are errors.
         device: Where to compute.
         precision: "fp32" · "bf16", under autocast.
-        batch_size: Pairs in a batch at most.
-        workers: Threads that decode.
-        spell: Argument and value -> how messages name them; the command speaks of its options.
+        batch_size: Largest number of pairs in a batch.
+        workers: Number of threads that decode.
+        spell: Argument and value -> how messages write them; the command speaks of its options.
         ignore_boxes: Boxes (left, top, width, height) of the reference's pixels that are not compared.
-        masks: What signatures say of the pairs' masks.
+        masks: What signatures say about the masks.
 
     Raises:
         ValueError: If a value is not as described.

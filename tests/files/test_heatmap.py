@@ -449,7 +449,7 @@ def test_other_pictures_in_the_folder_are_not_replaced(tmp_path, data):
     maps, pair = sink(tmp_path), decoded_pair().pair
     assert not_heatmaps([maps.files.path(pair)]) == [tmp_path / "part/a.png"]
     assert not maps.has(pair, CONTENT)
-    with pytest.raises(FileExistsError, match=r"part/a\.png would be replaced and is no heatmap of this program"):
+    with pytest.raises(FileExistsError, match=r"part/a\.png would be replaced and is not a heatmap of this program"):
         maps.files.check([pair, decoded_pair("b").pair])
     maps.files.check([decoded_pair("b").pair])
     HeatmapFiles(str(tmp_path / "part/a.png")).check([pair])  # asked for by name
