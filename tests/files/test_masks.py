@@ -139,6 +139,22 @@ def test_masks_in_a_list(folder):
     assert pickle.loads(pickle.dumps(pair)) == pair  # on the way to torchrun's other processes
 
 
+def test_a_pair_may_have_several_masks(folder):
+    save("rest.png", 255 - boxed(BOX))
+    Path("list.csv").write_text("reference,image,mask\na/2.png,b/2.png,mask.png\na/2.png,b/2.png,rest.png\n")
+    options = ("--pairs", "list.csv", "-m", "region,lite", "-o", "r.csv", "--heatmap", "h", "--report", "p.html")
+    assert run(*options, "--junit", "j.xml")[0] == 0
+    rows, junit = Path("r.csv").read_text(), Path("j.xml").read_text()
+    entries = json.loads(Path("p.html").read_text().partition('id="data">')[2].partition("</script>")[0])["entries"]
+    assert all("image" in entry for entry in entries)
+    rest, box = (entry["numbers"][0] for entry in entries)
+    assert rest > 200 > box == 1
+    assert (junit.count("<testcase"), junit.count(f"region = {rest:.0f}\n"), junit.count("region = 1\n")) == (2, 1, 1)
+    Path("r.csv").write_text("".join(rows.splitlines(keepends=True)[:2]))
+    assert run(*options, "--resume")[0] == 0
+    assert Path("r.csv").read_text() == rows
+
+
 def test_names_of_masks_are_those_of_references(folder):
     save("m/sub/9.png", boxed(BOX))
     status, _, err = run("a/0.png", "b/1.png", "b/2.png", "-m", "l1", "--mask", "m")

@@ -436,6 +436,20 @@ def test_a_link_leads_to_its_pair(page):
     page.wait("$('trouble').textContent === 'No such pair on this page: b/none.png'")
 
 
+def test_links_tell_pairs_of_the_same_files_apart(tmp_path, browser):
+    pairs = [Pair(Path("a/1.png"), Path(f"b/{image}.png"), f"1{n}", {"mask": f"{n}"}) for n, image in enumerate("223")]
+    rows = [{**row_of(pair, {"lite": 0.9 - 0.1 * place}), **pair.columns} for place, pair in enumerate(pairs)]
+    rows[2]["error"] = "b/3.png: cannot be read"
+    reader = Reader(browser)
+    reader.open(Written(tmp_path / "p.html", pairs, rows).path)
+    links = [reader.run(f"link(entries.find(entry => value(entry, 0) === {row['lite']}))") for row in rows]
+    assert len(set(links)) == 3
+    for row, link in zip(rows, links, strict=True):
+        reader.driver.execute_script(f"location.hash = {link!r}")
+        reader.wait(f"here === linked() && value(here, 0) === {row['lite']}")
+    assert reader.css(".problems a").get_attribute("href").endswith("#pair=b/3.png&reference=a/1.png")
+
+
 def test_on_paper(page):
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     hidden = [page.css(name).is_displayed() for name in ("#filters", "[data-mode]", ".states", "#copy")]
