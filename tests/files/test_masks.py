@@ -171,6 +171,19 @@ def test_names_of_masks_are_those_of_references(folder):
     assert compare(**patterns, allow_unmatched=True).l1.tolist() == [0]
 
 
+def test_references_of_a_list_elsewhere_do_not_share_a_mask_by_chance(folder):
+    for name in ("s/1.png", "t/1.png", "t/1.bmp"):
+        save(name, np.asarray(Image.open("a/1.png")))
+    Path("lists").mkdir()
+    Path("lists/l.csv").write_text("reference,image\n../s/1.png,../b/1.png\n../t/1.png,../b/1.png\n")
+    expected = "lists/../s/1.png and lists/../t/1.png would have the same mask, 1; expected a column mask"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        compare("lists/l.csv", metrics=["l1"], mask="m")
+    same_folder = "reference,image\n../t/1.png,../b/1.png\n../t/1.bmp,../b/1.png\n../s/../t/1.png,../b/1.png\n"
+    Path("lists/l.csv").write_text(same_folder)
+    assert compare("lists/l.csv", metrics=["l1"], mask="m").l1.tolist() == [0, 0, 0]
+
+
 def test_a_reference_without_a_mask_is_an_error_unless_allowed(folder):
     Path("m/1.png").unlink()
     expected = (
@@ -212,6 +225,7 @@ def test_bad_masks_are_errors_of_their_pairs(folder, pixels, message):
 
 REFUSED = {  # before anything is compared
     "no such mask": (["--mask", "nothing"], {"mask": "nothing"}, "no such file or folder"),
+    "no file": (["--mask", "/dev/zero"], {"mask": "/dev/zero"}, "/dev/zero: is a device, not an image"),
     "no masks in it": (["--mask", "empty"], {"mask": "empty"}, "empty: no image files in this folder"),
     "no meaning": (["--mask", "m", "-m", "lite,fsim,gram-lite"],
                    {"mask": "m", "metrics": ["lite", "fsim", "gram-lite"]},
