@@ -97,7 +97,7 @@ def _by_name(pairing: Pairing, folder: Path, said: str, unmatched_allowed: bool,
 
 
 def _check_names(names: Mapping[Path, str], said: str) -> None:
-    """Check that references in different folders have different names: of those of a list, only the last part counts."""
+    """Check that references in different folders have different names; of those elsewhere only the last part counts."""
     first: dict[str, Path] = {}
     for reference, name in names.items():
         other = first.setdefault(name, reference)
