@@ -15,7 +15,7 @@ from lpips_lite.catalog import METRICS, entry_of
 from lpips_lite.files.contents import Contents, is_stream
 from lpips_lite.files.folders import find_images, some, split_suffix
 from lpips_lite.files.names import printable, same_name
-from lpips_lite.files.pairs import Pairing
+from lpips_lite.files.pairing import Pairing
 from lpips_lite.files.settings import Settings, Spelling, python_spelling
 
 EACH = "each"  # in signatures: pairs have masks of their own, which their `content` tells apart

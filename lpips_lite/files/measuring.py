@@ -17,7 +17,7 @@ from lpips_lite.catalog import LoadedMetric, MetricSpec, box_column, may_be_infi
 from lpips_lite.encoding import Encoding
 from lpips_lite.files.decoding import Decoded, decode
 from lpips_lite.files.names import first_line, path_text, printable
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.results import Row, add_error, arrange
 from lpips_lite.files.settings import Settings

@@ -15,7 +15,7 @@ from lpips_lite.files.gallery import Gallery
 from lpips_lite.files.heatmap import DrawMap
 from lpips_lite.files.lists import MASK
 from lpips_lite.files.names import PATHS, first_line, path_text, printable
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.report_groups import GroupCounts
 from lpips_lite.files.report_page import Page, encode, render
 from lpips_lite.files.results import Row, write_text

@@ -14,7 +14,7 @@ from lpips_lite import LPIPS, compare, read_image
 from lpips_lite.catalog import MEASURES, parse_metrics
 from lpips_lite.files.decoding import decode
 from lpips_lite.files.measuring import load_metrics, map_of
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.settings import Settings
 from tests.command import run

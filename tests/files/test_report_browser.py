@@ -12,7 +12,7 @@ import torch
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.drawing import palette
 from lpips_lite.files.gallery import Gallery
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.report_page import Page, render
 from lpips_lite.files.summary import Summary
 from lpips_lite.files.verdicts import Verdicts
