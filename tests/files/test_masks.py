@@ -294,6 +294,29 @@ def test_maps_have_no_value_where_nothing_is_compared(folder):
     assert plain.compared is plain.image
 
 
+@pytest.mark.parametrize("more", [64, 640])
+def test_maps_do_not_depend_on_how_much_is_left_out(folder, more):
+    """The distance and its map under a mask are those of the part that is compared, however large the rest is."""
+    image = np.asarray(Image.open("a/0.png").resize((128, 64), Image.Resampling.BICUBIC))
+    changed = image.copy()
+    changed[20:40, 40:80] = 255 - changed[20:40, 40:80]
+    rest = np.repeat(image[-1:], more, axis=0)
+    save("long.png", np.concatenate([image, rest]))
+    save("other.png", np.concatenate([changed, 255 - rest]))
+    save("least.png", np.concatenate([image, rest[:32]]))
+    save("least-other.png", np.concatenate([changed, rest[:32]]))
+    metrics, found = load_metrics(parse_metrics(["lite"]), Settings()), []
+    names = ["lite", "lite:max", "lite:p99"]
+    for reference, changes, height in (("long.png", "other.png", more), ("least.png", "least-other.png", 32)):
+        box = (0, 64, 128, height)
+        table = compare(reference, changes, metrics=names, ignore_boxes=[box])
+        _, values = map_of(one(reference, changes, ignore_boxes=[box]), metrics, Settings())
+        assert values.nanmean().item() == pytest.approx(table.lite[0], rel=0.02)
+        assert np.nanmax(values) == pytest.approx(table["lite:max"][0], rel=1e-5)
+        found.append(table[names].iloc[0].tolist())
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
 def test_gray_of_16_bits_beside_bytes(folder):
     gray = np.asarray(Image.open("a/0.png").convert("L"))
     save("gray.png", gray)
