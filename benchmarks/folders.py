@@ -24,7 +24,8 @@ from benchmarks.sidebyside import environment, report
 from lpips_lite.catalog import LoadedMetric, parse_metric
 from lpips_lite.files.decoding import decode
 from lpips_lite.files.measuring import measure_pairs
-from lpips_lite.files.pairs import Pair, find_pairs
+from lpips_lite.files.pairing import Pair
+from lpips_lite.files.pairs import find_pairs
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.settings import Settings
 from tests.peers import upstream

@@ -15,7 +15,7 @@ from PIL import Image
 from lpips_lite import LPIPS
 from lpips_lite.files.drawing import heatmap
 from lpips_lite.files.heatmap import pair_labels
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.votes.distort import distort
 
 FOLDER = Path(__file__).parent / "images"

@@ -31,7 +31,7 @@ class LoadedMetric(NamedTuple):
         compute: Turns two batches (N, 3, H, W) in [0, 1] into one number per pair, (N,). Metrics that can be
             measured under a mask take `mask=`, (N, 1, H, W), bool.
         signature: The text that identifies the metric and its settings.
-        distance_map: Turns two batches into (N, 1, H, W), if the metric can show where images differ; else `None`.
+        distance_map: Turns two batches, and a mask, into (N, 1, H, W), if it can show where images differ; else `None`.
         encode: Turns a batch into an encoding, if the metric can keep one of a reference; else `None`.
         distance: Turns two encodings into (N,).
         slope: Slope for `LPIPS.preference`, for weights fitted to votes; else `None`.
@@ -44,7 +44,7 @@ class LoadedMetric(NamedTuple):
 
     compute: Callable[..., Tensor]
     signature: str
-    distance_map: Callable[[Tensor, Tensor], Tensor] | None = None
+    distance_map: Callable[..., Tensor] | None = None
     encode: Callable[[Tensor], Encoding] | None = None
     distance: Callable[[Encoding, Encoding], Tensor] | None = None
     slope: float | None = None
@@ -155,7 +155,7 @@ def _unscaled(metric: LoadedMetric) -> LoadedMetric:
     return LoadedMetric(
         lambda x, y, mask=None: metric.compute(as_declared(x), as_declared(y), mask),
         f"{metric.signature} unscaled=mistake",
-        lambda x, y: distance_map(as_declared(x), as_declared(y)),
+        lambda x, y, mask=None: distance_map(as_declared(x), as_declared(y), mask),
     )
 
 
@@ -167,7 +167,7 @@ def _over_map(metric: LoadedMetric, statistic: str) -> LoadedMetric:
     return LoadedMetric(compute, signature, metric.distance_map, trained_on=metric.trained_on)
 
 
-def _map_of(metric: LoadedMetric) -> Callable[[Tensor, Tensor], Tensor]:
+def _map_of(metric: LoadedMetric) -> Callable[..., Tensor]:
     assert metric.distance_map is not None
     return metric.distance_map
 

@@ -56,21 +56,22 @@ class Heads(NamedTuple):
         half = torch.tanh(near / (2 * self.limit))
         return far + self.limit * (2 * half / (1 + half))
 
-    def shares(self, layers: Sequence[Tensor]) -> list[Tensor]:
+    def shares(self, layers: Sequence[Tensor], pooled: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Return each layer's share of the distance, from pooled layers or from their maps.
 
         With two heads it is F_l + g N_l, with g = (C − C exp(−N / C)) / N of the image, so shares sum to the distance.
 
         Args:
             layers: L × (N, …), returned unchanged; or with two heads L × (N, 2, …).
+            pooled: L × (N, 2), where N is taken from, as under a mask; `None`: the mean of the layers.
 
         Returns:
             L × (N, …).
         """
         if self.limit is None:
             return list(layers)
-        pooled = [layer[:, 1].reshape(layer.shape[0], -1).mean(dim=1) for layer in layers]
-        share = share_of_near(torch.stack(pooled).sum(dim=0) / self.limit)
+        near = [layer[:, 1].reshape(layer.shape[0], -1).mean(dim=1) for layer in pooled or layers]
+        share = share_of_near(torch.stack(near).sum(dim=0) / self.limit)
         return [layer[:, 0] + share.view(-1, *[1] * (layer.ndim - 2)) * layer[:, 1] for layer in layers]
 
 

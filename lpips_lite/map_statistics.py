@@ -13,7 +13,7 @@ PERCENT = 99
 
 
 def over_map(
-    distance_map: Callable[[Tensor, Tensor], Tensor],
+    distance_map: Callable[..., Tensor],
     x: Tensor,
     y: Tensor,
     *,
@@ -23,7 +23,7 @@ def over_map(
     """Return a statistic of the map of each pair, over its pixels.
 
     Args:
-        distance_map: Two batches -> (N, 1, H, W).
+        distance_map: Two batches, and a mask or `None` -> (N, 1, H, W).
         x: Images, as `distance_map` takes them.
         y: Likewise, same shape.
         statistic: "max" · "p99".
@@ -41,7 +41,7 @@ def over_map(
         check_values_of_pair({"x": x, "y": y}, "auto", checked_by_functions)
         check_mask(mask, x, "auto", checked_by_functions)
         inside, (x, y) = mask > 0, equal_outside(x, y, mask)
-    return _statistic(distance_map(x, y).flatten(1), inside.flatten(1), statistic)
+    return _statistic(distance_map(x, y, mask).flatten(1), inside.flatten(1), statistic)
 
 
 def _statistic(values: Tensor, inside: Tensor, statistic: str) -> Tensor:

@@ -149,15 +149,16 @@ class LPIPS(Frozen):
         layers = self._layers(x, y, mask, erode)  # first, since in a replica the weights follow the images
         return torch.stack(self._heads.shares(layers), dim=1)
 
-    def distance_map(self, x: Tensor, y: Tensor) -> Tensor:
+    def distance_map(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return where the images differ, (N, 1, H, W): the layers' maps, enlarged bilinearly and summed.
 
-        Its mean is close to the distance but not equal to it, since enlarging weights border positions differently.
-        See `forward` for arguments and errors.
+        Its mean (under the mask) is close to the distance but not equal to it, since enlarging weights border positions
+        differently. See `forward` for arguments and errors.
         """
-        self._check_pair(x, y)
+        self._check_pair(x, y, mask)
         maps = self._layer_maps(x, y)
-        return torch.stack([maths.pool_map(m, (x.shape[2], x.shape[3])) for m in self._heads.shares(maps)]).sum(dim=0)
+        shares = self._heads.shares(maps, maths.pool_layers(maps, mask, None))
+        return torch.stack([maths.pool_map(share, (x.shape[2], x.shape[3])) for share in shares]).sum(dim=0)
 
     def preference(self, ref: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
         """Return the probability that people choose `p1` as closer to `ref`: σ(slope · (d0 − d1)).
@@ -263,10 +264,8 @@ class LPIPS(Frozen):
 
     def _layers(self, x: Tensor, y: Tensor, mask: Tensor | None, erode: bool) -> list[Tensor]:
         """Check images and pool the map of each layer: L × (N,), or with two heads L × (N, 2)."""
-        self._check_pair(x, y)
-        if mask is not None:
-            check_mask(mask, x, self.check_range, self._checked)
-        elif erode:
+        self._check_pair(x, y, mask)
+        if erode and mask is None:
             raise ValueError("erode=True: expected a mask with it")
         fields = self.tower.spec.receptive_fields(self.tower.taps) if erode else None
         return maths.pool_layers(self._layer_maps(x, y), mask, fields)
@@ -278,10 +277,12 @@ class LPIPS(Frozen):
             return tiled_layer_maps(self.tower, self._heads, x, y, self.max_memory)
         return self._heads.layer_maps(self.tower.stream_pair(to_float(x), to_float(y)))
 
-    def _check_pair(self, x: Tensor, y: Tensor) -> None:
+    def _check_pair(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> None:
         check_pair(x, y, self.tower.spec.min_side)
         self._check_device(x)
         check_values_of_pair({"x": x, "y": y}, self.check_range, self._checked)
+        if mask is not None:
+            check_mask(mask, x, self.check_range, self._checked)
 
     def _check_device(self, x: Tensor) -> None:
         self._follow(x.device)

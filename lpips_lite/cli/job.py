@@ -25,7 +25,7 @@ from lpips_lite.files.heatmap import Heatmaps
 from lpips_lite.files.junit import JUnit
 from lpips_lite.files.measuring import Metrics, load_metrics, map_of, measure_pairs
 from lpips_lite.files.names import first_line, printable
-from lpips_lite.files.pairs import Pair, Pairing, remarks
+from lpips_lite.files.pairing import Pair, Pairing, remarks
 from lpips_lite.files.processes import Processes
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.report import MOST_LISTED, Report

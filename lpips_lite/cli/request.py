@@ -17,7 +17,8 @@ from lpips_lite.files.junit import check_junit
 from lpips_lite.files.masks import check_masked, give_masks
 from lpips_lite.files.names import STANDARD_INPUT, path_text, printable
 from lpips_lite.files.outputs import check_folder, check_outputs, check_outside
-from lpips_lite.files.pairs import Pairing, find_all_pairs, find_pairs, match_patterns, read_pairs, require_pairs
+from lpips_lite.files.pairing import Pairing, require_pairs
+from lpips_lite.files.pairs import find_all_pairs, find_pairs, match_patterns, read_pairs
 from lpips_lite.files.rate_distance import CurveSettings
 from lpips_lite.files.report import is_page_file
 from lpips_lite.files.results import check_columns

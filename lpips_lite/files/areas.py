@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lpips_lite.files.names import printable
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.reading import ImageFile
 from lpips_lite.files.settings import Box, Settings
 from lpips_lite.images import to_float

@@ -15,7 +15,8 @@ from lpips_lite.files.layouts import find_layout
 from lpips_lite.files.masks import check_masked, give_masks
 from lpips_lite.files.measuring import load_metrics, measure_pairs
 from lpips_lite.files.names import PATHS, file_path
-from lpips_lite.files.pairs import Pairing, find_pairs, match_patterns, read_pairs, remarks, require_pairs
+from lpips_lite.files.pairing import Pairing, remarks, require_pairs
+from lpips_lite.files.pairs import find_pairs, match_patterns, read_pairs
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.resizing import resize_notes
 from lpips_lite.files.results import MADE, check_columns

@@ -26,7 +26,7 @@ from lpips_lite.files.areas import Mask, area_of, read_mask
 from lpips_lite.files.budget import Budget
 from lpips_lite.files.contents import bytes_on_disk
 from lpips_lite.files.names import first_line, printable
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.picture import Picture
 from lpips_lite.files.reading import ImageFile, Reader
 from lpips_lite.files.resizing import resized_bytes, to_one_size

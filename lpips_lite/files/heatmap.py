@@ -22,7 +22,7 @@ from lpips_lite.files.drawing import SMOOTHING, Label, heatmap
 from lpips_lite.files.folders import image_suffixes
 from lpips_lite.files.names import MADE_SUFFIX, printable
 from lpips_lite.files.outputs import replace_file
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.results import Row
 from lpips_lite.files.settings import Spelling, python_spelling
 

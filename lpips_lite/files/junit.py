@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lpips_lite.files.heatmap import Heatmaps
 from lpips_lite.files.names import path_text, printable
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.results import Row, write_text
 from lpips_lite.files.verdicts import ALONE, ERROR, FAILED, PASSED, UNJUDGED, Verdicts, judge
 

@@ -6,15 +6,16 @@ After `pairs.py`; `areas.py` reads them. Pairs of a list may have masks of their
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from lpips_lite.catalog import METRICS, entry_of
-from lpips_lite.files.contents import is_stream
+from lpips_lite.files.contents import Contents, is_stream
 from lpips_lite.files.folders import find_images, some, split_suffix
 from lpips_lite.files.names import printable, same_name
-from lpips_lite.files.pairs import Pairing
+from lpips_lite.files.pairing import Pairing
 from lpips_lite.files.settings import Settings, Spelling, python_spelling
 
 EACH = "each"  # in signatures: pairs have masks of their own, which their `content` tells apart
@@ -34,7 +35,8 @@ def give_masks(
     Raises:
         FileNotFoundError: If there is no such file or folder.
         OSError: If it cannot be read.
-        ValueError: If a reference has no mask in the folder, or pairs have masks already.
+        ValueError: If a reference has no mask in the folder or another has the same, it is a device, or pairs have
+            masks already.
     """
     listed = any(pair.mask is not None for pair in pairing.pairs)
     if mask is None:
@@ -48,7 +50,7 @@ def give_masks(
         return _by_name(pairing, mask, said, unmatched_allowed, spell)
     if not mask.exists():
         raise FileNotFoundError(f"{said}: no such file or folder")
-    digest = hashlib.sha256(mask.read_bytes()).hexdigest()[:8]
+    digest = hashlib.sha256(Contents().read(mask)).hexdigest()[:8]
     return replace(pairing, pairs=[replace(pair, mask=mask) for pair in pairing.pairs], masks=digest)
 
 
@@ -75,6 +77,7 @@ def _by_name(pairing: Pairing, folder: Path, said: str, unmatched_allowed: bool,
     found = find_images(folder, spell=spell)
     names = {pair.reference: _name(pair.reference, pairing.root) for pair in pairing.pairs}
     without = [reference for reference, name in names.items() if name not in found.by_name]
+    _check_names(names, said)
     notes = [*pairing.notes, *found.notes]
     if without:
         wanted = printable(folder / f"{names[without[0]]}.png")
@@ -91,6 +94,16 @@ def _by_name(pairing: Pairing, folder: Path, said: str, unmatched_allowed: bool,
         notes.append(f"masks that belong to no reference, left out: {some(alone)}")
     pairs = [replace(pair, mask=found.by_name.get(names[pair.reference])) for pair in pairing.pairs]
     return replace(pairing, pairs=pairs, masks=EACH, notes=notes, ignored=[*pairing.ignored, *found.ignored])
+
+
+def _check_names(names: Mapping[Path, str], said: str) -> None:
+    """Check that references in different folders have different names; of those elsewhere only the last part counts."""
+    first: dict[str, Path] = {}
+    for reference, name in names.items():
+        other = first.setdefault(name, reference)
+        if other is not reference and os.path.realpath(other.parent) != os.path.realpath(reference.parent):
+            both = f"{printable(other)} and {printable(reference)}"
+            raise ValueError(f"{said}: {both} would have the same mask, {printable(name)}; expected a column mask")
 
 
 def _name(reference: Path, root: Path | None) -> str:

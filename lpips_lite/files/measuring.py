@@ -17,7 +17,7 @@ from lpips_lite.catalog import LoadedMetric, MetricSpec, box_column, may_be_infi
 from lpips_lite.encoding import Encoding
 from lpips_lite.files.decoding import Decoded, decode
 from lpips_lite.files.names import first_line, path_text, printable
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.results import Row, add_error, arrange
 from lpips_lite.files.settings import Settings
@@ -100,7 +100,8 @@ def map_of(decoded: Decoded, metrics: Metrics, settings: Settings) -> tuple[str,
     x, y = (to_float(side)[None].to(settings.device) for side in (image, reference))
     name, distance_map = next((text, m.distance_map) for text, m in metrics.items() if m.distance_map)
     with torch.inference_mode(), _cast(settings):
-        values = distance_map(x, y)[0, 0].float().cpu()
+        mask = None if decoded.area is None else decoded.area[None, None].to(settings.device)
+        values = distance_map(x, y, mask)[0, 0].float().cpu()
         return name, values if decoded.area is None else values.masked_fill(~decoded.area, math.nan)
 
 

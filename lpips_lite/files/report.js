@@ -51,19 +51,21 @@ function load(place) {
   return loaded.get(place);
 }
 
-// A link to a pair: its image, and its reference where the image is in several pairs.
-const times = new Map();
-for (const entry of entries) times.set(nameOf(entry), (times.get(nameOf(entry)) ?? 0) + 1);
+// A link to a pair: its image, its reference where the image is in several pairs, and a number where both are.
+const alike = new Map();  // name -> entries
+for (const entry of entries) alike.set(nameOf(entry), alike.get(nameOf(entry)) ?? []).get(nameOf(entry)).push(entry);
+const ofReference = (found, name) => found.filter(entry => entry.names.reference === name);
 
 function link(entry) {
-  const parts = {pair: nameOf(entry)};
-  if (times.get(nameOf(entry)) > 1) parts.reference = entry.names.reference;
+  const parts = {pair: nameOf(entry)}, found = alike.get(parts.pair), same = ofReference(found, entry.names.reference);
+  if (found.length > 1) parts.reference = entry.names.reference;
+  if (same.length > 1) parts.number = same.indexOf(entry) + 1;
   return "#" + new URLSearchParams(parts);
 }
 
 function linked() {  // the entry that the address names; null: none is named, undefined: it is not on the page
   const parts = new URLSearchParams(location.hash.slice(1));
   if (!parts.has("pair")) return null;
-  const found = entries.filter(entry => nameOf(entry) === parts.get("pair"));
-  return found.find(entry => entry.names.reference === parts.get("reference")) ?? found[0];
+  const found = alike.get(parts.get("pair")) ?? [], same = ofReference(found, parts.get("reference"));
+  return same[parts.get("number") - 1] ?? same[0] ?? found[0];
 }

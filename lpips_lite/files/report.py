@@ -6,7 +6,6 @@ and only small pictures of them are kept (`gallery.py`). `report_page.py` writes
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.gallery import Gallery
 from lpips_lite.files.heatmap import DrawMap
+from lpips_lite.files.lists import MASK
 from lpips_lite.files.names import PATHS, first_line, path_text, printable
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.report_groups import GroupCounts
 from lpips_lite.files.report_page import Page, encode, render
 from lpips_lite.files.results import Row, write_text
@@ -108,14 +108,14 @@ class Report:
 
     def _pictures(self, shown: Sequence[Row], gallery: Gallery) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
         """Return the pictures of rows, and why some have none, each by the row's identity."""
-        wanted: dict[tuple[str, str], list[Row]] = {}
+        wanted: dict[tuple[str, ...], list[Row]] = {}
         for row in shown:
-            wanted.setdefault((row["reference"], row["image"]), []).append(row)
-        keyed = {(path_text(pair.reference), path_text(pair.image)): pair for pair in self.pairs}
+            wanted.setdefault((row["reference"], row["image"], row.get(MASK, "")), []).append(row)
+        keyed = {_key(pair): pair for pair in self.pairs}
         pictures: dict[int, dict[str, Any]] = {}
         problems: dict[int, str] = {}
         for decoded in self.progress(self.decode([pair for key, pair in keyed.items() if key in wanted]), "report"):
-            for row in wanted[path_text(decoded.pair.reference), path_text(decoded.pair.image)]:
+            for row in wanted[_key(decoded.pair)]:
                 problem = decoded.error or _change(row, decoded)
                 try:
                     if problem is None:
@@ -139,6 +139,11 @@ class Report:
         }
 
 
+def _key(pair: Pair) -> tuple[str, ...]:
+    """Return what tells a pair from others: its files, and its mask if that is from a list."""
+    return path_text(pair.reference), path_text(pair.image), pair.columns.get(MASK, "")
+
+
 def _once(rows: Sequence[Row]) -> list[Row]:
     """Return rows in order, none twice; two pairs of the same files are two rows."""
     return list({id(row): row for row in rows}.values())
@@ -154,5 +159,5 @@ def _change(row: Row, decoded: Decoded) -> str | None:
     """Return what to say if the files are not those that were measured."""
     if decoded.content is not None and decoded.content == row["content"]:
         return None
-    names = " or ".join(printable(os.fspath(path)) for path in (decoded.pair.image, decoded.pair.reference))
-    return f"{names}: has changed since it was measured"
+    reference, image, *mask = decoded.pair.files
+    return f"{' or '.join(map(printable, (image, reference, *mask)))}: has changed since it was measured"

@@ -11,7 +11,7 @@ from lpips_lite.files.decoding import content_of
 from lpips_lite.files.measuring import block_of, pairs_in_batch
 from lpips_lite.files.names import path_text, printable
 from lpips_lite.files.outputs import is_special
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.resizing import least_pixels
 from lpips_lite.files.results import Row, RowFormat

@@ -121,7 +121,7 @@ def test_statistics_of_a_map_are_numpys(size, masked):
     maps, images = torch.rand(3, 1, *size), torch.rand(3, 3, *size)
     mask = torch.rand_like(maps) > (0.4 if masked else -1)
     for statistic, expected in (("max", np.max), ("p99", lambda values: np.percentile(values, 99))):
-        found = over_map(lambda x, y: maps, images, images, statistic=statistic, mask=mask if masked else None)
+        found = over_map(lambda x, y, mask: maps, images, images, statistic=statistic, mask=mask if masked else None)
         wanted = [expected(row[own].numpy()) for row, own in zip(maps, mask, strict=True)]
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
 

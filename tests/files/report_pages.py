@@ -13,7 +13,7 @@ from PIL import Image
 
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.names import path_text
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.report import MOST_LISTED, Report
 from lpips_lite.files.rules import parse_rule
 from lpips_lite.files.summary import Summary

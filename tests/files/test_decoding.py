@@ -15,7 +15,7 @@ from lpips_lite.files import decoding
 from lpips_lite.files.budget import Budget
 from lpips_lite.files.contents import Contents
 from lpips_lite.files.decoding import decode
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.settings import Settings
 

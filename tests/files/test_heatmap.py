@@ -17,7 +17,7 @@ from lpips_lite.files import heatmap as heatmaps
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.drawing import LONGEST_SIDE, MOST_PIXELS, SMOOTHING, bounded, heatmap, map_picture, to_picture
 from lpips_lite.files.heatmap import HeatmapFiles, Heatmaps, is_picture_file, not_heatmaps
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from tests.conftest import ROOT
 
 MARGIN, HEAD, CELL = 12, 40, 300  # around panels, of their labels, and the least width of one

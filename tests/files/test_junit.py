@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from lpips_lite.files.heatmap import HeatmapFiles, Heatmaps
 from lpips_lite.files.junit import JUnit, check_junit
 from lpips_lite.files.names import path_text, printable
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.rules import parse_rule
 from lpips_lite.files.summary import Summary
 from lpips_lite.files.verdicts import Verdicts

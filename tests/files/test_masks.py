@@ -14,7 +14,7 @@ from lpips_lite import LPIPS, compare, read_image
 from lpips_lite.catalog import MEASURES, parse_metrics
 from lpips_lite.files.decoding import decode
 from lpips_lite.files.measuring import load_metrics, map_of
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.settings import Settings
 from tests.command import run
@@ -139,6 +139,22 @@ def test_masks_in_a_list(folder):
     assert pickle.loads(pickle.dumps(pair)) == pair  # on the way to torchrun's other processes
 
 
+def test_a_pair_may_have_several_masks(folder):
+    save("rest.png", 255 - boxed(BOX))
+    Path("list.csv").write_text("reference,image,mask\na/2.png,b/2.png,mask.png\na/2.png,b/2.png,rest.png\n")
+    options = ("--pairs", "list.csv", "-m", "region,lite", "-o", "r.csv", "--heatmap", "h", "--report", "p.html")
+    assert run(*options, "--junit", "j.xml")[0] == 0
+    rows, junit = Path("r.csv").read_text(), Path("j.xml").read_text()
+    entries = json.loads(Path("p.html").read_text().partition('id="data">')[2].partition("</script>")[0])["entries"]
+    assert all("image" in entry for entry in entries)
+    rest, box = (entry["numbers"][0] for entry in entries)
+    assert rest > 200 > box == 1
+    assert (junit.count("<testcase"), junit.count(f"region = {rest:.0f}\n"), junit.count("region = 1\n")) == (2, 1, 1)
+    Path("r.csv").write_text("".join(rows.splitlines(keepends=True)[:2]))
+    assert run(*options, "--resume")[0] == 0
+    assert Path("r.csv").read_text() == rows
+
+
 def test_names_of_masks_are_those_of_references(folder):
     save("m/sub/9.png", boxed(BOX))
     status, _, err = run("a/0.png", "b/1.png", "b/2.png", "-m", "l1", "--mask", "m")
@@ -153,6 +169,19 @@ def test_names_of_masks_are_those_of_references(folder):
         compare(**patterns, allow_unmatched=False)
     save("m/s/1.png", boxed(BOX))
     assert compare(**patterns, allow_unmatched=True).l1.tolist() == [0]
+
+
+def test_references_of_a_list_elsewhere_do_not_share_a_mask_by_chance(folder):
+    for name in ("s/1.png", "t/1.png", "t/1.bmp"):
+        save(name, np.asarray(Image.open("a/1.png")))
+    Path("lists").mkdir()
+    Path("lists/l.csv").write_text("reference,image\n../s/1.png,../b/1.png\n../t/1.png,../b/1.png\n")
+    expected = "lists/../s/1.png and lists/../t/1.png would have the same mask, 1; expected a column mask"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        compare("lists/l.csv", metrics=["l1"], mask="m")
+    same_folder = "reference,image\n../t/1.png,../b/1.png\n../t/1.bmp,../b/1.png\n../s/../t/1.png,../b/1.png\n"
+    Path("lists/l.csv").write_text(same_folder)
+    assert compare("lists/l.csv", metrics=["l1"], mask="m").l1.tolist() == [0, 0, 0]
 
 
 def test_a_reference_without_a_mask_is_an_error_unless_allowed(folder):
@@ -196,6 +225,7 @@ def test_bad_masks_are_errors_of_their_pairs(folder, pixels, message):
 
 REFUSED = {  # before anything is compared
     "no such mask": (["--mask", "nothing"], {"mask": "nothing"}, "no such file or folder"),
+    "no file": (["--mask", "/dev/zero"], {"mask": "/dev/zero"}, "/dev/zero: is a device, not an image"),
     "no masks in it": (["--mask", "empty"], {"mask": "empty"}, "empty: no image files in this folder"),
     "no meaning": (["--mask", "m", "-m", "lite,fsim,gram-lite"],
                    {"mask": "m", "metrics": ["lite", "fsim", "gram-lite"]},
@@ -262,6 +292,29 @@ def test_maps_have_no_value_where_nothing_is_compared(folder):
     other, plain = one("a/1.png", "b/1.png", "mask.png"), one("a/1.png", "b/1.png")
     assert torch.equal(other.compared, other.reference)
     assert plain.compared is plain.image
+
+
+@pytest.mark.parametrize("more", [64, 640])
+def test_maps_do_not_depend_on_how_much_is_left_out(folder, more):
+    """The distance and its map under a mask are those of the part that is compared, however large the rest is."""
+    image = np.asarray(Image.open("a/0.png").resize((128, 64), Image.Resampling.BICUBIC))
+    changed = image.copy()
+    changed[20:40, 40:80] = 255 - changed[20:40, 40:80]
+    rest = np.repeat(image[-1:], more, axis=0)
+    save("long.png", np.concatenate([image, rest]))
+    save("other.png", np.concatenate([changed, 255 - rest]))
+    save("least.png", np.concatenate([image, rest[:32]]))
+    save("least-other.png", np.concatenate([changed, rest[:32]]))
+    metrics, found = load_metrics(parse_metrics(["lite"]), Settings()), []
+    names = ["lite", "lite:max", "lite:p99"]
+    for reference, changes, height in (("long.png", "other.png", more), ("least.png", "least-other.png", 32)):
+        box = (0, 64, 128, height)
+        table = compare(reference, changes, metrics=names, ignore_boxes=[box])
+        _, values = map_of(one(reference, changes, ignore_boxes=[box]), metrics, Settings())
+        assert values.nanmean().item() == pytest.approx(table.lite[0], rel=0.02)
+        assert np.nanmax(values) == pytest.approx(table["lite:max"][0], rel=1e-5)
+        found.append(table[names].iloc[0].tolist())
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
 
 
 def test_gray_of_16_bits_beside_bytes(folder):

@@ -10,7 +10,7 @@ from lpips_lite import compare
 from lpips_lite.catalog import METRICS, LoadedMetric, parse_metrics
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.measuring import Measurer, check_device, load_metrics, measure_pairs
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.reading import Reader
 from lpips_lite.files.settings import Settings
 from tests.command import noise, run

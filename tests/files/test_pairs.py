@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lpips_lite.files.pairs import Pair, find_all_pairs, find_pairs, match_patterns, read_pairs
+from lpips_lite.files.pairing import Pair
+from lpips_lite.files.pairs import find_all_pairs, find_pairs, match_patterns, read_pairs
 from tests.command import touch
 
 pytestmark = pytest.mark.usefixtures("in_folder")

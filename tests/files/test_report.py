@@ -12,7 +12,7 @@ import torch
 
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.gallery import LEAST_SHARE, Gallery, regions
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.report import is_page_file
 from lpips_lite.files.report_page import SCRIPTS, format_number, histogram
 from tests.conftest import ROOT

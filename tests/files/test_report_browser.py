@@ -12,7 +12,7 @@ import torch
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.drawing import palette
 from lpips_lite.files.gallery import Gallery
-from lpips_lite.files.pairs import Pair
+from lpips_lite.files.pairing import Pair
 from lpips_lite.files.report_page import Page, render
 from lpips_lite.files.summary import Summary
 from lpips_lite.files.verdicts import Verdicts
@@ -434,6 +434,20 @@ def test_a_link_leads_to_its_pair(page):
     page.wait("nameOf(here) === 'b/night/dark.png' && pictures !== null")
     page.driver.execute_script("location.hash = '#pair=b/none.png'")
     page.wait("$('trouble').textContent === 'No such pair on this page: b/none.png'")
+
+
+def test_links_tell_pairs_of_the_same_files_apart(tmp_path, browser):
+    pairs = [Pair(Path("a/1.png"), Path(f"b/{image}.png"), f"1{n}", {"mask": f"{n}"}) for n, image in enumerate("223")]
+    rows = [{**row_of(pair, {"lite": 0.9 - 0.1 * place}), **pair.columns} for place, pair in enumerate(pairs)]
+    rows[2]["error"] = "b/3.png: cannot be read"
+    reader = Reader(browser)
+    reader.open(Written(tmp_path / "p.html", pairs, rows).path)
+    links = [reader.run(f"link(entries.find(entry => value(entry, 0) === {row['lite']}))") for row in rows]
+    assert len(set(links)) == 3
+    for row, link in zip(rows, links, strict=True):
+        reader.driver.execute_script(f"location.hash = {link!r}")
+        reader.wait(f"here === linked() && value(here, 0) === {row['lite']}")
+    assert reader.css(".problems a").get_attribute("href").endswith("#pair=b/3.png&reference=a/1.png")
 
 
 def test_on_paper(page):
