@@ -1,13 +1,16 @@
 """Pictures of a page, drawn: two designs, each as it should be, with faults to be found, and with harmless differences.
 
+And a line of text in which one digit changes, for every two digits and in several sizes.
+
 Pillow alone draws them, with its own font, so that they are the same on every machine with the same version of Pillow.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -262,3 +265,14 @@ def cases(look: Look) -> dict[str, Case]:
         assert ImageChops.difference(case.reference, case.image).getbbox(), name
     page = draw(look)
     return found | {name: Case(False, page, image) for name, image in harmless(look).items()}
+
+
+def changed_digits(sizes: tuple[int, ...] = (12, 13, 14, 16, 18)) -> Iterator[Case]:
+    """Yield lines of text in which one digit is another: every two digits, in each size."""
+    for size in sizes:
+        lines = []
+        for digit in range(10):
+            lines.append(Image.new("RGB", (160, 40), "#ffffff"))
+            font = ImageFont.load_default(size)
+            ImageDraw.Draw(lines[-1]).text((10, 10), f"Total: 4{digit}.50", fill="#222222", font=font)
+        yield from (Case(True, *pair) for pair in combinations(lines, 2))

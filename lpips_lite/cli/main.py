@@ -37,7 +37,7 @@ Examples:
   compare-images --layout 3dgs output/ --convention 3dgs --by method,scene --against ours --table table.tex
   compare-images --layout codec originals/ coded/ --by codec --curve bpp lite
   compare-images original.png a.jpg --heatmap heat.png --overlay
-  compare-images golden/ rendered/ --metric region:shift --fail "region:shift>4" --junit junit.xml   # screenshots
+  compare-images golden/ rendered/ --metric region --fail "region>0" --junit junit.xml   # screenshots
   compare-images weights fetch alex                         # for machines without a network
 
 \b
