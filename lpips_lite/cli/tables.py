@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lpips_lite.catalog import columns_of, entry_of
 from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.names import printable
+from lpips_lite.files.numbers import NO_NUMBER, format_number
 from lpips_lite.files.results import Row, to_json, write_text
 from lpips_lite.files.summary import STATISTICS, Summary
 from lpips_lite.files.verdicts import FAILED, PASSED, STATES, Verdicts
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MANY = 40  # pairs above which a table shows only the worst ones
 FEW = 10  # pairs up to which a table needs no summary
-NO_NUMBER = "–"  # for a metric that refused the pair
 
 
 class JsonOutput:
@@ -117,7 +117,7 @@ def _closest(name: str, rows: Sequence[Row]) -> float | None:
 
 
 def _number(name: str, value: float | None) -> str:
-    return NO_NUMBER if value is None else f"{value:.{entry_of(name).decimals}f}"
+    return format_number(value, entry_of(name).decimals)
 
 
 def summary_table(summary: Summary) -> Table:

@@ -15,7 +15,9 @@ function value(entry, place) {  // NaN stands for no number
 
 function text(entry, place) {
   const number = value(entry, place);
-  if (Number.isFinite(number)) return number.toFixed(metrics[place].decimals);
+  const {decimals} = metrics[place];
+  if (number && decimals && Math.abs(number) < 0.5 * 10 ** -decimals) return number.toExponential(1);
+  if (Number.isFinite(number)) return number.toFixed(decimals);
   return Number.isNaN(number) ? "–" : number > 0 ? "∞" : "−∞";
 }
 

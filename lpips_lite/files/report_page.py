@@ -20,6 +20,7 @@ from lpips_lite import __version__
 from lpips_lite.catalog import entry_of
 from lpips_lite.files.drawing import SMOOTHING, UNKNOWN, palette
 from lpips_lite.files.names import printable
+from lpips_lite.files.numbers import format_number
 from lpips_lite.files.report_groups import GroupLine
 from lpips_lite.files.summary import Summary
 from lpips_lite.files.table_formats import to_html
@@ -27,7 +28,6 @@ from lpips_lite.files.table_output import GroupTables
 from lpips_lite.files.verdicts import ERROR, FAILED, MISSING, NEW, STATES, Verdicts
 
 BINS = 32
-NO_NUMBER, INFINITE = "–", "∞"
 SCRIPTS = ("report.js", "report_list.js", "report_viewer.js", "report_start.js")
 NAMED = 20  # problems at the top of the page; all are in its list
 
@@ -150,15 +150,6 @@ def histogram(values: np.ndarray) -> dict[str, Any]:
         return {"counts": [len(values)], "low": low, "high": high}
     places = ((values - low) / (high - low) * BINS).astype(int).clip(max=BINS - 1)
     return {"counts": np.bincount(places, minlength=BINS).tolist(), "low": low, "high": high}
-
-
-def format_number(value: float | None, decimals: int) -> str:
-    """Format a number for people; counts have no decimals."""
-    if value is None or math.isnan(value):
-        return NO_NUMBER
-    if math.isinf(value):
-        return INFINITE if value > 0 else f"−{INFINITE}"
-    return str(value) if isinstance(value, int) else f"{value:.{decimals}f}"
 
 
 def encode(value: float | None) -> float | str | None:

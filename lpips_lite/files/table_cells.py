@@ -11,10 +11,11 @@ from lpips_lite.catalog import entry_of
 from lpips_lite.files.group_table import MEAN_MSE, Difference, GroupTable, Measure, Number
 from lpips_lite.files.grouping import Key
 from lpips_lite.files.names import printable
+from lpips_lite.files.numbers import INFINITE, NO_NUMBER
 from lpips_lite.files.resampling import RESAMPLES
 
 BEST, SECOND = 1, 2
-NOTHING, NO_VALUE = "–", "(none)"
+NO_VALUE = "(none)"
 FINER = 2  # most digits that an interval may add to the usual ones
 
 
@@ -110,9 +111,9 @@ def decimals(usual: int, halves: Iterable[float]) -> int:
 def number_text(value: float, digits: int, sign: bool = False) -> str:
     """Return a number for people, with a true minus."""
     if math.isnan(value):
-        return NOTHING
+        return NO_NUMBER
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+        return INFINITE if value > 0 else f"−{INFINITE}"
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 

@@ -14,7 +14,7 @@ from lpips_lite.files.decoding import Decoded
 from lpips_lite.files.gallery import LEAST_SHARE, Gallery, regions
 from lpips_lite.files.pairing import Pair
 from lpips_lite.files.report import is_page_file
-from lpips_lite.files.report_page import SCRIPTS, format_number, histogram
+from lpips_lite.files.report_page import SCRIPTS, histogram
 from tests.conftest import ROOT
 from tests.files.report_pages import INFINITY, SCENE, Written, content_of, decode, draw, pair_of, read, row_of
 
@@ -218,14 +218,6 @@ def test_metrics_without_a_map(tmp_path):
 )
 def test_histogram(values, counts, low, high):
     assert histogram(np.array(values, dtype=float)) == {"counts": counts, "low": low, "high": high}
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    {None: "–", math.nan: "–", INFINITY: "∞", -INFINITY: "−∞", 3: "3", 3.14159: "3.14", -0.5: "-0.50"}.items(),
-)
-def test_numbers_for_people(value, text):
-    assert format_number(value, 2) == text
 
 
 # -- pairs that cannot be shown --------------------------------------------------------------------------------------
