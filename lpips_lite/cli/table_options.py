@@ -84,15 +84,11 @@ def take_table_settings(options: dict[str, Any]) -> dict[str, Any]:
     by, curve, stem = options.pop("by"), options.pop("curve"), options.pop("curve_files")
     interpolation, anchor = options.pop("interpolation"), options.pop("anchor")
     own = {name: options.pop(name) for name in ("statistic", "interval", "against", "psnr_of_mean_mse")}
-    needing = {"curve-files": stem, "anchor": anchor, "interpolation": interpolation != "akima"}
-    for name, value in needing.items():
-        if curve is None and value not in (None, False):
-            raise click.UsageError(f"--{name}: expected --curve with it")
+    if curve is None:
+        _refuse_without("curve", {"curve_files": stem, "anchor": anchor, "interpolation": interpolation != "akima"})
     if by is None:
         lonely = {"table": options["table"], **own, "statistic": own["statistic"] != "mean", "curve": curve}
-        for name, value in lonely.items():
-            if value not in (None, False):
-                raise click.UsageError(f"--{name.replace('_', '-')}: expected --by with it")
+        _refuse_without("by", lonely)
         return {"groups": None, "curves": None}
     groups = TableSettings(tuple(name.strip() for name in by.split(",")), **own, spell=spell_option)
     if curve is None:
@@ -100,3 +96,10 @@ def take_table_settings(options: dict[str, Any]) -> dict[str, Any]:
     distance, rate = [*metrics_of(*curve), curve[0]][:2]
     drawn = CurveSettings(rate, distance, anchor, interpolation, spell_option)
     return {"groups": groups, "curves": (drawn, stem or usual_stem(rate, distance))}
+
+
+def _refuse_without(needed: str, given: dict[str, Any]) -> None:
+    """Raise a UsageError if an option is given that means nothing without another one."""
+    for name, value in given.items():
+        if value not in (None, False):
+            raise click.UsageError(f"--{name.replace('_', '-')}: expected --{needed} with it")
