@@ -3,8 +3,8 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 # Make weights for lite: make lite PHOTOS=photos.tar ALEX=alexnet.pth JUDGMENTS="mucped23 tid2013"
 TAUGHT_ON = --photos $(PHOTOS) --alex $(ALEX)
-JUDGED = $(JUDGMENTS) --method-pattern "mucped23=dist/{method}/*" --data-weights mucped23=10,tid2013=5
-PREPARED = build/prepared.safetensors
+JUDGED = $(JUDGMENTS) --method-pattern "mucped23=dist/{method}/*" --data-weights mucped23=8,tid2013=3.5
+DISTILLED = build/distilled.safetensors
 
 .PHONY: format lint types test check docs lite
 
@@ -30,9 +30,7 @@ docs: # build/site; needs pip install -e ".[docs]"
 
 lite:
 	$(PYTHON) -m calibration.distill $(TAUGHT_ON) --lite calibration/results/lite-0.2-distilled.safetensors \
-		--out build/distilled.safetensors
-	$(PYTHON) -m calibration.tune $(TAUGHT_ON) --start build/distilled.safetensors --steps 3000 --teacher-loss 1 \
-		--order-loss 2 --mdsi-loss 1 --descent-loss 0.1 --out $(PREPARED)
-	$(PYTHON) -m calibration.cross_validate $(JUDGED) $(TAUGHT_ON) --start $(PREPARED) --out build/folds
-	$(PYTHON) -m calibration.tune $(JUDGED) $(TAUGHT_ON) --start $(PREPARED) --held-out build/folds \
+		--out $(DISTILLED)
+	$(PYTHON) -m calibration.cross_validate $(JUDGED) $(TAUGHT_ON) --start $(DISTILLED) --out build/folds
+	$(PYTHON) -m calibration.tune $(JUDGED) $(TAUGHT_ON) --start $(DISTILLED) --held-out build/folds \
 		--slope-of mucped23 --out build/lite.safetensors

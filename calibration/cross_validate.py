@@ -27,7 +27,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from calibration.options import data_options, load_data, photo_options, plain_errors, read_start, start_option
+from calibration.options import data_options, load_data, photo_options, plain_errors, read_lite, start_option
 from calibration.recipe import Recipe, recipe_options
 from calibration.tune import measure, read_auxiliary_losses, tune
 from calibration.votes_by_reference import group_by_reference
@@ -141,7 +141,7 @@ def read_share(ctx: click.Context, parameter: click.Parameter, value: str) -> sl
 
 
 @click.command(context_settings={"show_default": True})
-@data_options(required=True)
+@data_options
 @click.option("--by", type=click.Choice(["reference", "kind"]), default="reference", help="How to make folds.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for one CSV per fold.")
 @click.option("--share", default="0/1", callback=read_share,
@@ -162,7 +162,7 @@ def main(
     **settings: object,
 ) -> None:
     """For each fold, tune on all others and judge on this one."""
-    metric = read_start(start)
+    metric = read_lite(start)
     triplets, recipe = load_data(data, method_patterns), Recipe(**settings)  # type: ignore[arg-type]
     folds = split_by_reference(triplets, recipe.seed) if by == "reference" else split_by_kind(triplets, data)
     check_folds(metric, folds, by)

@@ -1,13 +1,15 @@
-"""Train half of a `lite` tower to see like AlexNet, for the far head and as the start of the near head.
+"""Train the far head of `lite` to see like AlexNet, and put a near head beside it, from which tuning starts.
 
-The teacher is LPIPS with uniform channel weights on ImageNet's AlexNet. Each step draws photographs and copies of them
-(`calibration.unlike_pairs`) and learns the teacher's distances of all pairs, both values and order. The loss is the
-squared difference of logarithms, so that relative errors count equally for barely visible changes and different images.
+The teacher is LPIPS with uniform channel weights on ImageNet's AlexNet, averaged with an older lite. Each step draws
+photographs and copies of them (`calibration.unlike_pairs`) and learns the teachers' distances of all pairs, both values
+and order. The loss is the squared difference of logarithms, so that relative errors count equally for barely visible
+changes and different images.
 
-    python -m calibration.distill --photos PHOTOS.tar --alex ALEXNET.pth --out distilled.safetensors
+    python -m calibration.distill --photos PHOTOS.tar --alex ALEXNET.pth --lite LITE.safetensors \
+        --out distilled.safetensors
 
-No judgments of people are used. Photographs are held out by index (every 14th), and some kinds of distortion by name;
-the log has the rank correlation with the teacher on held-out photographs.
+The near head is the older lite, unchanged. No judgments of people are used. Photographs are held out by index (every
+14th), and some kinds of distortion by name; the log has the rank correlation with the teacher on held-out photographs.
 """
 
 from __future__ import annotations
@@ -24,17 +26,19 @@ import torch
 from scipy.stats import spearmanr
 from torch import Generator, Tensor
 
-from calibration.halves import HALVES, TwoHeads, half_spec
-from calibration.options import photo_options, plain_errors, read_start, read_teacher
+from calibration.options import photo_options, plain_errors, read_lite, read_teacher
 from calibration.photographs import read_photos, split_photos
 from calibration.plain_metric import PlainMetric
+from calibration.two_heads import TwoHeads
 from calibration.unlike_pairs import COPIES, LAYER_FLOOR, all_pairs, draw_copies, pair_error, quadrants
-from lpips_lite import LPIPS
 from lpips_lite.tensor_files import spell_digests
+from lpips_lite.towers import FAR
 
+TEACHER_SCALE = 1 / 6  # brings distances under uniform weights to the size of those under the published ones
 EMA_DECAY = 0.998
-FAR_SHARE = 1 / 30  # far head relative to the near head for small distances, in the written file
-NEAR_LIMIT = 0.1  # C in the written file
+FAR_SHARE = 1 / 20  # of the teachers' scale, for the far head in the written file, so that it is weak for small changes
+FIRST_LAYER = 0.5  # of this share, for the first layer, which sees edges and noise
+NEAR_LIMIT = 0.15  # C in the written file
 HELD_OUT_BATCHES = 20
 
 
@@ -60,12 +64,12 @@ class Hyperparameters:
 
 
 class Student:
-    """Half of a tower in training, and its moving average, which is kept."""
+    """The far head in training, and its moving average, which is kept."""
 
-    def __init__(self, teacher: PlainMetric, generator: Generator, start: PlainMetric | None) -> None:
-        tensors = _draw(teacher, generator) if start is None else start.tensors
-        self.average = PlainMetric(half_spec(), {key: tensor.clone() for key, tensor in tensors.items()})
-        self.trained = PlainMetric(half_spec(), tensors).require_gradients()
+    def __init__(self, teacher: PlainMetric, generator: Generator) -> None:
+        tensors = _draw(teacher, generator)
+        self.average = PlainMetric(FAR, {key: tensor.clone() for key, tensor in tensors.items()})
+        self.trained = PlainMetric(FAR, tensors).require_gradients()
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -75,18 +79,14 @@ class Student:
         for key, tensor in self.trained.tensors.items():
             self.average.tensors[key].lerp_(tensor, 1 - decay)
 
-    def heads(self) -> TwoHeads:
-        """Return a metric whose two heads are both the average."""
-        return TwoHeads.start(self.average, FAR_SHARE, NEAR_LIMIT)
-
 
 def _draw(teacher: PlainMetric, generator: Generator) -> dict[str, Tensor]:
     """Return random tensors to start from, whose distances are about as large as the teacher's."""
     tensors = {}
-    for key, shape in half_spec().shapes().items():
+    for key, shape in FAR.shapes().items():
         scale = (2 / (shape[1] * shape[2] * shape[3])) ** 0.5 if len(shape) == 4 else 0.0  # He et al. 2015
         tensors[key] = torch.randn(shape, generator=generator) * scale
-    for index, (tap, weight) in enumerate(zip(half_spec().find_taps(), teacher.channels, strict=True)):
+    for index, (tap, weight) in enumerate(zip(FAR.find_taps(), teacher.channels, strict=True)):
         tensors[f"channel_weights.{index}"] = torch.full((tap.channels,), float(weight.sum()) / tap.channels)
     return tensors
 
@@ -94,12 +94,10 @@ def _draw(teacher: PlainMetric, generator: Generator) -> dict[str, Tensor]:
 class Run:
     """One distillation: its data, student and optimiser, which can be saved in a checkpoint and restored."""
 
-    def __init__(
-        self, photos: Tensor, teachers: Sequence[PlainMetric], hyper: Hyperparameters, start: PlainMetric | None = None
-    ) -> None:
+    def __init__(self, photos: Tensor, teachers: Sequence[PlainMetric], hyper: Hyperparameters) -> None:
         self.photos, self.teachers, self.hyper = photos, teachers, hyper
         self.generator = Generator().manual_seed(hyper.seed)
-        self.student = Student(teachers[0], self.generator, start)
+        self.student = Student(teachers[0], self.generator)
         self.weights = list(self.student.trained.tensors.values())
         self.optimizer = torch.optim.Adam(self.weights, lr=hyper.lr)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -158,11 +156,11 @@ def see(metric: PlainMetric, images: Tensor) -> Tensor:
     return torch.stack([all_pairs(part, metric.channels) for part in (features, *quadrants(features))])
 
 
-def far_half(start: LPIPS) -> PlainMetric:
-    """Return the far half of an earlier run's output, with the near head's weights, which include all layers."""
-    heads = TwoHeads.of(start)
-    weights = {f"channel_weights.{layer}": near.chunk(HALVES)[1] for layer, near in enumerate(heads.near.channels)}
-    return PlainMetric(half_spec(), {**heads.far.tower, **weights})
+def put_beside(far: PlainMetric, near: PlainMetric) -> TwoHeads:
+    """Return a metric with these heads, of which the far one is made weak, and weaker in its first layer."""
+    weak = far.scaled(FAR_SHARE)
+    weak.channels[0].mul_(FIRST_LAYER)
+    return TwoHeads(weak, near, NEAR_LIMIT)
 
 
 @torch.no_grad()
@@ -190,12 +188,9 @@ def correlations(
 
 @click.command(context_settings={"show_default": True})
 @photo_options(required=True)
-@click.option("--lite", type=click.Path(exists=True, path_type=Path),
-              help="An older lite, to average the teacher's distances with.")  # fmt: skip
+@click.option("--lite", type=click.Path(exists=True, path_type=Path), required=True,
+              help="An older lite with one head: the second teacher, and the near head.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@click.option(
-    "--start", type=click.Path(exists=True, path_type=Path), help="Output of an earlier run to continue from."
-)
 @click.option("--steps", default=9000)
 @click.option(
     "--photographs", default=5, help=f"Photographs in a batch; each gives {COPIES} images, and all pairs are learnt."
@@ -207,13 +202,13 @@ def correlations(
 @click.option("--lr", default=1.5e-3)
 @click.option("--seed", default=0)
 @plain_errors
-def main(photos: Path, alex: Path, lite: Path | None, out: Path, start: Path | None, **settings: Any) -> None:
+def main(photos: Path, alex: Path, lite: Path, out: Path, **settings: Any) -> None:
     """Distil the far head of lite; continues from OUT's checkpoint if there is one."""
-    hyper, teacher = Hyperparameters(**settings), read_teacher(alex)
+    hyper, older = Hyperparameters(**settings), read_lite(lite)
+    teacher = read_teacher(alex, "uniform").scaled(TEACHER_SCALE)
     train_photos, test_photos = split_photos(read_photos(photos))
-    first, second = (None if path is None else read_start(path) for path in (start, lite))
-    teachers = [teacher] if second is None else [teacher, PlainMetric.of(second)]
-    run = Run(train_photos, teachers, hyper, None if first is None else far_half(first))
+    near = PlainMetric.of(older)
+    run = Run(train_photos, [teacher, near], hyper)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint, log = out.with_suffix(".ckpt"), out.with_suffix(".csv")
     if checkpoint.exists():
@@ -237,12 +232,11 @@ def main(photos: Path, alex: Path, lite: Path | None, out: Path, start: Path | N
             run.save(checkpoint)
     metadata = {
         "version": "distilled",
-        "teacher": "LPIPS alex, uniform weights" + ("" if second is None else f", and {second.signature}"),
+        "teacher": f"LPIPS alex, uniform weights, and {older.signature}",
         "recipe": f"calibration.distill {hyper}",
-        "trained_on": spell_digests(digest for metric in (first, second) if metric for digest in metric.trained_on),
-        **({} if first is None else {"start": first.signature}),
+        "trained_on": spell_digests(older.trained_on),
     }
-    run.student.heads().save(out, metadata)
+    put_beside(run.student.average, near).save(out, metadata)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,9 @@ from lpips_lite.votes.triplets import Triplet, load
 
 Command = Callable[..., None]
 
-TEACHER_SCALE = 1 / 6  # brings distances under uniform weights to the size of those under the published ones
 
-
-def data_options(required: bool) -> Callable[[Command], Command]:
-    """Return a decorator that adds the judgments to learn from, and the patterns of paths that name methods."""
+def data_options(command: Command) -> Command:
+    """Add the judgments to learn from, and the patterns of paths that name methods."""
     pattern = click.option(
         "--method-pattern",
         "method_patterns",
@@ -28,8 +26,8 @@ def data_options(required: bool) -> Callable[[Command], Command]:
         help="Pattern that finds the method in paths of images, like 'dist/{method}/*', in the data set NAME or in "
         "all. Votes of data with methods, from here or from columns method_p0 and method_p1, are pooled by method.",
     )
-    data = click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=required)
-    return lambda command: data(pattern(command))
+    data = click.argument("data", metavar="DATA...", type=click.Path(path_type=Path), nargs=-1, required=True)
+    return data(pattern(command))
 
 
 def load_data(data: Sequence[Path], method_patterns: Sequence[str]) -> list[Triplet]:
@@ -59,8 +57,8 @@ def start_option(command: Command) -> Command:
     return click.option("--start", type=file, required=True, help="A lite with two heads to start from.")(command)
 
 
-def read_start(path: Path) -> LPIPS:
-    """Load the metric to start from; its tower and channel weights are in one file."""
+def read_lite(path: Path) -> LPIPS:
+    """Load a lite whose tower and channel weights are in one file."""
     return LPIPS("lite", tower_weights=path, channel_weights=path)
 
 
@@ -69,7 +67,7 @@ def photo_options(required: bool) -> Callable[[Command], Command]:
     file = click.Path(exists=True, path_type=Path)
 
     def add(command: Command) -> Command:
-        alex = "AlexNet, whose distances with uniform channel weights are learnt."
+        alex = "AlexNet, whose distances are learnt."
         command = click.option("--alex", type=file, required=required, help=alex)(command)
         photos = "Tar or folder of photographs of the same size to learn them on."
         return click.option("--photos", type=file, required=required, help=photos)(command)
@@ -77,11 +75,9 @@ def photo_options(required: bool) -> Callable[[Command], Command]:
     return add
 
 
-def read_teacher(alex: Path) -> PlainMetric:
-    """Return LPIPS-alex with uniform channel weights, scaled to the size of the published distances."""
-    teacher = PlainMetric.of(LPIPS("alex", tower_weights=alex, channel_weights="uniform"))
-    teacher.channels = [TEACHER_SCALE * weights for weights in teacher.channels]
-    return teacher
+def read_teacher(alex: Path, channel_weights: str) -> PlainMetric:
+    """Return LPIPS-alex with "uniform" channel weights or the published ones, "v0.1"."""
+    return PlainMetric.of(LPIPS("alex", tower_weights=alex, channel_weights=channel_weights))
 
 
 def plain_errors(command: Command) -> Command:

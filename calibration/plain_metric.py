@@ -55,6 +55,11 @@ class PlainMetric:
         tensors = {**tower, **metric.tensors}  # in this order, on which the last digit of the norm of gradients depends
         return cls(net, {key: tensor.clone() for key, tensor in tensors.items()})
 
+    def scaled(self, factor: float) -> PlainMetric:
+        """Return a constant metric whose distances are `factor` times as large."""
+        scales = {key: factor if key.startswith("channel_weights") else 1.0 for key in self.tensors}
+        return PlainMetric(self.spec, {key: scales[key] * tensor.detach() for key, tensor in self.tensors.items()})
+
     def require_gradients(self) -> PlainMetric:
         """Make all tensors trainable and return the metric."""
         for tensor in self.tensors.values():
@@ -76,7 +81,7 @@ class PlainMetric:
 
     def units(self, images: Tensor) -> list[Tensor]:
         """Return the unit features of images, L × (N, C_l, H_l, W_l)."""
-        return [unit_normalize(feature, self.spec.groups) for feature in self.features(images)]
+        return [unit_normalize(feature) for feature in self.features(images)]
 
     def from_first(self, images: Tensor) -> Tensor:
         """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""

@@ -6,14 +6,13 @@ Every step takes references with their judged images from each data set, enough 
 square from all copies of a reference, and increases the likelihood of the votes, P(p1) = σ(slope · (log N0 − log N1)).
 Logarithms are used because votes compare images with the same reference, however large the distances are. N is the
 distance of the near head only: close to the limit, in the distance of both heads, a vote would hardly change it. The
-far head and the limit do not change.
+far head and the limit do not change, except that the whole is scaled at the end.
 
 If the data names the method that made each copy, votes on single pairs of methods are first pooled, to estimate votes
 on all pairs (`calibration.pool_by_method`).
 
 Tuning improves the metric on the kinds of distortion it is trained on, but may make it worse on others (Zhang et al.
-2018). With `--photos` and `--alex`, the near head also learns from `calibration.auxiliary_losses`. Without DATA it
-learns only from these, at the scale of the teacher, so that the result can be tuned again.
+2018). With `--photos` and `--alex`, the near head also learns from `calibration.auxiliary_losses`.
 """
 
 from __future__ import annotations
@@ -28,18 +27,19 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from calibration.auxiliary_losses import DESCENDING, FLOOR, AuxiliaryLosses
-from calibration.halves import NearHead, TwoHeads
 from calibration.options import (
     data_options,
     load_data,
     photo_options,
     plain_errors,
-    read_start,
+    read_lite,
     read_teacher,
     start_option,
 )
+from calibration.plain_metric import PlainMetric
 from calibration.pool_by_method import methods_to_pool, pool_by_method
 from calibration.recipe import Recipe, recipe_options
+from calibration.two_heads import TwoHeads
 from calibration.votes_by_reference import ReferenceVotes, group_by_reference
 from lpips_lite import LPIPS, read_image
 from lpips_lite.terminal import progress, say
@@ -71,7 +71,7 @@ def read_copies(group: ReferenceVotes, side: int, generator: Generator) -> Tenso
     return squares.flip(-1) if torch.rand((), generator=generator) < 0.5 else squares
 
 
-def vote_loss(near: NearHead, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
+def vote_loss(near: PlainMetric, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
     """Return the mean negative log-likelihood of a vote, for one square of the copies of a reference."""
     logs = (near.from_first(read_copies(group, side, generator)) + FLOOR).log()
     logits = log_slope.exp() * (logs[group.pairs[:, 0]] - logs[group.pairs[:, 1]])
@@ -133,7 +133,7 @@ def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses
         optimizer.step()
         schedule.step()
         near.keep_weights_positive()
-    return metric.scaled(MEDIAN / median_distance(metric)) if data else metric
+    return metric.scaled(MEDIAN / median_distance(metric))
 
 
 @torch.no_grad()
@@ -174,11 +174,11 @@ def read_auxiliary_losses(photos: Path | None, alex: Path | None, batches: int) 
         return None
     if photos is None or alex is None:
         raise click.UsageError("--photos and --alex: expected both or neither, got one")
-    return AuxiliaryLosses.read(photos, read_teacher(alex), batches)
+    return AuxiliaryLosses.read(photos, read_teacher(alex, "v0.1"), batches)
 
 
 @click.command(context_settings={"show_default": True})
-@data_options(required=False)
+@data_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
 @start_option
 @click.option("--version", help="Version to record in the file.")
@@ -200,10 +200,8 @@ def main(
     alex: Path | None,
     **settings: object,
 ) -> None:
-    """Train the near head of lite on human judgments, or, without DATA, on photographs only."""
-    if not data and photos is None:
-        raise click.UsageError("expected DATA..., or --photos and --alex, or both")
-    metric, recipe = read_start(start), Recipe(**settings)  # type: ignore[arg-type]
+    """Train the near head of lite on human judgments."""
+    metric, recipe = read_lite(start), Recipe(**settings)  # type: ignore[arg-type]
     triplets = load_data(data, method_patterns)
     groups, digests = group_by_reference(triplets), reference_digests(triplets, progress)
     tuned = tune(metric, groups, read_auxiliary_losses(photos, alex, recipe.photo_batches), recipe)

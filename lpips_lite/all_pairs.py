@@ -77,8 +77,7 @@ def _unit_rows(features: Features, heads: Heads) -> Features:
     """Return unit features on the device and in the layout of the weights: L × (N, H·W, C)."""
     pairs = zip(features, heads.weights, strict=True)
     rows = [f.to(w.device).permute(0, 2, 3, 1).contiguous().flatten(1, 2).to(w.dtype) for f, w in pairs]
-    groups = [f.view(*f.shape[:2], heads.groups, -1) for f in rows]
-    return [(f / (torch.linalg.vector_norm(f, dim=3, keepdim=True) + maths.EPSILON)).flatten(2) for f in groups]
+    return [f / (torch.linalg.vector_norm(f, dim=2, keepdim=True) + maths.EPSILON) for f in rows]
 
 
 def _with_gradients(queries: Sequence[Features], y: Features, heads: Heads, again: bool) -> Tensor:

@@ -6,8 +6,7 @@ Between `towers.py` (which makes the features) and `metric.py` (which holds the 
     d_l = mean_hw Σ_c w_lc (f̂_x − f̂_y)²
     d = Σ_l d_l
 
-If a tower has groups of channels, each group is divided by its own length. A metric may have K heads, each with its own
-channel weights; `heads.py` combines two of them.
+A metric may have K heads, each with its own channel weights; `heads.py` combines two of them.
 
 References:
     Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric,
@@ -26,7 +25,7 @@ EPSILON = 1e-10  # as published; added outside the norm
 TINY = 1e-30  # if a mask leaves nothing of a layer, the distance of that layer is 0
 
 
-def unit_normalize(features: Tensor, groups: int = 1) -> Tensor:
+def unit_normalize(features: Tensor) -> Tensor:
     """Divide each position's feature vector by its length: f / (‖f‖_c + 1e-10).
 
     Works in at least float32, since in half precision the epsilon vanishes and the sum of squares overflows.
@@ -34,13 +33,10 @@ def unit_normalize(features: Tensor, groups: int = 1) -> Tensor:
 
     Args:
         features: (N, C, H, W).
-        groups: Number of equal runs of channels; each is divided by its own length.
 
     Returns:
         Unit vectors along C, (N, C, H, W), in float32 or float64; all-zero vectors stay zero.
     """
-    if groups > 1:
-        return torch.cat([unit_normalize(group) for group in features.chunk(groups, dim=1)], dim=1)
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / (length + EPSILON)
@@ -74,19 +70,18 @@ def weigh(differences: Tensor, channel_weights: Tensor) -> Tensor:
     return (differences * channel_weights.to(differences.dtype).view(-1, 1, 1)).sum(dim=1)
 
 
-def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor, groups: int = 1) -> Tensor:
+def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor) -> Tensor:
     """Compare the features of one layer: Σ_c w_c (f̂_x − f̂_y)²_c.
 
     Args:
         features_x: (N, C, H, W).
         features_y: Same shape.
         channel_weights: (C,), ≥ 0; or (C, K).
-        groups: Number of equal runs of channels; each is normalised separately.
 
     Returns:
         (N, H, W), ≥ 0, lower = closer; or (N, K, H, W); in float32 or float64.
     """
-    unit_x, unit_y = (unit_normalize(features, groups) for features in (features_x, features_y))
+    unit_x, unit_y = (unit_normalize(features) for features in (features_x, features_y))
     return weigh(channel_differences(unit_x, unit_y), channel_weights)
 
 

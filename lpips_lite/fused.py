@@ -19,30 +19,28 @@ from lpips_lite.images import full_precision
 BLOCK = 2**18  # numbers handled at a time on a CPU, so that intermediate results stay in its cache
 
 
-def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor, groups: int = 1) -> Tensor:
+def layer_map(features_x: Tensor, features_y: Tensor, channel_weights: Tensor) -> Tensor:
     """Compare the features of one layer: `distance.layer_map`, twice differentiable in both features.
 
     Args:
         features_x: (N, C, H, W); fastest in memory format channels_last.
         features_y: Same shape.
         channel_weights: (C,), ≥ 0; or (C, K); treated as constant.
-        groups: Number of equal runs of channels; each is normalised separately.
 
     Returns:
         (N, H, W), ≥ 0, lower = closer; or (N, K, H, W); in float32 or float64.
     """
     if torch.compiler.is_compiling():  # a compiler fuses the plain formula itself
-        return maths.layer_map(features_x, features_y, channel_weights, groups)
+        return maths.layer_map(features_x, features_y, channel_weights)
     n, channels, height, width = features_x.shape
-    shape = (-1, groups, channels // groups)
-    x, y = (f.permute(0, 2, 3, 1).reshape(shape) for f in (features_x, features_y))
+    x, y = (f.permute(0, 2, 3, 1).reshape(-1, channels) for f in (features_x, features_y))
     distances: Tensor = _Comparison.apply(x, y, channel_weights)
     maps = distances.view(n, height, width, *channel_weights.shape[1:])
     return maps if maps.ndim == 3 else maps.permute(0, 3, 1, 2).contiguous()
 
 
 class _Comparison(torch.autograd.Function):
-    """Σ_c w_c (â − b̂)²_c for each row of features: twice (P, G, C / G), and (C,) -> (P,), or (C, K) -> (P, K)."""
+    """Σ_c w_c (â − b̂)²_c for each row of features: twice (P, C), and (C,) -> (P,), or (C, K) -> (P, K)."""
 
     @staticmethod
     def forward(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
@@ -98,10 +96,9 @@ def _compare(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
 
 def _weigh(differences: Tensor, weights: Tensor) -> Tensor:
     """Sum over channels, each head separately, so that its numbers do not depend on the other head."""
-    rows = differences.flatten(1)
     if weights.ndim == 1:
-        return rows @ weights
-    return torch.stack([rows @ head for head in weights.T.contiguous()], dim=1)
+        return differences @ weights
+    return torch.stack([differences @ head for head in weights.T.contiguous()], dim=1)
 
 
 def _gradient(x: Tensor, y: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
@@ -109,11 +106,11 @@ def _gradient(x: Tensor, y: Tensor, gradient: Tensor, weights: Tensor) -> Tensor
     length = _lengths(x)
     unit = x / (length + maths.EPSILON)
     t, weights = unit - y / (_lengths(y) + maths.EPSILON), weights.to(gradient.dtype)
-    upstream: Tensor | int = gradient[:, None, None]
+    upstream: Tensor | int = gradient[:, None]
     if weights.ndim == 1:
-        t.mul_(weights.view(x.shape[1:]))
+        t.mul_(weights)
     else:  # with several maps, the gradient gives each row its own weights
-        t, upstream = t * (gradient @ weights.T).view(x.shape), 1
+        t, upstream = t * (gradient @ weights.T), 1
     along = (unit * t).sum(dim=-1, keepdim=True)
     return ((t - unit * along) * (2 * upstream / length.clamp(min=maths.EPSILON))).to(x.dtype)
 
@@ -126,7 +123,7 @@ def _unit_along(features: Tensor, tangents: Tensor) -> Tensor:
 
 
 def _lengths(features: Tensor) -> Tensor:
-    """Return ‖f‖ of each group of each row, (P, G, 1), in at least float32."""
+    """Return ‖f‖ of each row, (P, 1), in at least float32."""
     dtype = torch.promote_types(features.dtype, torch.float32)
     lengths: Tensor = torch.linalg.vector_norm(features, dim=-1, keepdim=True, dtype=dtype)
     return lengths
@@ -134,7 +131,7 @@ def _lengths(features: Tensor) -> Tensor:
 
 def _blocks(rows: Tensor) -> tuple[Tensor, ...]:
     """Cut a matrix into blocks of about `BLOCK` numbers; on an accelerator, return it as one block."""
-    step = max(1, BLOCK // rows.shape[1:].numel()) if rows.device.type == "cpu" else len(rows)
+    step = max(1, BLOCK // rows.shape[1]) if rows.device.type == "cpu" else len(rows)
     blocks: tuple[Tensor, ...] = rows.split(step)  # type: ignore[no-untyped-call]
     return blocks
 

@@ -29,23 +29,21 @@ class Heads(NamedTuple):
     Attributes:
         weights: Channel weights per layer: L × (C_l,) for one head, L × (C_l, 2) for a far and a near head.
         limit: The most that the near head adds, (), > 0; `None` if there is one head.
-        groups: Number of equal runs of channels; each is normalised separately.
     """
 
     weights: Sequence[Tensor]
     limit: Tensor | None
-    groups: int
 
     @staticmethod
-    def of(tensors: Mapping[str, Tensor], groups: int) -> Heads:
+    def of(tensors: Mapping[str, Tensor]) -> Heads:
         """Return the heads of a metric with these `tensors`, named as by `channel_weights.number_layers`."""
         far, near = split_heads(tensors)
         weights = [torch.stack(pair).T for pair in zip(far, near, strict=True)] if near else far
-        return Heads(weights, tensors.get("near_limit"), groups)
+        return Heads(weights, tensors.get("near_limit"))
 
     def layer_maps(self, features: Iterable[Sequence[Tensor]]) -> list[Tensor]:
         """Compare pairs of features, layer by layer: L × (N, H_l, W_l), or with two heads L × (N, 2, H_l, W_l)."""
-        return [layer_map(x, y, w, self.groups) for (x, y), w in zip(features, self.weights, strict=True)]
+        return [layer_map(x, y, w) for (x, y), w in zip(features, self.weights, strict=True)]
 
     def distance(self, sums: Tensor) -> Tensor:
         """Return the distance, (N,), from sums of pooled layers: (N,) unchanged, or (N, 2) combined."""

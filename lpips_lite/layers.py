@@ -157,19 +157,18 @@ class TowerSpec:
 
     Attributes:
         name: The `net` argument that selects it.
-        layers: Layers in order; only those up to the last tap are run.
+        networks: One network, or several side by side, which all read the images. Each is a row of layers, of which
+            only those up to its last tap are run.
         taps: Names of the layers whose output is compared, in order.
         min_side: Smallest image side in pixels.
         paper: The paper of the network.
-        groups: Number of equal runs of channels in every layer; each is normalised separately.
     """
 
     name: str
-    layers: tuple[Layer, ...]
+    networks: tuple[tuple[Layer, ...], ...]
     taps: tuple[str, ...]
     min_side: int
     paper: str
-    groups: int = 1
 
     def find_taps(self, names: Sequence[str] | None = None) -> tuple[Tap, ...]:
         """Return the taps with these names (default: all taps of the tower) in layer order.
@@ -177,11 +176,13 @@ class TowerSpec:
         Raises:
             ValueError: If a name is not one of the tower's layers.
         """
-        known, stride = {}, 1
-        for layer in self.layers:
-            stride *= layer.stride
-            if not isinstance(layer, Pool):
-                known[layer.name] = Tap(layer.name, layer.tap_index, layer.channels, stride)
+        known = {}
+        for network in self.networks:
+            stride = 1
+            for layer in network:
+                stride *= layer.stride
+                if not isinstance(layer, Pool):
+                    known[layer.name] = Tap(layer.name, layer.tap_index, layer.channels, stride)
         names = self.taps if names is None else tuple(names)
         unknown = [name for name in names if name not in known]
         if unknown or not names:
@@ -193,31 +194,27 @@ class TowerSpec:
 
         Feature j of a row sees the pixels from stride · j − before to stride · j + after.
         """
-        stride, before, after, fields = 1, 0, 0, []
-        for stage in self.stages(taps):
-            for layer in stage:
-                kernel, padding = layer.window(pooling) if isinstance(layer, Pool) else (layer.kernel, layer.padding)
-                before += padding * stride
-                after += (kernel - 1 - padding) * stride
-                stride *= layer.stride
-            fields.append((stride, before, after))
+        fields = []
+        for stages in self.stages(taps):
+            stride, before, after = 1, 0, 0
+            for stage in stages:
+                for layer in stage:
+                    kernel, padding = (
+                        layer.window(pooling) if isinstance(layer, Pool) else (layer.kernel, layer.padding)
+                    )
+                    before += padding * stride
+                    after += (kernel - 1 - padding) * stride
+                    stride *= layer.stride
+                fields.append((stride, before, after))
         return fields
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every weight, by torchvision's key."""
-        return {key: shape for layer in self.layers for key, shape in layer.shapes().items()}
+        return {key: shape for network in self.networks for layer in network for key, shape in layer.shapes().items()}
 
-    def stages(self, taps: Sequence[Tap]) -> list[tuple[Layer, ...]]:
-        """Cut the layers after each tap; those after the last one are left out."""
-        ends = {tap.name for tap in taps}
-        stages: list[tuple[Layer, ...]] = []
-        stage: list[Layer] = []
-        for layer in self.layers:
-            stage.append(layer)
-            if not isinstance(layer, Pool) and layer.name in ends:
-                stages.append(tuple(stage))
-                stage = []
-        return stages
+    def stages(self, taps: Sequence[Tap]) -> list[list[tuple[Layer, ...]]]:
+        """Cut the layers of each network after each tap; those after its last one are left out."""
+        return [_cut(network, {tap.name for tap in taps}) for network in self.networks]
 
     def run(
         self,
@@ -237,6 +234,19 @@ class TowerSpec:
                 x = layer(x, weights, pooling)
             return x
 
-        for stage in self.stages(taps):
-            x = rerun(apply, x, stage, use_reentrant=False) if checkpoint else apply(x, stage)
-            yield x
+        for stages in self.stages(taps):
+            features = x
+            for stage in stages:
+                features = rerun(apply, features, stage, use_reentrant=False) if checkpoint else apply(features, stage)
+                yield features
+
+
+def _cut(network: Sequence[Layer], ends: set[str]) -> list[tuple[Layer, ...]]:
+    stages: list[tuple[Layer, ...]] = []
+    stage: list[Layer] = []
+    for layer in network:
+        stage.append(layer)
+        if not isinstance(layer, Pool) and layer.name in ends:
+            stages.append(tuple(stage))
+            stage = []
+    return stages

@@ -50,11 +50,11 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "d482f24580c5ec484f230f9d82637a9ff4927db3d0e5a38e5aa9178c2cfb46de",
-    1.4,
+    "aecba412c277c8efcfdad244998ba687b5f5232ca6293d6676c1c666bc271c4e",
+    1.6,
     "embedded",
     "BSD-2-Clause",
-    content="620dcaec41d7bc035c36083bcb536ceb4aba7d77143202c10e31518fb1838cfd",
+    content="c75a97352abfb507e5de3979812e3e73d538ac8369a98a93c129b5aa4bbe26a7",
 )
 
 _IMAGENET = (

@@ -255,7 +255,7 @@ class LPIPS(Frozen):
 
     @property
     def _heads(self) -> Heads:
-        return Heads.of(self.tensors, self.tower.spec.groups)
+        return Heads.of(self.tensors)
 
     def _distances(self, x: Tensor, y: Tensor, mask: Tensor | None = None, erode: bool = False) -> Tensor:
         """Check images and return the distance of each pair, (N,)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from typing import NamedTuple
 
 import torch
@@ -148,9 +148,10 @@ def stride_and_reach(tower: FeatureTower) -> tuple[int, int]:
 
 def bytes_per_pixel(tower: FeatureTower, dtype: torch.dtype) -> float:
     """Estimate the peak memory of comparing a pair, in bytes per pixel of one image."""
-    numbers, stride, channels = 0.0, 1, 3
-    for stage in tower.spec.stages(tower.taps):
-        for layer in stage:
+    numbers = 0.0
+    for stages in tower.spec.stages(tower.taps):
+        stride, channels = 1, 3
+        for layer in chain.from_iterable(stages):
             before = channels / stride**2
             stride *= layer.stride
             if not isinstance(layer, Pool):

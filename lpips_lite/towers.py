@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -33,19 +34,21 @@ def _vgg(name: str, convs_per_block: tuple[int, ...], taps: tuple[str, ...]) -> 
             index, inputs = index + 2, channels  # a convolution and its ReLU
         layers.append(Pool(2, 2))
         index += 1
-    return TowerSpec(name, tuple(layers[:-1]), taps, 16, "Simonyan & Zisserman, ICLR 2015")
+    return TowerSpec(name, (tuple(layers[:-1]),), taps, 16, "Simonyan & Zisserman, ICLR 2015")
 
 
 _ALEX = TowerSpec(
     "alex",
     (
-        Conv("relu1", 0, 3, 64, 11, stride=4, padding=2),
-        Pool(3, 2),
-        Conv("relu2", 3, 64, 192, 5, padding=2),
-        Pool(3, 2),
-        Conv("relu3", 6, 192, 384, 3, padding=1),
-        Conv("relu4", 8, 384, 256, 3, padding=1),
-        Conv("relu5", 10, 256, 256, 3, padding=1),
+        (
+            Conv("relu1", 0, 3, 64, 11, stride=4, padding=2),
+            Pool(3, 2),
+            Conv("relu2", 3, 64, 192, 5, padding=2),
+            Pool(3, 2),
+            Conv("relu3", 6, 192, 384, 3, padding=1),
+            Conv("relu4", 8, 384, 256, 3, padding=1),
+            Conv("relu5", 10, 256, 256, 3, padding=1),
+        ),
     ),
     taps=("relu1", "relu2", "relu3", "relu4", "relu5"),
     min_side=31,
@@ -55,18 +58,20 @@ _ALEX = TowerSpec(
 _SQUEEZE = TowerSpec(
     "squeeze",
     (
-        Conv("relu1", 0, 3, 64, 3, stride=2),
-        Pool(3, 2, ceil_mode=True),
-        Fire("fire2", 3, 64, 16, 64),
-        Fire("fire3", 4, 128, 16, 64),
-        Pool(3, 2, ceil_mode=True),
-        Fire("fire4", 6, 128, 32, 128),
-        Fire("fire5", 7, 256, 32, 128),
-        Pool(3, 2, ceil_mode=True),
-        Fire("fire6", 9, 256, 48, 192),
-        Fire("fire7", 10, 384, 48, 192),
-        Fire("fire8", 11, 384, 64, 256),
-        Fire("fire9", 12, 512, 64, 256),
+        (
+            Conv("relu1", 0, 3, 64, 3, stride=2),
+            Pool(3, 2, ceil_mode=True),
+            Fire("fire2", 3, 64, 16, 64),
+            Fire("fire3", 4, 128, 16, 64),
+            Pool(3, 2, ceil_mode=True),
+            Fire("fire4", 6, 128, 32, 128),
+            Fire("fire5", 7, 256, 32, 128),
+            Pool(3, 2, ceil_mode=True),
+            Fire("fire6", 9, 256, 48, 192),
+            Fire("fire7", 10, 384, 48, 192),
+            Fire("fire8", 11, 384, 64, 256),
+            Fire("fire9", 12, 512, 64, 256),
+        ),
     ),
     taps=("relu1", "fire3", "fire5", "fire6", "fire7", "fire8", "fire9"),
     min_side=17,
@@ -74,25 +79,42 @@ _SQUEEZE = TowerSpec(
 )
 
 
-def _lite(*channels: int, groups: int = 1) -> TowerSpec:
-    """Return a table with AlexNet's strides and fewer channels. All windows are padded, so small images work, too."""
-    one, two, three, four, five = channels
-    layers = (
-        Conv("relu1", 0, 3, one, 7, stride=4, padding=2),
-        Pool(3, 2, padding=1),
-        Conv("relu2", 3, one, two, 3, padding=1),
-        Pool(3, 2, padding=1),
-        Conv("relu3", 6, two, three, 3, padding=1),
-        Conv("relu4", 8, three, four, 3, padding=1),
-        Conv("relu5", 10, four, five, 3, padding=1),
-    )
-    return TowerSpec("lite", layers, ("relu1", "relu2", "relu3", "relu4", "relu5"), 16, "this project", groups)
+def _lite(*channels: int, name: str = "relu", start: int = 0) -> tuple[Layer, ...]:
+    """Return a network with AlexNet's strides and fewer channels. All windows are padded, so small images work, too.
 
+    Args:
+        channels: Channels of its five layers.
+        name: Of its layers, before their number.
+        start: Index of its first convolution.
+    """
+    one, two, three, four, five = channels
+    return (
+        Conv(f"{name}1", start, 3, one, 7, stride=4, padding=2),
+        Pool(3, 2, padding=1),
+        Conv(f"{name}2", start + 3, one, two, 3, padding=1),
+        Pool(3, 2, padding=1),
+        Conv(f"{name}3", start + 6, two, three, 3, padding=1),
+        Conv(f"{name}4", start + 8, three, four, 3, padding=1),
+        Conv(f"{name}5", start + 10, four, five, 3, padding=1),
+    )
+
+
+# lite has two networks: one learnt from people's judgments, and is read by the near head; the other is read by the far
+# head. Up to version 0.3 it had only the first.
+NEAR = TowerSpec("lite", (_lite(40, 80, 112, 96, 96),), tuple(f"relu{n}" for n in range(1, 6)), 16, "this project")
+FAR = TowerSpec(
+    "lite",
+    (_lite(24, 48, 64, 48, 48, name="far", start=13),),
+    tuple(f"far{n}" for n in range(1, 6)),
+    16,
+    "this project",
+)
+_LITE = replace(NEAR, networks=NEAR.networks + FAR.networks, taps=NEAR.taps + FAR.taps)
 
 TOWERS: Mapping[str, TowerSpec] = {
     spec.name: spec
     for spec in (
-        _lite(48, 96, 128, 96, 96, groups=2),  # one group for the far head, one for the near head
+        _LITE,
         _ALEX,
         _vgg("vgg", (2, 2, 3, 3, 3), ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")),
         _vgg("vgg19", (2, 2, 4, 4, 4), ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")),
@@ -101,7 +123,7 @@ TOWERS: Mapping[str, TowerSpec] = {
 }
 
 # older tables, whose files can be loaded by path
-OTHERS: Mapping[str, Sequence[TowerSpec]] = {"lite": [_lite(40, 80, 112, 96, 96)]}  # lite up to 0.3
+OTHERS: Mapping[str, Sequence[TowerSpec]] = {"lite": [NEAR]}
 
 
 def find_spec(net: str, tensors: Weights | None = None) -> TowerSpec:
@@ -113,7 +135,8 @@ def find_spec(net: str, tensors: Weights | None = None) -> TowerSpec:
     if net not in TOWERS:
         raise ValueError(f"net={net!r}: expected one of {', '.join(map(repr, TOWERS))}")
     found = {key: tuple(tensor.shape) for key, tensor in (tensors or {}).items()}
-    return next((spec for spec in OTHERS.get(net, ()) if spec.shapes().items() <= found.items()), TOWERS[net])
+    known = (TOWERS[net], *OTHERS.get(net, ()))
+    return next((spec for spec in known if spec.shapes().items() <= found.items()), TOWERS[net])
 
 
 def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:

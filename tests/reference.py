@@ -17,9 +17,17 @@ def max_pool(x, kernel, stride, padding):
     return sliding_window_view(x, (kernel, kernel), axis=(1, 2))[:, ::stride, ::stride].max(axis=(3, 4))
 
 
-def alexnet_like(x, tensors, conv_strides, conv_paddings, pool_padding):
-    """Features after each ReLU of five convolutions, with pooling after the first two."""
-    keys = [0, 3, 6, 8, 10]
+def alexnet_like(image, tensors, conv_strides, conv_paddings, pool_padding, starts=(0,)):
+    """Features after each ReLU of five convolutions, with pooling after the first two; of each network on its own."""
+    features = []
+    for start in starts:
+        features += one_network(image, tensors, start, conv_strides, conv_paddings, pool_padding)
+    return features
+
+
+def one_network(x, tensors, start, conv_strides, conv_paddings, pool_padding):
+    """Features of the network whose first convolution has the index `start`."""
+    keys = [start + offset for offset in (0, 3, 6, 8, 10)]
     features = []
     for position, (key, stride, padding) in enumerate(zip(keys, conv_strides, conv_paddings, strict=True)):
         x = conv_relu(x, tensors[f"features.{key}.weight"], tensors[f"features.{key}.bias"], stride, padding)
@@ -29,10 +37,9 @@ def alexnet_like(x, tensors, conv_strides, conv_paddings, pool_padding):
     return features
 
 
-def unit(features, groups):
-    """(C, H, W) -> the same shape, each group of channels divided by its length."""
-    parts = [part / (np.sqrt((part**2).sum(0)) + 1e-10) for part in np.split(features, groups)]
-    return np.concatenate(parts)
+def unit(features):
+    """(C, H, W) -> the same shape, divided by the length along C."""
+    return features / (np.sqrt((features**2).sum(0)) + 1e-10)
 
 
 def lpips(
@@ -43,17 +50,18 @@ def lpips(
     conv_strides=(4, 1, 1, 1, 1),
     conv_paddings=(2, 2, 1, 1, 1),
     pool_padding=0,
-    groups=1,
+    starts=(0,),
 ):
     """Distance of each layer for two images (3, H, W) in [-1, 1], scaled as in the published code."""
     shift = np.array([-0.030, -0.088, -0.188])[:, None, None]
     scale = np.array([0.458, 0.448, 0.450])[:, None, None]
     both = [
-        alexnet_like((image - shift) / scale, tensors, conv_strides, conv_paddings, pool_padding) for image in (x, y)
+        alexnet_like((image - shift) / scale, tensors, conv_strides, conv_paddings, pool_padding, starts)
+        for image in (x, y)
     ]
     layers = []
     for a, b, weight in zip(*both, channel_weights, strict=True):
-        difference = unit(a, groups) - unit(b, groups)
+        difference = unit(a) - unit(b)
         layers.append((difference**2 * weight[:, None, None]).sum(0).mean())
     return np.array(layers)
 

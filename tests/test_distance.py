@@ -42,14 +42,6 @@ def test_weigh_is_linear_in_the_weights(shape, a, b):
     torch.testing.assert_close(combined, a * maths.weigh(differences, v) + b * maths.weigh(differences, w))
 
 
-@given(SHAPES, st.integers(1, 3))
-@settings(deadline=None)
-def test_groups_of_channels_are_of_unit_length_each_by_itself(shape, groups):
-    parts = [features(shape, seed) for seed in range(groups)]
-    expected = torch.cat([maths.unit_normalize(part) for part in parts], dim=1)
-    assert torch.equal(maths.unit_normalize(torch.cat(parts, dim=1), groups), expected)
-
-
 @given(SHAPES)
 @settings(deadline=None)
 def test_two_heads_are_weighed_and_pooled_each_by_itself(shape):

@@ -8,7 +8,7 @@ from torch.autograd import forward_ad
 from lpips_lite import LPIPS, distance, fused
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 6), st.integers(1, 6))
-HEADS, GROUPS = [(), (1,), (2,), (3,)], [1, 2, 3]
+HEADS = [(), (1,), (2,), (3,)]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
@@ -30,19 +30,17 @@ def draw(shape, dtype=torch.float64, seed=0, heads=()):
     st.sampled_from(LAYOUTS),
     st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
     st.sampled_from(HEADS),
-    st.sampled_from(GROUPS),
 )
 @settings(deadline=None)
-def test_values_and_gradients_are_those_of_the_formula(shape, layout, dtype, heads, groups):
-    shape = (shape[0], shape[1] * groups, *shape[2:])
+def test_values_and_gradients_are_those_of_the_formula(shape, layout, dtype, heads):
     x, y, weights = draw(shape, dtype, heads=heads)
-    found = fused.layer_map(*(f.contiguous(memory_format=layout) for f in (x, y)), weights, groups)
-    expected = distance.layer_map(x, y, weights, groups)
+    found = fused.layer_map(*(f.contiguous(memory_format=layout) for f in (x, y)), weights)
+    expected = distance.layer_map(x, y, weights)
     assert found.dtype == expected.dtype
     assert found.shape == (shape[0], *heads, *shape[2:])
     torch.testing.assert_close(found, expected)
     upstream = torch.rand_like(found)
-    lengths = [lengths_of(f, groups) for f in (x, y)]
+    lengths = [f.detach().float().norm(dim=1, keepdim=True) + 1e-10 for f in (x, y)]
     for got, wanted, scale in zip(
         *(torch.autograd.grad(m, (x, y), upstream) for m in (found, expected)), lengths, strict=True
     ):
@@ -50,16 +48,11 @@ def test_values_and_gradients_are_those_of_the_formula(shape, layout, dtype, hea
         assert error.max() <= (0.02 if dtype == torch.bfloat16 else 1e-5)
 
 
-def lengths_of(features, groups):
-    parts = features.detach().float().chunk(groups, dim=1)
-    return torch.cat([part.norm(dim=1, keepdim=True).expand_as(part) for part in parts], dim=1) + 1e-10
-
-
 def test_each_head_is_what_it_is_alone():
     x, y, weights = draw((2, 8, 5, 5), torch.float32, heads=(2,))
-    found = fused.layer_map(x, y, weights, 2)
+    found = fused.layer_map(x, y, weights)
     for head in range(2):
-        assert torch.equal(found[:, head], fused.layer_map(x, y, weights[:, head].contiguous(), 2))
+        assert torch.equal(found[:, head], fused.layer_map(x, y, weights[:, head].contiguous()))
 
 
 def test_equal_features_have_distance_and_gradient_zero():
@@ -70,20 +63,19 @@ def test_equal_features_have_distance_and_gradient_zero():
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")  # which torch.func imports
-@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("heads", [(), (2,)])
-def test_gradients_of_gradients_batched_gradients_and_transforms(heads, groups):
+def test_gradients_of_gradients_batched_gradients_and_transforms(heads):
     x, y = (torch.rand(3, 4, 2, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
     weights = torch.rand(4, *heads, dtype=torch.float64)
 
     def layer(a, b):
-        return fused.layer_map(a, b, weights, groups)
+        return fused.layer_map(a, b, weights)
 
     assert torch.autograd.gradcheck(layer, (x, y))
     assert torch.autograd.gradgradcheck(layer, (x, y))
 
     def plain(a):
-        return distance.layer_map(a, y.detach(), weights, groups)
+        return distance.layer_map(a, y.detach(), weights)
 
     def fast(a):
         return layer(a, y.detach())
@@ -97,15 +89,15 @@ def test_gradients_of_gradients_batched_gradients_and_transforms(heads, groups):
         torch.testing.assert_close(got, wanted)
 
 
-@pytest.mark.parametrize(("heads", "groups"), [((), 1), ((2,), 2)])
+@pytest.mark.parametrize("heads", [(), (2,)])
 @pytest.mark.parametrize("dims", [(0, None), (None, 1), (0, 1)])
-def test_vmap(dims, heads, groups):
+def test_vmap(dims, heads):
     x, y = (torch.rand(5, 4, 2, 3) if dim is None else torch.rand(5, 5, 4, 2, 3) for dim in dims)
     weights = torch.rand(4, *heads)
-    found = torch.func.vmap(lambda a, b: fused.layer_map(a, b, weights, groups), dims)(x, y)
+    found = torch.func.vmap(lambda a, b: fused.layer_map(a, b, weights), dims)(x, y)
     for row in range(5):
         a, b = (t if dim is None else t.select(dim, row) for t, dim in zip((x, y), dims, strict=True))
-        torch.testing.assert_close(found[row], distance.layer_map(a, b, weights, groups))
+        torch.testing.assert_close(found[row], distance.layer_map(a, b, weights))
 
 
 def test_vmap_over_channel_weights_is_refused():

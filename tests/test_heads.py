@@ -91,7 +91,7 @@ def test_rows_of_shares_sum_to_the_distance(metric, pair):
 def test_the_distance_equals_plain_numpy(metric, pair):
     images = [2 * image[0].double().numpy() - 1 for image in pair]
     tower = {key: tensor.numpy() for key, tensor in random_tower("lite").items()}
-    geometry = (4, 1, 1, 1, 1), (2, 1, 1, 1, 1), 1, 2
+    geometry = (4, 1, 1, 1, 1), (2, 1, 1, 1, 1), 1, (0, 13)
     far, near = (
         reference.lpips(*images, tower, [w.numpy() for w in random_channels("lite", seed)], *geometry)
         for seed in (1, 2)
@@ -153,7 +153,7 @@ def test_a_share_of_nan_is_nan():
 @pytest.mark.parametrize("run", [lambda h, *p: h.distance(sum(p)), lambda h, *p: torch.stack(h.shares(p))])
 @pytest.mark.parametrize("near", [0.0, 1e-3, 0.3, 2.0])
 def test_gradients_and_their_gradients(run, near):
-    heads = Heads([], torch.tensor(LIMIT, dtype=torch.float64), 1)
+    heads = Heads([], torch.tensor(LIMIT, dtype=torch.float64))
     layers = torch.rand(2, 3, 2, dtype=torch.float64)
     layers[..., 1] = near * torch.rand(2, 3)
     parts = [layer.clone().requires_grad_() for layer in layers]
@@ -189,7 +189,7 @@ def test_equal_images_have_distance_and_gradient_zero(run, metric, pair):
 
 
 def test_all_numbers_are_in_tensors_and_signature(metric, tmp_path):
-    assert [*metric.tensors][-2:] == ["near_weights.4", "near_limit"]
+    assert [*metric.tensors][-2:] == ["near_weights.9", "near_limit"]
     assert metric.tensors["near_limit"].item() == LIMIT
     assert metric.scaled
     assert metric.signature.startswith("lpips-lite/1.0 net=lite tower=")

@@ -108,7 +108,7 @@ def test_torchmetrics_differs_only_by_its_epsilon(net, pair):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)  # √(1e-8 + Σf²) there, √Σf² + 1e-10 here
 
 
-@pytest.mark.parametrize(("net", "geometry"), [("alex", ((2, 2, 1, 1, 1), 0)), ("lite", ((2, 1, 1, 1, 1), 1, 2))])
+@pytest.mark.parametrize(("net", "geometry"), [("alex", ((2, 2, 1, 1, 1), 0)), ("lite", ((2, 1, 1, 1, 1), 1, (0, 13)))])
 def test_layer_distances_equal_plain_numpy(net, geometry, tmp_path):
     from lpips_lite.tensor_files import save_tensors
 

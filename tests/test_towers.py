@@ -39,8 +39,21 @@ def test_weights_choose_their_table_and_errors_speak_of_the_first():
     assert tower.spec is older
     assert [tap.channels for tap in tower.taps] == [40, 80, 112, 96, 96]
     assert FeatureTower("lite", weights="random:0").spec is TOWERS["lite"]
-    with pytest.raises(ValueError, match=r"features.0.weight has shape \(40, 3, 7, 7\); expected \(48, 3, 7, 7\)"):
+    with pytest.raises(ValueError, match=r"missing keys \['features.13.bias', "):
         FeatureTower("lite", weights={**tensors, "features.3.bias": torch.rand(81)})
+
+
+def test_networks_side_by_side_read_the_same_images():
+    whole = random_tower("lite")
+    (near,) = OTHERS["lite"]
+    image = torch.rand(1, 3, 40, 47)
+    features = FeatureTower("lite", weights=whole)(image)
+    alone = FeatureTower("lite", weights={key: whole[key] for key in near.shapes()})(image)
+    assert all(torch.equal(a, b) for a, b in zip(features[:5], alone, strict=True))
+    changed = {key: tensor * 2 if key in near.shapes() else tensor for key, tensor in whole.items()}
+    again = FeatureTower("lite", weights=changed)(image)
+    assert all(torch.equal(a, b) for a, b in zip(features[5:], again[5:], strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(features[:5], again[:5], strict=True))
 
 
 def test_published_taps():
@@ -57,7 +70,7 @@ def test_published_taps():
 @pytest.mark.parametrize("net", TOWERS)
 def test_smallest_side_works_and_one_less_does_not(net):
     spec = TOWERS[net]
-    taps = spec.find_taps([layer.name for layer in spec.layers if hasattr(layer, "name")])
+    taps = spec.find_taps([layer.name for network in spec.networks for layer in network if hasattr(layer, "name")])
     tower = FeatureTower(net, taps=[tap.name for tap in taps], weights="random:0")
     side = spec.min_side
     assert tower(torch.rand(1, 3, side, side))[-1].numel() > 0
@@ -73,16 +86,15 @@ def test_tap_stride_is_the_ratio_of_sizes(net):
         assert abs(feature.shape[-1] - 256 / tap.stride) <= 1
 
 
-@pytest.mark.parametrize(("net", "geometry"), [("alex", ((2, 2, 1, 1, 1), 0)), ("lite", ((2, 1, 1, 1, 1), 1))])
+@pytest.mark.parametrize(("net", "geometry"), [("alex", ((2, 2, 1, 1, 1), 0)), ("lite", ((2, 1, 1, 1, 1), 1, (0, 13)))])
 def test_features_equal_plain_numpy(net, geometry):
     tensors = random_tower(net)
     x = torch.rand(1, 3, 40, 47, dtype=torch.float64)
     scaled = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
         :, None, None
     ]
-    paddings, pool_padding = geometry
     expected = reference.alexnet_like(
-        scaled[0].numpy(), {k: t.numpy() for k, t in tensors.items()}, (4, 1, 1, 1, 1), paddings, pool_padding
+        scaled[0].numpy(), {k: t.numpy() for k, t in tensors.items()}, (4, 1, 1, 1, 1), *geometry
     )
     for feature, numbers in zip(FeatureTower(net, weights=tensors)(x), expected, strict=True):
         torch.testing.assert_close(feature[0], torch.from_numpy(numbers), rtol=1e-5, atol=1e-6)

@@ -487,19 +487,19 @@ def test_a_kept_file_is_read_without_a_lock(home, monkeypatch):
 BAD_HEADS = {
     "a layer of the near head is missing": ({"near_weights.3": None}, r"missing keys \['near_weights.3'\]"),
     "no limit": ({"near_limit": None}, r"missing keys \['near_limit'\]"),
-    "only a limit": ({f"near_weights.{layer}": None for layer in range(5)}, r"missing keys \['near_weights.0', "),
-    "a layer too many": ({"near_weights.5": torch.ones(4)}, r"unexpected keys \['near_weights.5'\]"),
+    "only a limit": ({f"near_weights.{layer}": None for layer in range(10)}, r"missing keys \['near_weights.0', "),
+    "a layer too many": ({"near_weights.10": torch.ones(4)}, r"unexpected keys \['near_weights.10'\]"),
     "another name": ({"near_slope": torch.ones(())}, r"unexpected keys \['near_slope'\]"),
-    "other channels": ({"near_weights.0": torch.ones(41)}, r"near_weights.0 has shape \(41,\); expected \(48,\)"),
-    "negative": ({"near_weights.2": -torch.ones(128)}, r"negative channel weights in \['near_weights.2'\]"),
-    "NaN": ({"near_weights.2": torch.full((128,), torch.nan)}, "near_weights.2 has values that are NaN, infinite"),
+    "other channels": ({"near_weights.0": torch.ones(41)}, r"near_weights.0 has shape \(41,\); expected \(40,\)"),
+    "negative": ({"near_weights.2": -torch.ones(112)}, r"negative channel weights in \['near_weights.2'\]"),
+    "NaN": ({"near_weights.2": torch.full((112,), torch.nan)}, "near_weights.2 has values that are NaN, infinite"),
     "limit 0": ({"near_limit": torch.tensor(0.0)}, "near_limit is 0; expected a positive number"),
     "limit below 0": ({"near_limit": torch.tensor(-0.5)}, "near_limit is -0.5; expected a positive number"),
     "limit 0 in float32": ({"near_limit": torch.tensor(1e-60, dtype=torch.float64)}, "near_limit is 0; expected"),
     "limit NaN": ({"near_limit": torch.tensor(torch.nan)}, "near_limit has values that are NaN"),
     "limit infinite": ({"near_limit": torch.tensor(torch.inf)}, "near_limit has values that are NaN, infinite"),
     "limit of another shape": ({"near_limit": torch.ones(1)}, r"near_limit has shape \(1,\); expected \(\)"),
-    "no far head": ({f"channel_weights.{layer}": None for layer in range(5)}, r"missing keys \['channel_weights.0', "),
+    "no far head": ({f"channel_weights.{layer}": None for layer in range(10)}, r"missing keys \['channel_weights.0', "),
 }
 
 
@@ -516,7 +516,7 @@ def test_two_heads_alone_are_no_tower(tmp_path, two_heads):
     assert LPIPS("lite", tower_weights=two_heads, channel_weights=tmp_path / "weights.safetensors").tensors.keys() == (
         tensors.keys()
     )
-    with pytest.raises(ValueError, match="is the 5 KB file of channel weights, passed as a tower"):
+    with pytest.raises(ValueError, match="is the 7 KB file of channel weights, passed as a tower"):
         FeatureTower("lite", weights=tmp_path / "weights.safetensors")
 
 
@@ -528,7 +528,7 @@ def test_files_of_either_table_give_what_they_gave():
     assert metric(across, across.flip(-1)).item() == pytest.approx(0.6933011, rel=1e-5)
     uniform = LPIPS("lite", tower_weights=path, channel_weights="uniform")
     assert [len(weights) for weights in uniform.tensors.values()] == [40, 80, 112, 96, 96]
-    with pytest.raises(ValueError, match=r"channel_weights.0 has shape \(40,\); expected \(48,\)"):
+    with pytest.raises(ValueError, match=r"missing keys \['channel_weights.5', "):
         LPIPS("lite", tower_weights="random:0", channel_weights=path)
 
 

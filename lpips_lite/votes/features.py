@@ -162,11 +162,10 @@ def check_sizes(paths: Sequence[Path], images: Sequence[Tensor], ref: Path, refe
 @torch.inference_mode()
 def channel_distances(metric: LPIPS, ref: Tensor, images: Tensor) -> NDArray[np.float32]:
     """Return mean_hw (f̂_x − f̂_ref)² of images (N, 3, H, W) and one reference (1, 3, H, W): (N, ΣC)."""
-    groups = metric.tower.spec.groups
     features_ref = metric.encode(ref.to(metric.device)).features
     features = metric.encode(images.to(metric.device)).features
     layers = [
-        channel_differences(unit_normalize(a, groups), unit_normalize(b, groups)).mean(dim=(2, 3))
+        channel_differences(unit_normalize(a), unit_normalize(b)).mean(dim=(2, 3))
         for a, b in zip(features, features_ref, strict=True)
     ]
     return torch.cat(layers, dim=1).cpu().numpy()

@@ -4,10 +4,15 @@ import torch
 from click.testing import CliRunner
 from torch import Generator
 
-from calibration.distill import Hyperparameters, Run, main, see
+from calibration.distill import FAR_SHARE, FIRST_LAYER, Hyperparameters, Run, main, put_beside, see
 from calibration.photographs import read_photos
+from calibration.plain_metric import PlainMetric
+from calibration.two_heads import TwoHeads
 from calibration.unlike_pairs import COPIES, draw_copies, pair_error
 from lpips_lite import LPIPS
+from tests.conftest import ROOT
+
+OLDER = ROOT / "calibration/results/lite-0.2-distilled.safetensors"
 
 
 def start(photos, teacher, steps=4):
@@ -60,13 +65,27 @@ def test_copies_of_a_photograph_stand_where_they_are_looked_for(photos):
     assert (gap[1] > gap[0]).all()
 
 
+def test_the_far_head_is_made_weak_and_the_near_head_stays_as_it_is(photos, teacher):
+    older = PlainMetric.of(LPIPS("lite", tower_weights=OLDER, channel_weights=OLDER))
+    far = start(photos, teacher).student.average
+    heads, images = put_beside(far, older), torch.rand(3, 3, 64, 64)
+    assert torch.equal(heads.near.from_first(images), older.from_first(images))
+    whole, weak = (metric.three_way(images)[0] for metric in (far, heads.far))
+    expected = FAR_SHARE * whole * torch.tensor([FIRST_LAYER, 1, 1, 1, 1])
+    torch.testing.assert_close(weak, expected)
+
+
 def test_the_command_writes_a_file_that_loads(photo_options, tmp_path):
     out = tmp_path / "new.safetensors"
-    result = CliRunner().invoke(main, [*photo_options, "--out", str(out), "--steps", "25", "--photographs", "2"])
+    options = [*photo_options, "--lite", str(OLDER), "--out", str(out), "--steps", "25", "--photographs", "2"]
+    result = CliRunner().invoke(main, options)
     assert result.exception is None, result.output
     metric = LPIPS("lite", tower_weights=out, channel_weights=out)
     assert metric(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)) > 0
     assert metric.signature.endswith("heads=2")
+    near = TwoHeads.of(metric).near.tensors
+    older = LPIPS("lite", tower_weights=OLDER, channel_weights=OLDER)
+    assert all(torch.equal(tensor, near[key]) for key, tensor in older.tensors.items())
     assert (tmp_path / "new.csv").read_text().startswith("step,train_loss,spearman_within_photographs,")
-    again = CliRunner().invoke(main, [*photo_options, "--out", str(out), "--steps", "25", "--photographs", "2"])
+    again = CliRunner().invoke(main, options)
     assert "finished" in again.output

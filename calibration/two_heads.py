@@ -1,0 +1,91 @@
+"""The two heads of `lite` as separate metrics, each on its own network.
+
+The far head's network learns nothing from people's judgments; only the near head is trained on them. The distance is
+d = F + C · (1 − exp(−N / C)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from calibration.plain_metric import PlainMetric
+from lpips_lite import LPIPS
+from lpips_lite.channel_weights import number_layers
+from lpips_lite.layers import TowerSpec
+from lpips_lite.tensor_files import content_hash, save_tensors
+from lpips_lite.towers import FAR, NEAR, TOWERS
+
+
+@dataclass(frozen=True)
+class TwoHeads:
+    """A metric with two heads.
+
+    Attributes:
+        far: The far head; it is constant.
+        near: The near head, which can be trained.
+        near_limit: C, the limit that the near head's part of a distance approaches.
+    """
+
+    far: PlainMetric
+    near: PlainMetric
+    near_limit: float
+
+    @classmethod
+    def of(cls, metric: LPIPS) -> TwoHeads:
+        """Return copies of the heads of a metric.
+
+        Raises:
+            ValueError: If it does not have two heads, or if one of them reads the other's network.
+        """
+        if metric.tower.spec is not TOWERS["lite"] or "near_limit" not in metric.tensors:
+            raise ValueError(
+                f"start {metric.signature!r}: expected a lite with two heads, as written by calibration.distill"
+            )
+        far, near = (_head(metric, spec, name) for spec, name in ((FAR, "channel_weights"), (NEAR, "near_weights")))
+        return cls(far, near, float(metric.tensors["near_limit"]))
+
+    def scaled(self, factor: float) -> TwoHeads:
+        """Return a metric whose distances are `factor` times as large."""
+        return TwoHeads(self.far.scaled(factor), self.near.scaled(factor), factor * self.near_limit)
+
+    def join(self) -> dict[str, Tensor]:
+        """Return the tensors of the whole metric, as in a weight file."""
+        near, far = ([weights.detach() for weights in head.channels] for head in (self.near, self.far))
+        none_near, none_far = ([torch.zeros_like(weights) for weights in head] for head in (near, far))
+        weights = number_layers(none_near + far, near + none_far, torch.tensor(self.near_limit))
+        return {**self._tower(), **weights}
+
+    def _tower(self) -> dict[str, Tensor]:
+        return {key: tensor.detach() for key, tensor in {**self.near.tower, **self.far.tower}.items()}
+
+    def save(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write a weight file that `LPIPS` can load, with `metadata` and its net, tower and licence."""
+        known = {"net": "lite", "tower": content_hash(self._tower()), "licence": "BSD-2-Clause"}
+        save_tensors(path, self.join(), {**known, **metadata})
+
+    def from_first(self, images: Tensor) -> Tensor:
+        """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,).
+
+        Gradients flow to the near head only.
+        """
+        with torch.no_grad():
+            far = self.far.from_first(images)
+        return far - self.near_limit * torch.expm1(-self.near.from_first(images) / self.near_limit)
+
+
+def _head(metric: LPIPS, spec: TowerSpec, name: str) -> PlainMetric:
+    """Return the head with these channel weights as a metric on its network, after checking that it reads no other."""
+    layers, tensors = [tap.name for tap in metric.tower.taps], {}
+    for layer, tap in enumerate(layers):
+        weights = metric.tensors[f"{name}.{layer}"]
+        if tap in spec.taps:
+            tensors[f"channel_weights.{spec.taps.index(tap)}"] = weights.clone()
+        elif weights.any():
+            raise ValueError(f"start {metric.signature!r}: {name}.{layer} reads the other head's network")
+    tower = {key: tensor.clone() for key, tensor in metric.tower.tensors.items() if key in spec.shapes()}
+    return PlainMetric(spec, {**tower, **tensors})
