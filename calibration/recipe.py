@@ -35,10 +35,10 @@ class Recipe:
     copies: int = 32
     data_weights: str = ""
     photo_batches: int = 400
-    teacher_loss: float = 0.4
+    teacher_loss: float = 0.5
     order_loss: float = 3.2
     mdsi_loss: float = 2.2
-    shift_loss: float = 0.9
+    shift_loss: float = 0.8
     descent_loss: float = 0.2
     seed: int = 0
 

@@ -1,7 +1,8 @@
 """The two heads of `lite` as separate metrics, each on its own network.
 
 The far head's network learns nothing from people's judgments; only the near head is trained on them. The distance is
-d = F + C · (1 − exp(−N / C)).
+d = F + C · (1 − exp(−N / C)). In the written file, F also has a very small share of N, so that a descent on the
+distance still follows N where the near head has reached its limit.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from lpips_lite.layers import TowerSpec
 from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.towers import FAR, NEAR, TOWERS
 
+SHARE_OF_NEAR = 0.002  # how much of N the far head includes
+
 
 @dataclass(frozen=True)
 class TwoHeads:
     """A metric with two heads.
 
     Attributes:
-        far: The far head; it is constant.
+        far: The far head, without its share of N; it is constant.
         near: The near head, which can be trained.
         near_limit: C, the limit that the near head's part of a distance approaches.
     """
@@ -40,14 +43,20 @@ class TwoHeads:
         """Return copies of the heads of a metric.
 
         Raises:
-            ValueError: If it does not have two heads, or if one of them reads the other's network.
+            ValueError: If it does not have two heads, or if one of them reads the other's network in another way.
         """
         if metric.tower.spec is not TOWERS["lite"] or "near_limit" not in metric.tensors:
             raise ValueError(
                 f"start {metric.signature!r}: expected a lite with two heads, as written by calibration.distill"
             )
-        far, near = (_head(metric, spec, name) for spec, name in ((FAR, "channel_weights"), (NEAR, "near_weights")))
-        return cls(far, near, float(metric.tensors["near_limit"]))
+        heads = cls(
+            *(_head(metric, *named) for named in ((FAR, "channel_weights"), (NEAR, "near_weights"))),
+            float(metric.tensors["near_limit"]),
+        )
+        for key, weights in heads._weights().items():
+            if not torch.allclose(metric.tensors[key], weights):
+                raise ValueError(f"start {metric.signature!r}: {key} reads the other head's network")
+        return heads
 
     def scaled(self, factor: float) -> TwoHeads:
         """Return a metric whose distances are `factor` times as large."""
@@ -55,10 +64,12 @@ class TwoHeads:
 
     def join(self) -> dict[str, Tensor]:
         """Return the tensors of the whole metric, as in a weight file."""
+        return {**self._tower(), **self._weights()}
+
+    def _weights(self) -> dict[str, Tensor]:
         near, far = ([weights.detach() for weights in head.channels] for head in (self.near, self.far))
-        none_near, none_far = ([torch.zeros_like(weights) for weights in head] for head in (near, far))
-        weights = number_layers(none_near + far, near + none_far, torch.tensor(self.near_limit))
-        return {**self._tower(), **weights}
+        share, nothing = [SHARE_OF_NEAR * weights for weights in near], [torch.zeros_like(weights) for weights in far]
+        return number_layers(share + far, near + nothing, torch.tensor(self.near_limit))
 
     def _tower(self) -> dict[str, Tensor]:
         return {key: tensor.detach() for key, tensor in {**self.near.tower, **self.far.tower}.items()}
@@ -73,19 +84,15 @@ class TwoHeads:
 
         Gradients flow to the near head only.
         """
+        near = self.near.from_first(images)
         with torch.no_grad():
             far = self.far.from_first(images)
-        return far - self.near_limit * torch.expm1(-self.near.from_first(images) / self.near_limit)
+        return far + SHARE_OF_NEAR * near - self.near_limit * torch.expm1(-near / self.near_limit)
 
 
 def _head(metric: LPIPS, spec: TowerSpec, name: str) -> PlainMetric:
-    """Return the head with these channel weights as a metric on its network, after checking that it reads no other."""
-    layers, tensors = [tap.name for tap in metric.tower.taps], {}
-    for layer, tap in enumerate(layers):
-        weights = metric.tensors[f"{name}.{layer}"]
-        if tap in spec.taps:
-            tensors[f"channel_weights.{spec.taps.index(tap)}"] = weights.clone()
-        elif weights.any():
-            raise ValueError(f"start {metric.signature!r}: {name}.{layer} reads the other head's network")
-    tower = {key: tensor.clone() for key, tensor in metric.tower.tensors.items() if key in spec.shapes()}
-    return PlainMetric(spec, {**tower, **tensors})
+    """Return one head as a metric on its own network."""
+    layers = [tap.name for tap in metric.tower.taps]
+    weights = {f"channel_weights.{n}": metric.tensors[f"{name}.{layers.index(tap)}"] for n, tap in enumerate(spec.taps)}
+    tower = {key: tensor for key, tensor in metric.tower.tensors.items() if key in spec.shapes()}
+    return PlainMetric(spec, {key: tensor.clone() for key, tensor in {**tower, **weights}.items()})

@@ -50,11 +50,11 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "aecba412c277c8efcfdad244998ba687b5f5232ca6293d6676c1c666bc271c4e",
+    "3064c13528371970c9c59af23bedf2150599058fa0f918299901868fa1ce6d05",
     1.6,
     "embedded",
     "BSD-2-Clause",
-    content="c75a97352abfb507e5de3979812e3e73d538ac8369a98a93c129b5aa4bbe26a7",
+    content="4a0082d5c1ea7f1c44e0f5639b3c74c62345ae35b859b64fc53367a1792a149c",
 )
 
 _IMAGENET = (

@@ -80,7 +80,7 @@ class LPIPS(Frozen):
         >>> metric(x, x)
         tensor(0.)
         >>> metric.layer_distances(x, x.flip(-1)).shape
-        torch.Size([4, 5])
+        torch.Size([4, 10])
     """
 
     def __init__(

@@ -141,9 +141,11 @@ def check_no_gradients(x: Tensor, y: Tensor, max_memory: int) -> None:
 
 
 def stride_and_reach(tower: FeatureTower) -> tuple[int, int]:
-    """Return the stride of a tower's last tap, and how far its features see to each side, in whole strides."""
-    stride, before, after = tower.spec.receptive_fields(tower.taps, tower.pooling)[-1]
-    return stride, math.ceil(max(before, after) / stride) * stride
+    """Return the largest stride of a tower's taps, and how far their features see to each side, in whole strides."""
+    fields = tower.spec.receptive_fields(tower.taps, tower.pooling)
+    stride = max(stride for stride, _, _ in fields)
+    reach = max(max(before, after) for _, before, after in fields)
+    return stride, math.ceil(reach / stride) * stride
 
 
 def bytes_per_pixel(tower: FeatureTower, dtype: torch.dtype) -> float:

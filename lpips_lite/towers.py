@@ -99,8 +99,8 @@ def _lite(*channels: int, name: str = "relu", start: int = 0) -> tuple[Layer, ..
     )
 
 
-# lite has two networks: one learnt from people's judgments, and is read by the near head; the other is read by the far
-# head. Up to version 0.3 it had only the first.
+# lite has two networks: the near head reads the first, which learnt from people's judgments, the far head the second.
+# Up to version 0.3 it had only the first.
 NEAR = TowerSpec("lite", (_lite(40, 80, 112, 96, 96),), tuple(f"relu{n}" for n in range(1, 6)), 16, "this project")
 FAR = TowerSpec(
     "lite",
@@ -177,7 +177,7 @@ class FeatureTower(Frozen):
         >>> import torch
         >>> tower = FeatureTower("lite", weights="random:0")
         >>> [tuple(f.shape) for f in tower(torch.rand(1, 3, 64, 64))][:2]
-        [(1, 48, 16, 16), (1, 96, 8, 8)]
+        [(1, 40, 16, 16), (1, 80, 8, 8)]
     """
 
     def __init__(

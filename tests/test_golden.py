@@ -6,8 +6,8 @@ import torch
 from lpips_lite import LPIPS, read_image
 from tests.conftest import ROOT
 
-SIGNATURE = "lpips-lite/1.0 net=lite tower=620dcaec weights=lite-0.4-0f1dab5d heads=2"
-GOLDEN = {"blur": 0.1347432, "jpeg": 0.08679553, "noise": 0.1141172, "shift": 0.04583100}
+SIGNATURE = "lpips-lite/1.0 net=lite tower=4a0082d5 weights=lite-0.4-0955f61f heads=2"
+GOLDEN = {"blur": 0.1485750, "jpeg": 0.08607216, "noise": 0.1525155, "shift": 0.04293627}
 
 
 def test_signature_of_the_embedded_metric():
@@ -22,4 +22,4 @@ def test_distances_of_the_example_images(name):
 
 def test_distance_of_generated_images():
     across = torch.linspace(0, 1, 48).expand(1, 3, 40, 48)
-    assert LPIPS("lite")(across, across.flip(-1)).item() == pytest.approx(0.1837384, rel=1e-5)
+    assert LPIPS("lite")(across, across.flip(-1)).item() == pytest.approx(0.2276081, rel=1e-5)

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from lpips_lite import LPIPS, tiling
+from lpips_lite import LPIPS, FeatureTower, tiling
 from lpips_lite.memory import parse_memory
 
 
@@ -115,6 +115,11 @@ def test_features_see_no_farther_than_the_margin(net):
     rows = seen.abs().sum(dim=(0, 1, 3)).nonzero()
     assert rows.min() >= place * stride - reach
     assert rows.max() < (place + 1) * stride + reach
+
+
+def test_margins_are_those_of_the_deepest_tap_of_any_network():
+    deep, both = (FeatureTower("lite", taps=taps) for taps in (["relu5"], ["relu5", "far1"]))
+    assert tiling.stride_and_reach(both) == tiling.stride_and_reach(deep)
 
 
 def test_what_fits_is_computed_at_once_and_gradients_are_refused_beyond():
