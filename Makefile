@@ -3,7 +3,7 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 # Make weights for lite: make lite PHOTOS=photos.tar ALEX=alexnet.pth JUDGMENTS="mucped23 tid2013"
 TAUGHT_ON = --photos $(PHOTOS) --alex $(ALEX)
-JUDGED = $(JUDGMENTS) --method-pattern "mucped23=dist/{method}/*" --data-weights mucped23=8,tid2013=3.5
+JUDGED = $(JUDGMENTS) --method-pattern "mucped23=dist/{method}/*" --data-weights mucped23=7,tid2013=3
 DISTILLED = build/distilled.safetensors
 
 .PHONY: format lint types test check docs lite

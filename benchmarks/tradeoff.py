@@ -23,7 +23,7 @@ import torch
 from lpips_lite.catalog import LoadedMetric, MetricSpec, parse_metric
 from lpips_lite.terminal import progress
 
-SIZES = {"lite": 1.4, "alex": 9.9, "squeeze": 2.9, "vgg": 58.9}  # MB of float32 convolutions and channel weights
+SIZES = {"lite": 1.6, "alex": 9.9, "squeeze": 2.9, "vgg": 58.9}  # MB of float32 convolutions and channel weights
 
 
 def milliseconds(metric: LoadedMetric, repeats: int = 15) -> float:

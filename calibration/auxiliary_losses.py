@@ -99,7 +99,7 @@ class AuxiliaryLosses:
     ) -> dict[str, Tensor]:
         """Return losses by the names of their weights in `Recipe`.
 
-        Each is computed in every second step only, which halves the time, and then counts twice.
+        That for descending images, which takes long, is computed in every second step only, and then counts twice.
 
         Args:
             metric: The metric to train.
@@ -107,18 +107,17 @@ class AuxiliaryLosses:
             descending: Images from `start_descents`; some of them descend.
             generator: Source of all randomness.
         """
-        number = step // 2
-        if step % 2 == 1:
-            found = {"mdsi_loss": self.mdsi_loss(metric, number), "shift_loss": self.shift_loss(metric, generator)}
-        else:
-            images, target = self.teacher_batches[number % len(self.teacher_batches)]
-            d = metric.three_way(images.float() / 255)
-            found = {
-                "teacher_loss": log_error(d.sum(1), target),
-                "order_loss": order_error(d),
-                "descent_loss": self.descent_loss(metric, descending, generator),
-            }
-        return {name: 2 * value for name, value in found.items()}
+        images, target = self.teacher_batches[step % len(self.teacher_batches)]
+        d = metric.three_way(images.float() / 255)
+        found = {
+            "teacher_loss": log_error(d.sum(1), target),
+            "order_loss": order_error(d),
+            "mdsi_loss": self.mdsi_loss(metric, step),
+            "shift_loss": self.shift_loss(metric, generator),
+        }
+        if step % 2 == 0:
+            found["descent_loss"] = 2 * self.descent_loss(metric, descending, generator)
+        return found
 
     def mdsi_loss(self, metric: PlainMetric, step: int) -> Tensor:
         """Return 1 − Pearson's correlation of log-distance with MDSI, over the copies of a photograph."""

@@ -32,7 +32,7 @@ from calibration.plain_metric import PlainMetric
 from calibration.two_heads import TwoHeads
 from calibration.unlike_pairs import COPIES, LAYER_FLOOR, all_pairs, draw_copies, pair_error, quadrants
 from lpips_lite.tensor_files import spell_digests
-from lpips_lite.towers import FAR
+from lpips_lite.towers import FAR, NEAR
 
 TEACHER_SCALE = 1 / 6  # brings distances under uniform weights to the size of those under the published ones
 EMA_DECAY = 0.998
@@ -205,6 +205,8 @@ def correlations(
 def main(photos: Path, alex: Path, lite: Path, out: Path, **settings: Any) -> None:
     """Distil the far head of lite; continues from OUT's checkpoint if there is one."""
     hyper, older = Hyperparameters(**settings), read_lite(lite)
+    if older.tower.spec is not NEAR:
+        raise ValueError(f"--lite {lite}: expected a lite with one network, as up to version 0.3")
     teacher = read_teacher(alex, "uniform").scaled(TEACHER_SCALE)
     train_photos, test_photos = split_photos(read_photos(photos))
     near = PlainMetric.of(older)

@@ -73,11 +73,7 @@ class PlainMetric:
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the features of images (N, 3, H, W) in [0, 1]: L × (N, C_l, H_l, W_l)."""
-        return self.run(images, self.tensors)
-
-    def run(self, images: Tensor, tower: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """Return the features from a tower with the same table of layers."""
-        return tuple(self.spec.run(normalize(images, self.mean, self.std), tower, self.spec.find_taps()))
+        return tuple(self.spec.run(normalize(images, self.mean, self.std), self.tensors, self.spec.find_taps()))
 
     def units(self, images: Tensor) -> list[Tensor]:
         """Return the unit features of images, L × (N, C_l, H_l, W_l)."""

@@ -29,16 +29,16 @@ class Recipe:
         seed: Seed of all randomness.
     """
 
-    steps: int = 1900
+    steps: int = 1700
     lr: float = 4e-3
     side: int = SIDE
     copies: int = 32
     data_weights: str = ""
     photo_batches: int = 400
-    teacher_loss: float = 0.5
-    order_loss: float = 3.2
-    mdsi_loss: float = 2.2
-    shift_loss: float = 0.8
+    teacher_loss: float = 0.4
+    order_loss: float = 1.5
+    mdsi_loss: float = 2.0
+    shift_loss: float = 0.6
     descent_loss: float = 0.2
     seed: int = 0
 

@@ -6,7 +6,7 @@ Every step takes references with their judged images from each data set, enough 
 square from all copies of a reference, and increases the likelihood of the votes, P(p1) = σ(slope · (log N0 − log N1)).
 Logarithms are used because votes compare images with the same reference, however large the distances are. N is the
 distance of the near head only: close to the limit, in the distance of both heads, a vote would hardly change it. The
-far head and the limit do not change, except that the whole is scaled at the end.
+far head's network and the limit do not change, except that the whole is scaled at the end.
 
 If the data names the method that made each copy, votes on single pairs of methods are first pooled, to estimate votes
 on all pairs (`calibration.pool_by_method`).

@@ -55,7 +55,9 @@ class TwoHeads:
         )
         for key, weights in heads._weights().items():
             if not torch.allclose(metric.tensors[key], weights):
-                raise ValueError(f"start {metric.signature!r}: {key} reads the other head's network")
+                raise ValueError(
+                    f"start {metric.signature!r}: {key} is not as calibration writes it, with each head on its network"
+                )
         return heads
 
     def scaled(self, factor: float) -> TwoHeads:

@@ -194,9 +194,9 @@ def gram(net: str) -> Load:
 
     def load(device: str, arguments: Arguments) -> LoadedMetric:
         from lpips_lite.baselines.style import JOHNSON_TAPS, gram_distance
-        from lpips_lite.towers import FeatureTower
+        from lpips_lite.towers import NEAR, FeatureTower
 
-        taps = JOHNSON_TAPS if net == "vgg" else None
+        taps = {"vgg": JOHNSON_TAPS, "lite": NEAR.taps}[net]
         tower = FeatureTower(net, taps=taps, weights=arguments.get("tower_weights")).to(device)
         read = ",".join(tap.name for tap in tower.taps)
         parts = {"normalization": "normalization=johnson", "net": f"net={net} taps={read}"}

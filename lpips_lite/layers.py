@@ -36,6 +36,10 @@ class Conv:
     def tap_index(self) -> int:
         return self.index + 1
 
+    def window(self, pooling: Pooling) -> tuple[int, int]:
+        """Return the side of the window, and the padding."""
+        return self.kernel, self.padding
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         key = f"features.{self.index}"
         return {
@@ -93,6 +97,10 @@ class Fire:
     @property
     def tap_index(self) -> int:
         return self.index
+
+    def window(self, pooling: Pooling) -> tuple[int, int]:
+        """Return the side of the widest window, and the padding."""
+        return self.kernel, self.padding
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         key = f"features.{self.index}"
@@ -157,8 +165,8 @@ class TowerSpec:
 
     Attributes:
         name: The `net` argument that selects it.
-        networks: One network, or several side by side, which all read the images. Each is a row of layers, of which
-            only those up to its last tap are run.
+        networks: One network, or several side by side, which all read the images; names and indices of their layers
+            differ. Each is a row of layers, of which only those up to its last tap are run.
         taps: Names of the layers whose output is compared, in order.
         min_side: Smallest image side in pixels.
         paper: The paper of the network.
@@ -199,9 +207,7 @@ class TowerSpec:
             stride, before, after = 1, 0, 0
             for stage in stages:
                 for layer in stage:
-                    kernel, padding = (
-                        layer.window(pooling) if isinstance(layer, Pool) else (layer.kernel, layer.padding)
-                    )
+                    kernel, padding = layer.window(pooling)
                     before += padding * stride
                     after += (kernel - 1 - padding) * stride
                     stride *= layer.stride
@@ -213,8 +219,9 @@ class TowerSpec:
         return {key: shape for network in self.networks for layer in network for key, shape in layer.shapes().items()}
 
     def stages(self, taps: Sequence[Tap]) -> list[list[tuple[Layer, ...]]]:
-        """Cut the layers of each network after each tap; those after its last one are left out."""
-        return [_cut(network, {tap.name for tap in taps}) for network in self.networks]
+        """Cut each network after each of its taps; layers after its last tap and networks without one are left out."""
+        cut = [_cut(network, {tap.name for tap in taps}) for network in self.networks]
+        return [stages for stages in cut if stages]
 
     def run(
         self,
@@ -234,8 +241,11 @@ class TowerSpec:
                 x = layer(x, weights, pooling)
             return x
 
-        for stages in self.stages(taps):
-            features = x
+        networks = self.stages(taps)
+        waiting = [x] * len(networks)
+        del x  # the last network frees the images when it no longer needs them
+        for stages in networks:
+            features = waiting.pop()
             for stage in stages:
                 features = rerun(apply, features, stage, use_reentrant=False) if checkpoint else apply(features, stage)
                 yield features

@@ -42,17 +42,16 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
 def check_tensors(tensors: Mapping[str, Tensor], shapes: Shapes, what: str, others: Sequence[Shapes] = ()) -> None:
     """Raise a ValueError unless `tensors` has exactly the keys and shapes of `shapes`, and all values are finite.
 
-    The keys and shapes may also be those of one of `others`, but errors refer to `shapes`.
+    If it has the keys of one of `others`, this takes the place of `shapes`.
     """
-    found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    shapes = found if found in others else shapes
+    shapes = next((other for other in others if other.keys() == tensors.keys()), shapes)
     missing, extra = sorted(shapes.keys() - tensors.keys()), sorted(tensors.keys() - shapes.keys())
     if missing or extra:
         raise ValueError(f"{what}: missing keys {missing or 'none'}, unexpected keys {extra or 'none'}")
     for key, shape in shapes.items():
-        if found[key] != tuple(shape):
-            raise ValueError(f"{what}: {key} has shape {found[key]}; expected {tuple(shape)}")
         tensor = tensors[key]
+        if tuple(tensor.shape) != tuple(shape):
+            raise ValueError(f"{what}: {key} has shape {tuple(tensor.shape)}; expected {tuple(shape)}")
         if tensor.is_meta or tensor.is_quantized or tensor.is_complex() or tensor.layout != torch.strided:
             raise ValueError(f"{what}: {key} is not a plain tensor of real numbers; expected float32")
         if not torch.isfinite(tensor.float()).all():

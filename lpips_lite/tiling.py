@@ -150,16 +150,17 @@ def stride_and_reach(tower: FeatureTower) -> tuple[int, int]:
 
 def bytes_per_pixel(tower: FeatureTower, dtype: torch.dtype) -> float:
     """Estimate the peak memory of comparing a pair, in bytes per pixel of one image."""
-    numbers = 0.0
-    for stages in tower.spec.stages(tower.taps):
+    numbers, networks = 0.0, tower.spec.stages(tower.taps)
+    for number, stages in enumerate(networks, start=1):
         stride, channels = 1, 3
+        images = 3 if number < len(networks) else 0  # kept for the next network
         for layer in chain.from_iterable(stages):
             before = channels / stride**2
             stride *= layer.stride
             if not isinstance(layer, Pool):
                 channels = layer.channels
             after = channels / stride**2 * (3 if isinstance(layer, Pool) else 1)  # with the 8-byte index of a maximum
-            numbers = max(numbers, before + after)
+            numbers = max(numbers, images + before + after)
     itemsize = torch.empty(0, dtype=torch.promote_types(dtype, torch.float32)).element_size()
     return 2 * numbers * itemsize * HEADROOM
 

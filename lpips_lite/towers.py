@@ -79,7 +79,7 @@ _SQUEEZE = TowerSpec(
 )
 
 
-def _lite(*channels: int, name: str = "relu", start: int = 0) -> tuple[Layer, ...]:
+def _lite(*channels: int, name: str = "relu", start: int = 0) -> TowerSpec:
     """Return a network with AlexNet's strides and fewer channels. All windows are padded, so small images work, too.
 
     Args:
@@ -88,7 +88,7 @@ def _lite(*channels: int, name: str = "relu", start: int = 0) -> tuple[Layer, ..
         start: Index of its first convolution.
     """
     one, two, three, four, five = channels
-    return (
+    layers = (
         Conv(f"{name}1", start, 3, one, 7, stride=4, padding=2),
         Pool(3, 2, padding=1),
         Conv(f"{name}2", start + 3, one, two, 3, padding=1),
@@ -97,24 +97,16 @@ def _lite(*channels: int, name: str = "relu", start: int = 0) -> tuple[Layer, ..
         Conv(f"{name}4", start + 8, three, four, 3, padding=1),
         Conv(f"{name}5", start + 10, four, five, 3, padding=1),
     )
+    return TowerSpec("lite", (layers,), tuple(f"{name}{number}" for number in range(1, 6)), 16, "this project")
 
 
-# lite has two networks: the near head reads the first, which learnt from people's judgments, the far head the second.
-# Up to version 0.3 it had only the first.
-NEAR = TowerSpec("lite", (_lite(40, 80, 112, 96, 96),), tuple(f"relu{n}" for n in range(1, 6)), 16, "this project")
-FAR = TowerSpec(
-    "lite",
-    (_lite(24, 48, 64, 48, 48, name="far", start=13),),
-    tuple(f"far{n}" for n in range(1, 6)),
-    16,
-    "this project",
-)
-_LITE = replace(NEAR, networks=NEAR.networks + FAR.networks, taps=NEAR.taps + FAR.taps)
+# the two networks of lite: that of the near head, which learns from people's judgments, and that of the far head
+NEAR, FAR = _lite(40, 80, 112, 96, 96), _lite(24, 48, 64, 48, 48, name="far", start=13)
 
 TOWERS: Mapping[str, TowerSpec] = {
     spec.name: spec
     for spec in (
-        _LITE,
+        replace(NEAR, networks=NEAR.networks + FAR.networks, taps=NEAR.taps + FAR.taps),
         _ALEX,
         _vgg("vgg", (2, 2, 3, 3, 3), ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")),
         _vgg("vgg19", (2, 2, 4, 4, 4), ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")),
@@ -123,7 +115,7 @@ TOWERS: Mapping[str, TowerSpec] = {
 }
 
 # older tables, whose files can be loaded by path
-OTHERS: Mapping[str, Sequence[TowerSpec]] = {"lite": [NEAR]}
+OTHERS: Mapping[str, Sequence[TowerSpec]] = {"lite": [NEAR]}  # up to version 0.3
 
 
 def find_spec(net: str, tensors: Weights | None = None) -> TowerSpec:
@@ -153,7 +145,7 @@ class FeatureTower(Frozen):
 
     Args:
         net: A name in `TOWERS`: "lite", "alex", "vgg", "vgg19" or "squeeze".
-        taps: Names of the layers to read (see `TowerSpec.layers`); default: all taps of the tower.
+        taps: Names of the layers to read (see `TowerSpec.networks`); default: all taps of the tower.
         pooling: "max" as trained, "average" (Gatys et al. 2016 and Chen & Koltun 2017 use it for synthesis), or "l2"
             (Ding et al. 2020).
         weights: `None` (embedded for "lite"; else cache, then download) · a path to a torchvision checkpoint or

@@ -75,7 +75,7 @@ def test_a_head_that_reads_the_network_of_the_other_is_no_start(key, start, tmp_
     tensors = TwoHeads.of(open_file(start)).join()
     tensors[key][-1] = 0.1
     save_tensors(tmp_path / "mixed.safetensors", tensors, {})
-    with pytest.raises(ValueError, match=f"{key} reads the other head's network"):
+    with pytest.raises(ValueError, match=f"{key} is not as calibration writes it"):
         TwoHeads.of(open_file(tmp_path / "mixed.safetensors"))
 
 
