@@ -50,11 +50,11 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "3064c13528371970c9c59af23bedf2150599058fa0f918299901868fa1ce6d05",
+    "3ad125b73405cf1d8fa5f46c15815930f708bd56f7fefbf16fbcefa185ad7fe4",
     1.6,
     "embedded",
     "BSD-2-Clause",
-    content="4a0082d5c1ea7f1c44e0f5639b3c74c62345ae35b859b64fc53367a1792a149c",
+    content="16a8f936016376ef1bcff6b7824fc57d42694af6664b014ccc4e782395caa5dc",
 )
 
 _IMAGENET = (

@@ -16,7 +16,7 @@ from lpips_lite.baselines import content, pixel, structural, style
 from lpips_lite.catalog import METRICS, entry_of, may_be_infinite, parse_metric, parse_metrics
 
 SIGNATURES = {  # these never change, since stored results refer to them
-    "lite": "lpips-lite/1.0 net=lite tower=4a0082d5 weights=lite-0.4-0955f61f heads=2",
+    "lite": "lpips-lite/1.0 net=lite tower=16a8f936 weights=lite-0.4-4346aad7 heads=2",
     "l1": "lpips-lite/1.0 l1 range=[0,1]",
     "l2": "lpips-lite/1.0 l2 range=[0,1]",
     "l2-lab": "lpips-lite/1.0 l2 space=lab",
@@ -28,7 +28,7 @@ SIGNATURES = {  # these never change, since stored results refer to them
     "zncc": "lpips-lite/1.0 zncc",
     "bytes": "lpips-lite/1.0 bytes of=image",
     "bpp": "lpips-lite/1.0 bpp of=image pixels=reference",
-    "gram-lite": "lpips-lite/1.0 gram normalization=johnson net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=4a0082d5",
+    "gram-lite": "lpips-lite/1.0 gram normalization=johnson net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=16a8f936",
 }
 TEXTS = {  # the part of the signature after the definition
     "ncc": "ncc",
@@ -49,7 +49,7 @@ TEXTS = {  # the part of the signature after the definition
     "dists:tower=random:0": "dists net=vgg pooling=l2 weights=uniform tower=custom-ab775ecf",
     "squeeze:weights=uniform:tower=random:3": "net=squeeze tower=custom-c2884e71 weights=uniform-20ff8eeb",
     "gram-lite:centered:normalization=gatys": (
-        "gram normalization=gatys net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=4a0082d5 centered"
+        "gram normalization=gatys net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=16a8f936 centered"
     ),
 }
 

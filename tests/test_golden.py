@@ -6,8 +6,8 @@ import torch
 from lpips_lite import LPIPS, read_image
 from tests.conftest import ROOT
 
-SIGNATURE = "lpips-lite/1.0 net=lite tower=4a0082d5 weights=lite-0.4-0955f61f heads=2"
-GOLDEN = {"blur": 0.1485750, "jpeg": 0.08607216, "noise": 0.1525155, "shift": 0.04293627}
+SIGNATURE = "lpips-lite/1.0 net=lite tower=16a8f936 weights=lite-0.4-4346aad7 heads=2"
+GOLDEN = {"blur": 0.1584309, "jpeg": 0.09686858, "noise": 0.1450685, "shift": 0.04776901}
 
 
 def test_signature_of_the_embedded_metric():
@@ -22,4 +22,4 @@ def test_distances_of_the_example_images(name):
 
 def test_distance_of_generated_images():
     across = torch.linspace(0, 1, 48).expand(1, 3, 40, 48)
-    assert LPIPS("lite")(across, across.flip(-1)).item() == pytest.approx(0.2276081, rel=1e-5)
+    assert LPIPS("lite")(across, across.flip(-1)).item() == pytest.approx(0.2353156, rel=1e-5)
