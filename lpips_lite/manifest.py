@@ -50,7 +50,7 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "3ad125b73405cf1d8fa5f46c15815930f708bd56f7fefbf16fbcefa185ad7fe4",
+    "eab2193313aa1547e9fcbe370d07c2c85b87bd2c1cf45a20b043c058beda9cd3",
     1.6,
     "embedded",
     "BSD-2-Clause",
