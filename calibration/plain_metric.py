@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lpips_lite import LPIPS
 from lpips_lite.distance import channel_differences, pool_mean, unit_normalize, weigh
-from lpips_lite.layers import TowerSpec
+from lpips_lite.layers import Conv, TowerSpec
 from lpips_lite.towers import IMAGENET_MEAN, IMAGENET_STD, normalize
 
 
@@ -59,6 +59,22 @@ class PlainMetric:
         """Return a constant metric whose distances are `factor` times as large."""
         scales = {key: factor if key.startswith("channel_weights") else 1.0 for key in self.tensors}
         return PlainMetric(self.spec, {key: scales[key] * tensor.detach() for key, tensor in self.tensors.items()})
+
+    @torch.no_grad()
+    def balanced(self, images: Tensor) -> PlainMetric:
+        """Return a constant metric with the same distances, whose features have the mean 1 on `images` in every layer.
+
+        Features are compared as unit vectors, so their scale, which drifts in training, does not count. In half
+        precision and in Gram matrices it does. The tower must be a chain of convolutions that are all compared.
+        """
+        ((*layers,),), tensors, before = self.spec.networks, {**self.tensors}, 1.0
+        convolutions = [layer for layer in layers if isinstance(layer, Conv)]
+        for layer, feature in zip(convolutions, self.features(images), strict=True):
+            scale = 1 / feature.mean().item()
+            weight, bias = (f"features.{layer.index}.{name}" for name in ("weight", "bias"))
+            tensors[weight], tensors[bias] = tensors[weight] * (scale / before), tensors[bias] * scale
+            before = scale
+        return PlainMetric(self.spec, {key: tensor.detach() for key, tensor in tensors.items()})
 
     def require_gradients(self) -> PlainMetric:
         """Make all tensors trainable and return the metric."""

@@ -18,6 +18,7 @@ Tuning improves the metric on the kinds of distortion it is trained on, but may 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -133,6 +134,7 @@ def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses
         optimizer.step()
         schedule.step()
         near.keep_weights_positive()
+    metric = replace(metric, near=near.balanced(draw_leaves()))
     return metric.scaled(MEDIAN / median_distance(metric))
 
 

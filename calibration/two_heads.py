@@ -49,10 +49,8 @@ class TwoHeads:
             raise ValueError(
                 f"start {metric.signature!r}: expected a lite with two heads, as written by calibration.distill"
             )
-        heads = cls(
-            *(_head(metric, *named) for named in ((FAR, "channel_weights"), (NEAR, "near_weights"))),
-            float(metric.tensors["near_limit"]),
-        )
+        far, near = _head(metric, FAR, "channel_weights"), _head(metric, NEAR, "near_weights")
+        heads = cls(far, near, float(metric.tensors["near_limit"]))
         for key, weights in heads._weights().items():
             if not torch.allclose(metric.tensors[key], weights):
                 raise ValueError(

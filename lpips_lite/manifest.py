@@ -50,11 +50,11 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "eab2193313aa1547e9fcbe370d07c2c85b87bd2c1cf45a20b043c058beda9cd3",
+    "f187dcf8162a032a91f2cbddd4b0491b1e221e3169dca0f6905934635af726c0",
     1.6,
     "embedded",
     "BSD-2-Clause",
-    content="16a8f936016376ef1bcff6b7824fc57d42694af6664b014ccc4e782395caa5dc",
+    content="38332dfef885b43b8051e1bc01f8444ee361879662e8852ffbd5f88d60cb7461",
 )
 
 _IMAGENET = (

@@ -6,7 +6,7 @@ import torch
 from lpips_lite import LPIPS, read_image
 from tests.conftest import ROOT
 
-SIGNATURE = "lpips-lite/1.0 net=lite tower=16a8f936 weights=lite-0.4-4346aad7 heads=2"
+SIGNATURE = "lpips-lite/1.0 net=lite tower=38332dfe weights=lite-0.4-4346aad7 heads=2"
 GOLDEN = {"blur": 0.1584309, "jpeg": 0.09686858, "noise": 0.1450685, "shift": 0.04776901}
 
 

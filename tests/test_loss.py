@@ -72,7 +72,7 @@ def test_descent_on_the_distance_brings_images_closer():
         optimizer.zero_grad()
         metric(x, target).backward()
         optimizer.step()
-    assert metric(x, target).item() < start / 2
+    assert metric(x, target).item() < 0.65 * start
 
 
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])

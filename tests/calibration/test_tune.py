@@ -45,6 +45,13 @@ def test_a_plain_metric_is_the_metric(net):
     assert all(not tensor.requires_grad for tensor in (*metric.tower.tensors.values(), *metric.tensors.values()))
 
 
+def test_a_balanced_metric_has_features_of_mean_1_and_the_same_distances(start):
+    near, images = TwoHeads.of(open_file(start)).near, torch.rand(4, 3, 48, 52)
+    balanced = near.balanced(images)
+    assert [feature.mean().item() for feature in balanced.features(images)] == pytest.approx([1] * 5, rel=1e-4)
+    torch.testing.assert_close(balanced.three_way(images[:3]), near.three_way(images[:3]), rtol=1e-4, atol=1e-8)
+
+
 def test_weights_for_images_that_are_not_scaled_are_refused():
     metric = LPIPS("lite", channel_weights="uniform")
     metric.scaled = False
