@@ -67,8 +67,9 @@ class PlainMetric:
         Features are compared as unit vectors, so their scale, which drifts in training, does not count. In half
         precision and in Gram matrices it does. The tower must be a chain of convolutions that are all compared.
         """
-        ((*layers,),), tensors, before = self.spec.networks, {**self.tensors}, 1.0
-        convolutions = [layer for layer in layers if isinstance(layer, Conv)]
+        (network,) = self.spec.networks
+        convolutions = [layer for layer in network if isinstance(layer, Conv)]
+        tensors, before = dict(self.tensors), 1.0
         for layer, feature in zip(convolutions, self.features(images), strict=True):
             scale = 1 / feature.mean().item()
             weight, bias = (f"features.{layer.index}.{name}" for name in ("weight", "bias"))
