@@ -18,6 +18,7 @@ class Recipe:
         steps: Number of updates.
         lr: Highest learning rate of a one-cycle schedule.
         side: Side of the compared squares in pixels.
+        squares: Number of squares of each judged image, whose distances are averaged.
         copies: Least number of judged images of each data set in a step.
         data_weights: Weights of data sets, as "name=3,other=0.5"; the others have 1.
         photo_batches: Number of different batches of photographs for the auxiliary losses.
@@ -32,7 +33,8 @@ class Recipe:
     steps: int = 1700
     lr: float = 4e-3
     side: int = SIDE
-    copies: int = 32
+    squares: int = 4
+    copies: int = 16
     data_weights: str = ""
     photo_batches: int = 400
     teacher_loss: float = 0.4

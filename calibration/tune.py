@@ -2,11 +2,13 @@
 
     python -m calibration.tune DATA... --start DISTILLED.safetensors --out tuned.safetensors
 
-Every step takes references with their judged images from each data set, enough for a batch. It cuts the same random
-square from all copies of a reference, and increases the likelihood of the votes, P(p1) = σ(slope · (log N0 − log N1)).
-Logarithms are used because votes compare images with the same reference, however large the distances are. N is the
-distance of the near head only: close to the limit, in the distance of both heads, a vote would hardly change it. The
-far head's network and the limit do not change, except that the whole is scaled at the end.
+Every step takes references with their judged images from each data set, enough for a batch. It cuts the same few random
+squares from all copies of a reference, and increases the likelihood of the votes, P(p1) = σ(slope · (log N0 − log N1)).
+N is the mean distance of the squares, because people judge a whole image: from a square at a time, the metric would
+never learn how much a change in the sky counts beside one in a tree. Logarithms are used because votes compare images
+with the same reference, however large the distances are. N is the distance of the near head only: close to the limit,
+in the distance of both heads, a vote would hardly change it. The far head's network and the limit do not change, except
+that the whole is scaled at the end.
 
 If the data names the method that made each copy, votes on single pairs of methods are first pooled, to estimate votes
 on all pairs (`calibration.pool_by_method`).
@@ -72,9 +74,12 @@ def read_copies(group: ReferenceVotes, side: int, generator: Generator) -> Tenso
     return squares.flip(-1) if torch.rand((), generator=generator) < 0.5 else squares
 
 
-def vote_loss(near: PlainMetric, log_slope: Tensor, group: ReferenceVotes, side: int, generator: Generator) -> Tensor:
-    """Return the mean negative log-likelihood of a vote, for one square of the copies of a reference."""
-    logs = (near.from_first(read_copies(group, side, generator)) + FLOOR).log()
+def vote_loss(
+    near: PlainMetric, log_slope: Tensor, group: ReferenceVotes, recipe: Recipe, generator: Generator
+) -> Tensor:
+    """Return the mean negative log-likelihood of a vote, for the mean distance of squares of a reference's copies."""
+    squares = [near.from_first(read_copies(group, recipe.side, generator)) for _ in range(recipe.squares)]
+    logs = (torch.stack(squares).mean(0) + FLOOR).log()
     logits = log_slope.exp() * (logs[group.pairs[:, 0]] - logs[group.pairs[:, 1]])
     share = group.votes / group.votes.sum()
     return F.binary_cross_entropy_with_logits(logits, group.judgement, weight=share, reduction="sum")
@@ -121,7 +126,7 @@ def tune(start: LPIPS, groups: Sequence[ReferenceVotes], others: AuxiliaryLosses
                 chosen = own[int(torch.randint(len(own), (), generator=generator))]
                 drawn = chosen.draw(recipe.copies, generator)
                 if len(drawn.pairs):
-                    losses.append(vote_loss(near, log_slopes[family], drawn, recipe.side, generator))
+                    losses.append(vote_loss(near, log_slopes[family], drawn, recipe, generator))
                 copies += len(chosen.files) - 1
             if losses:
                 loss = loss + weight_of[family] * torch.stack(losses).mean()

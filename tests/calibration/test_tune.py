@@ -14,7 +14,7 @@ from calibration import tune
 from calibration.plain_metric import PlainMetric
 from calibration.recipe import Recipe
 from calibration.two_heads import TwoHeads
-from calibration.votes_by_reference import group_by_reference
+from calibration.votes_by_reference import ReferenceVotes, group_by_reference
 from lpips_lite import LPIPS, read_image
 from lpips_lite.tensor_files import read_metadata, save_tensors
 from lpips_lite.towers import TOWERS
@@ -22,6 +22,7 @@ from lpips_lite.votes.agreement import agreement
 from lpips_lite.votes.objectives import Votes, best_slope
 from lpips_lite.votes.provenance import reference_digest
 from lpips_lite.votes.triplets import load
+from tests.calibration.conftest import save
 
 
 def score(metric, groups):
@@ -99,7 +100,7 @@ def test_it_learns_from_people_and_the_teacher_holds_it_back(scores, start, loss
     groups, metric = group_by_reference(load([scores])), open_file(start)
     heads = TwoHeads.of(metric)
     before = score(heads, groups)
-    recipe = Recipe(steps=60, lr=4e-3, side=48, copies=9, teacher_loss=2.0)
+    recipe = Recipe(steps=60, lr=4e-3, side=48, squares=1, copies=9, teacher_loss=2.0)
     free = tune.tune(metric, groups, None, recipe)
     assert score(free, groups) > before + 0.04
     assert all((weight >= 0).all() for weight in free.near.channels)
@@ -134,6 +135,25 @@ def test_weights_of_data_sets_name_them(text, message):
     assert Recipe(data_weights="b=2.5,a=0").weight_of(["a", "b"]) == {"a": 0, "b": 2.5}
     with pytest.raises(ValueError, match=message):
         Recipe(data_weights=text).weight_of(["b"])
+
+
+def test_a_vote_is_on_the_whole_image_not_on_one_square(start, tmp_path):
+    """One copy is changed much, on the left only; the other, which was chosen, is changed a little everywhere."""
+    ref = torch.rand(3, 72, 144, generator=Generator().manual_seed(0))
+    left, everywhere = ref.clone(), ref + 0.1 * torch.rand(ref.shape, generator=Generator().manual_seed(1))
+    left[:, :, :72] = torch.rand(3, 72, 72, generator=Generator().manual_seed(2))
+    files = tuple(tmp_path / name for name in ("ref.png", "left.png", "everywhere.png"))
+    for file, image in zip(files, (ref, left, everywhere), strict=True):
+        save(image.clamp(0, 1), file)
+    group = ReferenceVotes("data", files, (None, None), torch.tensor([[0, 1]]), torch.ones(1), torch.ones(1))
+    near, generator = TwoHeads.of(open_file(start)).near, Generator().manual_seed(3)
+
+    def largest_loss(squares):
+        recipe = Recipe(squares=squares, side=48)
+        return max(tune.vote_loss(near, torch.tensor(0.0), group, recipe, generator) for _ in range(24))
+
+    assert largest_loss(1) > 1  # on the right, a single square shows no change of the first copy
+    assert largest_loss(16) < 0.2
 
 
 def test_a_square_larger_than_the_image_is_refused(scores):
