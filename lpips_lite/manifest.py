@@ -50,11 +50,11 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "f187dcf8162a032a91f2cbddd4b0491b1e221e3169dca0f6905934635af726c0",
+    "ac1ad368baee866bb389e70963baabed6a2195d42990ed495a04ec4721875be9",
     1.6,
     "embedded",
     "BSD-2-Clause",
-    content="38332dfef885b43b8051e1bc01f8444ee361879662e8852ffbd5f88d60cb7461",
+    content="60ccb2b954333ca847b3f83e555bb395c180947a345410204e9da0390f7680c2",
 )
 
 _IMAGENET = (

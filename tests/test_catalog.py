@@ -17,7 +17,7 @@ from lpips_lite.catalog import METRICS, entry_of, may_be_infinite, parse_metric,
 from lpips_lite.towers import NEAR
 
 SIGNATURES = {  # these never change, since stored results refer to them
-    "lite": "lpips-lite/1.0 net=lite tower=38332dfe weights=lite-0.4-4346aad7 heads=2",
+    "lite": "lpips-lite/1.0 net=lite tower=60ccb2b9 weights=lite-0.4-51cd6ab3 heads=2",
     "l1": "lpips-lite/1.0 l1 range=[0,1]",
     "l2": "lpips-lite/1.0 l2 range=[0,1]",
     "l2-lab": "lpips-lite/1.0 l2 space=lab",
@@ -29,7 +29,7 @@ SIGNATURES = {  # these never change, since stored results refer to them
     "zncc": "lpips-lite/1.0 zncc",
     "bytes": "lpips-lite/1.0 bytes of=image",
     "bpp": "lpips-lite/1.0 bpp of=image pixels=reference",
-    "gram-lite": "lpips-lite/1.0 gram normalization=johnson net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=38332dfe",
+    "gram-lite": "lpips-lite/1.0 gram normalization=johnson net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=60ccb2b9",
 }
 TEXTS = {  # the part of the signature after the definition
     "ncc": "ncc",
@@ -50,7 +50,7 @@ TEXTS = {  # the part of the signature after the definition
     "dists:tower=random:0": "dists net=vgg pooling=l2 weights=uniform tower=custom-ab775ecf",
     "squeeze:weights=uniform:tower=random:3": "net=squeeze tower=custom-c2884e71 weights=uniform-20ff8eeb",
     "gram-lite:centered:normalization=gatys": (
-        "gram normalization=gatys net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=38332dfe centered"
+        "gram normalization=gatys net=lite taps=relu1,relu2,relu3,relu4,relu5 tower=60ccb2b9 centered"
     ),
 }
 

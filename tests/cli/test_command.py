@@ -355,7 +355,7 @@ def test_weights_list_names_files_sizes_and_licences():
     assert status == 0
     assert all(line == line.rstrip() for line in out.splitlines())
     assert re.search(r"AlexNet tower +244.4 +no +trained on ImageNet", out)
-    assert re.search(r"lite tower and channel weights +1.6 +in the package +BSD-2-Clause +content 38332dfe", out)
+    assert re.search(r"lite tower and channel weights +1.6 +in the package +BSD-2-Clause +content 60ccb2b9", out)
     assert re.search(r"VGG-16 tower +553.4 +no +trained on .* sha256 397923af", out)
 
 
