@@ -28,6 +28,9 @@ class Recipe:
         shift_loss: Weight of the loss for small shifts.
         descent_loss: Weight of the loss for images that descend on the distance.
         seed: Seed of all randomness.
+
+    Raises:
+        ValueError: If a number of something is less than 1.
     """
 
     steps: int = 1700
@@ -43,6 +46,11 @@ class Recipe:
     shift_loss: float = 0.6
     descent_loss: float = 0.2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "side", "squares", "copies", "photo_batches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least 1")
 
     def __str__(self) -> str:
         return " ".join(f"{key}={value}" for key, value in asdict(self).items())

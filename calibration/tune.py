@@ -4,11 +4,11 @@
 
 Every step takes references with their judged images from each data set, enough for a batch. It cuts the same few random
 squares from all copies of a reference, and increases the likelihood of the votes, P(p1) = σ(slope · (log N0 − log N1)).
-N is the mean distance of the squares, because people judge a whole image: from a square at a time, the metric would
-never learn how much a change in the sky counts beside one in a tree. Logarithms are used because votes compare images
-with the same reference, however large the distances are. N is the distance of the near head only: close to the limit,
-in the distance of both heads, a vote would hardly change it. The far head's network and the limit do not change, except
-that the whole is scaled at the end.
+N is the distance of the near head, averaged over the squares. People judge a whole image; from single squares the
+metric hardly learns how much a change in the sky counts beside one in a tree. Logarithms are used because votes compare
+images with the same reference, however large the distances are. The far head has no part in N: close to the limit, in
+the distance of both heads, a vote would hardly change the near head. The far head's network and the limit do not
+change, except that the whole is scaled at the end.
 
 If the data names the method that made each copy, votes on single pairs of methods are first pooled, to estimate votes
 on all pairs (`calibration.pool_by_method`).
@@ -77,7 +77,7 @@ def read_copies(group: ReferenceVotes, side: int, generator: Generator) -> Tenso
 def vote_loss(
     near: PlainMetric, log_slope: Tensor, group: ReferenceVotes, recipe: Recipe, generator: Generator
 ) -> Tensor:
-    """Return the mean negative log-likelihood of a vote, for the mean distance of squares of a reference's copies."""
+    """Return the mean negative log-likelihood of a vote, given each copy's mean distance over a few random squares."""
     squares = [near.from_first(read_copies(group, recipe.side, generator)) for _ in range(recipe.squares)]
     logs = (torch.stack(squares).mean(0) + FLOOR).log()
     logits = log_slope.exp() * (logs[group.pairs[:, 0]] - logs[group.pairs[:, 1]])

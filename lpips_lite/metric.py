@@ -165,7 +165,8 @@ class LPIPS(Frozen):
 
         It holds for images like those that the slope was fitted on. The slope of lite is 137.54, fitted to 9,425 votes
         on 6,537 triplets of high-quality JPEG images (mucped23), with distances from folds that were not trained on
-        their photographs. For stronger distortions or very different images, the probability is too extreme.
+        their photographs. Above 0.9 it is too high even there (see the model card), and for stronger distortions or
+        very different images it is too extreme everywhere.
 
         Args:
             ref: Images, (N, 3, H, W), float in [0, 1] or uint8.

@@ -1,5 +1,6 @@
 """Tuning of the tower: it learns from judgments, keeps what it should keep, and records what it has seen."""
 
+import math
 import re
 
 import numpy as np
@@ -155,6 +156,11 @@ def test_a_vote_is_on_the_whole_image_not_on_one_square(start, tmp_path):
     assert largest_loss(1) > 1  # on the right, a single square shows no change of the first copy
     assert largest_loss(16) < 0.2
 
+    first, second = (Generator().manual_seed(4) for _ in range(2))
+    found = tune.vote_loss(near, torch.tensor(0.5), group, Recipe(squares=3, side=48), first)
+    d = torch.stack([near.from_first(tune.read_copies(group, 48, second)) for _ in range(3)]).mean(0) + tune.FLOOR
+    torch.testing.assert_close(found, (1 + (d[1] / d[0]) ** math.exp(0.5)).log())  # −log P(p1)
+
 
 def test_a_square_larger_than_the_image_is_refused(scores):
     group = group_by_reference(load([scores]))[0]
@@ -181,7 +187,7 @@ def test_the_command_writes_a_file_that_loads_and_says_what_it_has_seen(scores, 
     assert result.exception is None, result.output
     metadata = read_metadata(out)
     assert metadata["version"] == "9.9"
-    assert "steps=12 lr=0.004 side=48 copies=9" in metadata["recipe"]
+    assert "steps=12 lr=0.004 side=48 squares=4 copies=9" in metadata["recipe"]
     assert metadata["start"] == open_file(start).signature
     references = {reference_digest(scores / f"ref{number}.png") for number in range(6)}
     assert set(metadata["trained_on"].split()) == references
@@ -231,6 +237,8 @@ def test_the_slope_is_that_of_the_data_set_named(tmp_path):
         (["--start", "START", "--photos", "START"], "expected both or neither, got one"),
         (["--start", "START", "--data-weights", "x=1"], "'x' is not a data set here"),
         (["--start", "START", "--side", 80], "is 72×72; expected at least that size"),
+        (["--start", "START", "--squares", 0], "--squares 0: expected at least 1"),
+        (["--start", "START", "--photo-batches", 0], "--photo-batches 0: expected at least 1"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(options, message, scores, start, tmp_path):
