@@ -70,10 +70,17 @@ def main(agreement: tuple[Path, ...], out: Path) -> None:
             error = [[row["agreement"] - row["low"]], [row["high"] - row["agreement"]]]
             size = 5 + 3 * sizes[name] ** 0.5
             axis.errorbar(times[name], row["agreement"], error, fmt="o", color=color, markersize=size, elinewidth=1)
-            label = f" {name}, {sizes[name]} MB" if sizes[name] else f" {name}"
-            axis.annotate(label, (times[name], row["agreement"]), xytext=(6, 4), textcoords="offset points", fontsize=8)
+            label, right = (f"{name}, {sizes[name]} MB", True) if sizes[name] else (name, False)
+            axis.annotate(
+                label,
+                (times[name], row["agreement"]),
+                xytext=(8 if right else -6, 4),
+                textcoords="offset points",
+                horizontalalignment="left" if right else "right",
+                fontsize=8,
+            )
         axis.set_xscale("log")
-        axis.margins(x=0.25)
+        axis.margins(x=0.35)
         axis.set_xlabel("ms per pair of 256×256")
         axis.set_title(family, fontsize="medium")
         axis.grid(alpha=0.3)
