@@ -314,7 +314,7 @@ def test_maps_do_not_depend_on_how_much_is_left_out(folder, more):
         assert values.nanmean().item() == pytest.approx(table.lite[0], rel=0.02)
         assert np.nanmax(values) == pytest.approx(table["lite:max"][0], rel=1e-5)
         found.append(table[names].iloc[0].tolist())
-    assert found[0] == pytest.approx(found[1], rel=1e-3)
+    assert found[0] == pytest.approx(found[1], rel=2e-3)  # deep features see where the shorter image ends
 
 
 def test_gray_of_16_bits_beside_bytes(folder):
