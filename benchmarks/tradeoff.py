@@ -70,15 +70,9 @@ def main(agreement: tuple[Path, ...], out: Path) -> None:
             error = [[row["agreement"] - row["low"]], [row["high"] - row["agreement"]]]
             size = 5 + 3 * sizes[name] ** 0.5
             axis.errorbar(times[name], row["agreement"], error, fmt="o", color=color, markersize=size, elinewidth=1)
-            label, right = (f"{name}, {sizes[name]} MB", True) if sizes[name] else (name, False)
-            axis.annotate(
-                label,
-                (times[name], row["agreement"]),
-                xytext=(8 if right else -6, 4),
-                textcoords="offset points",
-                horizontalalignment="left" if right else "right",
-                fontsize=8,
-            )
+            label, offset, ends = (f"{name}, {sizes[name]} MB", 8, "left") if sizes[name] else (name, -6, "right")
+            place = {"xytext": (offset, 4), "textcoords": "offset points", "horizontalalignment": ends}
+            axis.annotate(label, (times[name], row["agreement"]), fontsize=8, **place)
         axis.set_xscale("log")
         axis.margins(x=0.35)
         axis.set_xlabel("ms per pair of 256×256")

@@ -191,12 +191,20 @@ def correlations(
 @click.option("--lite", type=click.Path(exists=True, path_type=Path), required=True,
               help="An older lite with one head: the second teacher, and the near head.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
-@click.option("--steps", default=9000)
+@click.option("--steps", type=click.IntRange(1), default=9000)
 @click.option(
-    "--photographs", default=5, help=f"Photographs in a batch; each gives {COPIES} images, and all pairs are learnt."
+    "--photographs",
+    type=click.IntRange(1),
+    default=5,
+    help=f"Photographs in a batch; each gives {COPIES} images, and all pairs are learnt.",
 )
 @click.option(
-    "--side", "sides", default=(64, 96, 96), multiple=True, help="Side of the squares; several are used in turn."
+    "--side",
+    "sides",
+    type=click.IntRange(1),
+    default=(64, 96, 96),
+    multiple=True,
+    help="Side of the squares; several are used in turn.",
 )
 @click.option("--objects", default=0.1, help="Share of photographs that are replaced by a drawn object.")
 @click.option("--lr", default=1.5e-3)

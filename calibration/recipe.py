@@ -28,9 +28,6 @@ class Recipe:
         shift_loss: Weight of the loss for small shifts.
         descent_loss: Weight of the loss for images that descend on the distance.
         seed: Seed of all randomness.
-
-    Raises:
-        ValueError: If a number of something is less than 1.
     """
 
     steps: int = 1700
@@ -46,11 +43,6 @@ class Recipe:
     shift_loss: float = 0.6
     descent_loss: float = 0.2
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "side", "squares", "copies", "photo_batches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least 1")
 
     def __str__(self) -> str:
         return " ".join(f"{key}={value}" for key, value in asdict(self).items())
@@ -80,5 +72,12 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     described = dict(line.strip().split(": ", 1) for line in str(Recipe.__doc__).splitlines() if ": " in line)
     for field in reversed(fields(Recipe)):
         name = f"--{field.name.replace('_', '-')}"
-        command = click.option(name, default=field.default, show_default=True, help=described[field.name])(command)
+        count = isinstance(field.default, int) and field.name != "seed"
+        command = click.option(
+            name,
+            type=click.IntRange(1) if count else None,
+            default=field.default,
+            show_default=True,
+            help=described[field.name],
+        )(command)
     return command

@@ -68,11 +68,12 @@ def test_descent_on_the_distance_brings_images_closer():
     x = torch.rand(1, 3, 48, 48, requires_grad=True)
     start = metric(x, target).item()
     optimizer = torch.optim.Adam([x], lr=0.02)
-    for _ in range(30):
+    for _ in range(60):  # the start is at the limit of the near head, where the distance falls slowly
         optimizer.zero_grad()
         metric(x, target).backward()
         optimizer.step()
-    assert metric(x, target).item() < 0.65 * start
+        x.data.clamp_(0, 1)
+    assert metric(x, target).item() < start / 2
 
 
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])

@@ -1,5 +1,6 @@
 """A small distillation: it learns, resumes exactly, and writes a file that loads."""
 
+import pytest
 import torch
 from click.testing import CliRunner
 from torch import Generator
@@ -89,3 +90,10 @@ def test_the_command_writes_a_file_that_loads(photo_options, tmp_path):
     assert (tmp_path / "new.csv").read_text().startswith("step,train_loss,spearman_within_photographs,")
     again = CliRunner().invoke(main, options)
     assert "finished" in again.output
+
+
+@pytest.mark.parametrize("option", ["--steps", "--photographs", "--side"])
+def test_a_number_less_than_1_is_refused(option, photo_options, tmp_path):
+    result = CliRunner().invoke(main, [*photo_options, "--lite", str(OLDER), "--out", str(tmp_path / "x"), option, "0"])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': 0 is not in the range x>=1" in result.output

@@ -237,8 +237,8 @@ def test_the_slope_is_that_of_the_data_set_named(tmp_path):
         (["--start", "START", "--photos", "START"], "expected both or neither, got one"),
         (["--start", "START", "--data-weights", "x=1"], "'x' is not a data set here"),
         (["--start", "START", "--side", 80], "is 72×72; expected at least that size"),
-        (["--start", "START", "--squares", 0], "--squares 0: expected at least 1"),
-        (["--start", "START", "--photo-batches", 0], "--photo-batches 0: expected at least 1"),
+        (["--start", "START", "--squares", 0], "Invalid value for '--squares': 0 is not in the range x>=1"),
+        (["--start", "START", "--photo-batches", 0], "Invalid value for '--photo-batches': 0 is not in the range x>=1"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(options, message, scores, start, tmp_path):
