@@ -1,8 +1,12 @@
 """The two heads of `lite` as separate metrics, each on its own network.
 
 The far head's network learns nothing from people's judgments; only the near head is trained on them. The distance is
-d = F + C · (1 − exp(−N / C)). In the written file, F also has a very small share of N, so that a descent on the
-distance still follows N where the near head has reached its limit.
+d = F + C · (1 − exp(−N / C)). In the written file, F also compares the near head's network:
+
+* with a very small share of N, so that a descent on the distance still follows N where the near head has reached its
+  limit;
+* in the channels of the first layer that the near head ignores. Most of them see fine edges in grey. If nothing
+  compares them, a descent on the distance does not find these edges.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.towers import FAR, NEAR, TOWERS
 
 SHARE_OF_NEAR = 0.002  # how much of N the far head includes
+IGNORED = 0.1  # channels of the first layer with less than this share of the layer's mean weight are ignored by N
+WEIGHT_OF_IGNORED = 4.0  # what each of them has in the far head, relative to the mean in the far network's first layer
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class TwoHeads:
     """A metric with two heads.
 
     Attributes:
-        far: The far head, without its share of N; it is constant.
+        far: The far head on its own network; it is constant.
         near: The near head, which can be trained.
         near_limit: C, the limit that the near head's part of a distance approaches.
     """
@@ -68,8 +74,16 @@ class TwoHeads:
 
     def _weights(self) -> dict[str, Tensor]:
         near, far = ([weights.detach() for weights in head.channels] for head in (self.near, self.far))
-        share, nothing = [SHARE_OF_NEAR * weights for weights in near], [torch.zeros_like(weights) for weights in far]
-        return number_layers(share + far, near + nothing, torch.tensor(self.near_limit))
+        nothing = [torch.zeros_like(weights) for weights in far]
+        return number_layers(self._far_on_near().channels + far, near + nothing, torch.tensor(self.near_limit))
+
+    @torch.no_grad()
+    def _far_on_near(self) -> PlainMetric:
+        """Return what the far head compares on the near head's network."""
+        weights = [SHARE_OF_NEAR * near for near in self.near.channels]
+        first = self.near.channels[0]
+        weights[0][first < IGNORED * first.mean()] = WEIGHT_OF_IGNORED * self.far.channels[0].mean()
+        return PlainMetric(self.near.spec, {**self.near.tensors, **number_layers(weights)})
 
     def _tower(self) -> dict[str, Tensor]:
         return {key: tensor.detach() for key, tensor in {**self.near.tower, **self.far.tower}.items()}
@@ -79,15 +93,11 @@ class TwoHeads:
         known = {"net": "lite", "tower": content_hash(self._tower()), "licence": "BSD-2-Clause"}
         save_tensors(path, self.join(), {**known, **metadata})
 
+    @torch.no_grad()
     def from_first(self, images: Tensor) -> Tensor:
-        """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,).
-
-        Gradients flow to the near head only.
-        """
-        near = self.near.from_first(images)
-        with torch.no_grad():
-            far = self.far.from_first(images)
-        return far + SHARE_OF_NEAR * near - self.near_limit * torch.expm1(-near / self.near_limit)
+        """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""
+        far, far_on_near, near = (head.from_first(images) for head in (self.far, self._far_on_near(), self.near))
+        return far + far_on_near - self.near_limit * torch.expm1(-near / self.near_limit)
 
 
 def _head(metric: LPIPS, spec: TowerSpec, name: str) -> PlainMetric:

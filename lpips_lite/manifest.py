@@ -50,7 +50,7 @@ class WeightFile:
 EMBEDDED = WeightFile(
     "lite tower and channel weights",
     "lite.safetensors",
-    "ac1ad368baee866bb389e70963baabed6a2195d42990ed495a04ec4721875be9",
+    "87cacb10b7adc4abce11c2c85c47a4df027e6f05344063f55352f70ae7d4f5ff",
     1.6,
     "embedded",
     "BSD-2-Clause",
