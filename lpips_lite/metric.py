@@ -163,7 +163,7 @@ class LPIPS(Frozen):
     def preference(self, ref: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
         """Return the probability that people choose `p1` as closer to `ref`: σ(slope · (d0 − d1)).
 
-        It holds for images like those that the slope was fitted on. The slope of lite is 137.54, fitted to 9,425 votes
+        It holds for images like those that the slope was fitted on. The slope of lite is 137.85, fitted to 9,425 votes
         on 6,537 triplets of high-quality JPEG images (mucped23), with distances from folds that were not trained on
         their photographs. Above 0.9 it is too high even there (see the model card), and for stronger distortions or
         very different images it is too extreme everywhere.

@@ -17,7 +17,7 @@ from lpips_lite.catalog import METRICS, entry_of, may_be_infinite, parse_metric,
 from lpips_lite.towers import NEAR
 
 SIGNATURES = {  # these never change, since stored results refer to them
-    "lite": "lpips-lite/1.0 net=lite tower=60ccb2b9 weights=lite-0.4-51cd6ab3 heads=2",
+    "lite": "lpips-lite/1.0 net=lite tower=60ccb2b9 weights=lite-0.4-77f49e32 heads=2",
     "l1": "lpips-lite/1.0 l1 range=[0,1]",
     "l2": "lpips-lite/1.0 l2 range=[0,1]",
     "l2-lab": "lpips-lite/1.0 l2 space=lab",

@@ -74,6 +74,19 @@ def test_heads_taken_apart_and_joined_are_the_metric(start):
     torch.testing.assert_close(heads.scaled(3.0).from_first(images), 3 * expected, rtol=1e-4, atol=1e-7)
 
 
+def test_the_far_head_compares_channels_that_the_near_head_ignores(start, tmp_path):
+    heads = TwoHeads.of(open_file(start)).scaled(2.0)
+    heads.near.channels[0][::2], heads.near.channels[0][1::2] = 0.0, 0.3
+    heads.save(tmp_path / "ignored.safetensors", {})
+    metric = open_file(tmp_path / "ignored.safetensors")
+    found, far = metric.tensors["channel_weights.0"], metric.tensors["channel_weights.5"]
+    torch.testing.assert_close(found[::2], (4 * far.mean()).expand(20))
+    torch.testing.assert_close(found[1::2], torch.full((20,), 0.002 * 0.3))
+    images = torch.rand(4, 3, 48, 52)
+    expected = metric(images[1:], images[:1].expand(3, -1, -1, -1))
+    torch.testing.assert_close(heads.from_first(images), expected, rtol=1e-4, atol=1e-7)
+
+
 def test_a_metric_with_one_head_is_no_start():
     with pytest.raises(ValueError, match="expected a lite with two heads"):
         TwoHeads.of(LPIPS("lite", tower_weights="random:0", channel_weights="uniform"))
