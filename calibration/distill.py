@@ -37,7 +37,7 @@ from lpips_lite.towers import FAR, NEAR
 TEACHER_SCALE = 1 / 6  # brings distances under uniform weights to the size of those under the published ones
 EMA_DECAY = 0.998
 FAR_SHARE = 1 / 20  # of the teachers' scale, for the far head in the written file, so that it is weak for small changes
-FIRST_LAYER = 0.5  # of this share, for the first layer, which sees edges and noise
+FIRST_LAYER = 0.5  # of this share, for the first layer of the far network
 NEAR_LIMIT = 0.06  # C in the written file
 HELD_OUT_BATCHES = 20
 

@@ -54,7 +54,7 @@ def load_data(data: Sequence[Path], method_patterns: Sequence[str]) -> list[Trip
 def start_option(command: Command) -> Command:
     """Add the metric to start from, which has to be named, since it matters what it was trained on."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
-    return click.option("--start", type=file, required=True, help="A lite with two heads to start from.")(command)
+    return click.option("--start", type=file, required=True, help="A file of calibration.distill.")(command)
 
 
 def read_lite(path: Path) -> LPIPS:

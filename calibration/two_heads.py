@@ -1,12 +1,12 @@
 """The two heads of `lite` as separate metrics, each on its own network.
 
 The far head's network learns nothing from people's judgments; only the near head is trained on them. The distance is
-d = F + C · (1 − exp(−N / C)). In the written file, F also compares the near head's network:
+d = F + C · (1 − exp(−N / C)). F also compares features of the near head's network:
 
-* with a very small share of N, so that a descent on the distance still follows N where the near head has reached its
-  limit;
-* in the channels of the first layer that the near head ignores. Most of them see fine edges in grey. If nothing
-  compares them, a descent on the distance does not find these edges.
+* with a very small share of N's weights, so that a descent on the distance still follows N where the near head has
+  reached its limit;
+* with a weight of their own in those channels of the first layer that the current near head ignores. Most of them see
+  fine edges in grey. If hardly anything compares them, a descent on the distance finds these edges badly.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from lpips_lite.layers import TowerSpec
 from lpips_lite.tensor_files import content_hash, save_tensors
 from lpips_lite.towers import FAR, NEAR, TOWERS
 
-SHARE_OF_NEAR = 0.002  # how much of N the far head includes
-IGNORED = 0.1  # channels of the first layer with less than this share of the layer's mean weight are ignored by N
-WEIGHT_OF_IGNORED = 4.0  # what each of them has in the far head, relative to the mean in the far network's first layer
+SHARE_OF_NEAR = 0.002  # weights in the far head, relative to those in the near head
+IGNORED_BELOW = 0.1  # of the mean weight of the near head's first layer: up to this, it ignores a channel
+WEIGHT_OF_IGNORED = 4.0  # of each such channel in the far head, relative to the mean in the far network's first layer
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TwoHeads:
     """A metric with two heads.
 
     Attributes:
-        far: The far head on its own network; it is constant.
+        far: The far head, as far as it reads its own network; it is constant.
         near: The near head, which can be trained.
         near_limit: C, the limit that the near head's part of a distance approaches.
     """
@@ -49,7 +49,7 @@ class TwoHeads:
         """Return copies of the heads of a metric.
 
         Raises:
-            ValueError: If it does not have two heads, or if one of them reads the other's network in another way.
+            ValueError: If it does not have two heads, or if its weights are not as `save` writes them.
         """
         if metric.tower.spec is not TOWERS["lite"] or "near_limit" not in metric.tensors:
             raise ValueError(
@@ -60,7 +60,8 @@ class TwoHeads:
         for key, weights in heads._weights().items():
             if not torch.allclose(metric.tensors[key], weights):
                 raise ValueError(
-                    f"start {metric.signature!r}: {key} is not as calibration writes it, with each head on its network"
+                    f"start {metric.signature!r}: {key} is not as calibration writes it; "
+                    f"expected a file of this version's calibration.distill or calibration.tune"
                 )
         return heads
 
@@ -79,10 +80,10 @@ class TwoHeads:
 
     @torch.no_grad()
     def _far_on_near(self) -> PlainMetric:
-        """Return what the far head compares on the near head's network."""
+        """Return the part of the far head that reads the near head's network."""
         weights = [SHARE_OF_NEAR * near for near in self.near.channels]
         first = self.near.channels[0]
-        weights[0][first < IGNORED * first.mean()] = WEIGHT_OF_IGNORED * self.far.channels[0].mean()
+        weights[0][first <= IGNORED_BELOW * first.mean()] = WEIGHT_OF_IGNORED * self.far.channels[0].mean()
         return PlainMetric(self.near.spec, {**self.near.tensors, **number_layers(weights)})
 
     def _tower(self) -> dict[str, Tensor]:
@@ -96,8 +97,10 @@ class TwoHeads:
     @torch.no_grad()
     def from_first(self, images: Tensor) -> Tensor:
         """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""
-        far, far_on_near, near = (head.from_first(images) for head in (self.far, self._far_on_near(), self.near))
-        return far + far_on_near - self.near_limit * torch.expm1(-near / self.near_limit)
+        units = self.near.units(images)
+        others, first = [unit[1:] for unit in units], [unit[:1] for unit in units]
+        far = self.far.from_first(images) + self._far_on_near().distances(others, first)
+        return far - self.near_limit * torch.expm1(-self.near.distances(others, first) / self.near_limit)
 
 
 def _head(metric: LPIPS, spec: TowerSpec, name: str) -> PlainMetric:
