@@ -1,4 +1,4 @@
-"""The two heads of `lite` as separate metrics, each on its own network.
+"""The two heads of `lite` as separate metrics.
 
 The far head's network learns nothing from people's judgments; only the near head is trained on them. The distance is
 d = F + C · (1 − exp(−N / C)). F also compares features of the near head's network:
