@@ -58,10 +58,10 @@ def plain_loop(pairs: list[Pair], tower_weights: str) -> float:
     return float(np.mean(values))
 
 
-def ours(pairs: list[Pair], metric: LoadedMetric, settings: Settings) -> float:
+def ours(pairs: list[Pair], name: str, metric: LoadedMetric, settings: Settings) -> float:
     """Return the mean distance by the stream that `compare` and the command line use."""
-    rows = measure_pairs(pairs, {"metric": metric}, settings, reader_of(settings))
-    return float(np.mean([row["metric"] for _, row in rows]))
+    rows = measure_pairs(pairs, {name: metric}, settings, reader_of(settings))
+    return float(np.mean([row[name] for _, row in rows]))
 
 
 def reader_of(settings: Settings) -> Reader:
@@ -91,8 +91,8 @@ def main(tower_weights: str, count: int, side: int, workers: int, style: str) ->
         pairs = find_pairs(Path(folder) / "references", [Path(folder) / "images"]).pairs
         contenders: dict[str, Callable[[], float]] = {
             "plain loop over lpips, alex": lambda: plain_loop(pairs, tower_weights),
-            "ours, alex": lambda: ours(pairs, alex, settings),
-            "ours, lite": lambda: ours(pairs, lite, settings),
+            "ours, alex": lambda: ours(pairs, "alex", alex, settings),
+            "ours, lite": lambda: ours(pairs, "lite", lite, settings),
             "decoding alone": lambda: float(sum(1 for _ in decode(pairs, settings, reader_of(settings)))),
         }
         found = {name: timed(run) for name, run in contenders.items()}

@@ -127,7 +127,7 @@ def patch_ratios(metric: LPIPS, photos: Tensor) -> list[float]:
     The patch comes from another photograph; the larger images are the photograph mirrored at its borders.
     """
     found = []
-    for number in range(24):
+    for number in range(min(24, len(photos) // 2)):
         photo, patch = (photos[k : k + 1, :, :64, :64].float() / 255 for k in (2 * number, 2 * number + 1))
         row = []
         for side in (64, 256, 1024):
@@ -152,13 +152,13 @@ def quarters_ratio(metric: LPIPS, photos: Tensor) -> float:
     return float((quarters / metric(changed, images)).median())
 
 
-@click.command()
+@click.command(context_settings={"show_default": True})
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), required=True, help="Tar or folder of photos.")
 @click.option("--teacher", type=click.Path(exists=True, path_type=Path), required=True, help="AlexNet weights.")
 @click.option(
     "--lite", "file", type=click.Path(exists=True, path_type=Path), help="File to use instead of the embedded weights."
 )
-@click.option("--count", default=100, show_default=True, help="Number of crops per kind of distortion and size.")
+@click.option("--count", type=click.IntRange(5), default=100, help="Crops per kind of distortion and size.")
 def main(photos: Path, teacher: Path, file: Path | None, count: int) -> None:
     """Print one Markdown table."""
     pool = read_photos(photos)[::HOLD_OUT_EVERY]
