@@ -98,7 +98,10 @@ class PlainMetric:
 
     def from_first(self, images: Tensor) -> Tensor:
         """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""
-        units = self.units(images)
+        return self.from_first_units(self.units(images))
+
+    def from_first_units(self, units: Sequence[Tensor]) -> Tensor:
+        """Return the distances of the first image from each of the others, by their unit features: (K,)."""
         return self.distances([unit[1:] for unit in units], [unit[:1] for unit in units])
 
     def distances(self, units_x: Sequence[Tensor], units_y: Sequence[Tensor]) -> Tensor:

@@ -98,9 +98,8 @@ class TwoHeads:
     def from_first(self, images: Tensor) -> Tensor:
         """Return the distances of the first image from each of the others: (1 + K, 3, H, W) -> (K,)."""
         units = self.near.units(images)
-        others, first = [unit[1:] for unit in units], [unit[:1] for unit in units]
-        far = self.far.from_first(images) + self._far_on_near().distances(others, first)
-        return far - self.near_limit * torch.expm1(-self.near.distances(others, first) / self.near_limit)
+        far = self.far.from_first(images) + self._far_on_near().from_first_units(units)
+        return far - self.near_limit * torch.expm1(-self.near.from_first_units(units) / self.near_limit)
 
 
 def _head(metric: LPIPS, spec: TowerSpec, name: str) -> PlainMetric:

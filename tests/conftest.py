@@ -1,14 +1,18 @@
-"""Fixtures: an empty cache, a fixed seed, and test material; tests are skipped if it is absent."""
+"""Fixtures: an empty cache, a fixed seed, photographs, and test material; tests are skipped if it is absent."""
 
+import io
 import os
 import socket
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
+from lpips_lite import read_image
 from tests.peers import two_headed_file
 
 ROOT = Path(__file__).parent.parent
@@ -77,6 +81,29 @@ def shared():
     if not (folder / "reference").is_dir():
         pytest.skip("the published test material is not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """16 crops of the example scene, (16, 3, 112, 112) uint8."""
+    scene = read_image(ROOT / "examples/images/scene.png")
+    crops = [scene[:, top : top + 112, left : left + 112] for top in range(0, 192, 48) for left in range(0, 192, 48)]
+    return (torch.stack([crop for crop in crops if crop.shape[1:] == (112, 112)]) * 255).round().byte()
+
+
+@pytest.fixture(scope="session")
+def photos_tar(photos, tmp_path_factory):
+    """The crops in a tar file."""
+    path = tmp_path_factory.mktemp("photos") / "photos.tar"
+    with tarfile.open(path, "w") as tar:
+        for number, pixels in enumerate(photos):
+            buffer = io.BytesIO()
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+            member = tarfile.TarInfo(f"{number:02}.png")
+            member.size = buffer.tell()
+            buffer.seek(0)
+            tar.addfile(member, buffer)
+    return path
 
 
 @pytest.fixture

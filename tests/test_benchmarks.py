@@ -8,17 +8,16 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from lpips_lite import read_image
 from tests.conftest import ROOT
 from tests.peers import random_tower
 
 ARGUMENTS = {
     "folders": "--tower-weights {folder}/alex.pth --count 2 --side 64",
     "half_precision": "--metric lite --metric gram-lite --count 1 --side 32",
-    "lite": "--photos {folder}/photos --teacher {folder}/alex.pth --count 5",
+    "lite": "--photos {photos} --teacher {folder}/alex.pth --count 5",
     "memory": "--net alex --batch 2 --side 192",
     "parity": "",
-    "recover": "--photos {folder}/photos --alex {folder}/alex.pth --judge {folder}/squeeze.pth --count 1 --steps 2",
+    "recover": "--photos {photos} --alex {folder}/alex.pth --judge {folder}/squeeze.pth --count 1 --steps 2",
     "searching": "--count 20 --queries 2",
     "speed": "--net alex --batch 1 --side 64 --repeats 1",
     "speed_baselines": "--batch 1 --side 192 --repeats 1",
@@ -30,15 +29,12 @@ SLOW = {"lite", "memory"}  # half a minute each
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Random networks, 16 crops of the example scene, and a table of agreement."""
+    """Random networks and a table of agreement; benchmarks need the packages that they compare with."""
+    for peer in ("lpips", "torchmetrics", "piq", "pytorch_msssim", "skimage", "matplotlib"):
+        pytest.importorskip(peer)
     path = tmp_path_factory.mktemp("benchmarks")
     for net in ("alex", "squeeze"):
         torch.save(random_tower(net), path / f"{net}.pth")
-    (path / "photos").mkdir()
-    scene = (read_image(ROOT / "examples/images/scene.png") * 255).round().byte().permute(1, 2, 0).numpy()
-    for number in range(16):
-        top, left = 30 * (number // 4), 30 * (number % 4)
-        Image.fromarray(scene[top : top + 112, left : left + 112]).save(path / f"photos/{number:02}.png")
     (path / "agreement.csv").write_text("metric,family,agreement,low,high\nl2,votes,70,65,75\nssim,votes,72,,\n")
     return path
 
@@ -49,13 +45,9 @@ def test_every_benchmark_is_run_here():
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in ARGUMENTS])
-def test_a_benchmark_prints_its_table(name, folder, tmp_path, monkeypatch):
-    for peer in ("lpips", "torchmetrics", "piq", "pytorch_msssim", "skimage", "matplotlib"):
-        pytest.importorskip(peer)
-    monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(
-        importlib.import_module(f"benchmarks.{name}").main, ARGUMENTS[name].format(folder=folder).split()
-    )
+def test_a_benchmark_prints_its_table(name, folder, photos_tar):
+    arguments = ARGUMENTS[name].format(folder=folder, photos=photos_tar).split()
+    result = CliRunner().invoke(importlib.import_module(f"benchmarks.{name}").main, arguments)
     assert result.exception is None, result.output
     if name == "tradeoff":
         with Image.open(folder / "tradeoff.png") as picture:

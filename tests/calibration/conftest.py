@@ -1,7 +1,4 @@
-"""Small data for the tests of calibration: opinion scores, photographs, a teacher of random numbers."""
-
-import io
-import tarfile
+"""Small data for the tests of calibration: opinion scores, a teacher of random numbers."""
 
 import pandas as pd
 import pytest
@@ -43,29 +40,6 @@ def scores(tmp_path_factory):
                 rows.append((file, f"ref{number}.png", kind, 5 - 12 * level * HARM[kind]))
     pd.DataFrame(rows, columns=["file", "ref", "type", "mos"]).to_csv(folder / "labels.csv", index=False)
     return folder
-
-
-@pytest.fixture(scope="session")
-def photos():
-    """16 crops of the example scene, (16, 3, 112, 112) uint8."""
-    scene = read_image(ROOT / "examples/images/scene.png")
-    crops = [scene[:, top : top + 112, left : left + 112] for top in range(0, 192, 48) for left in range(0, 192, 48)]
-    return (torch.stack([crop for crop in crops if crop.shape[1:] == (112, 112)]) * 255).round().byte()
-
-
-@pytest.fixture(scope="session")
-def photos_tar(photos, tmp_path_factory):
-    """The crops in a tar file."""
-    path = tmp_path_factory.mktemp("photos") / "photos.tar"
-    with tarfile.open(path, "w") as tar:
-        for number, pixels in enumerate(photos):
-            buffer = io.BytesIO()
-            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(buffer, "PNG")
-            member = tarfile.TarInfo(f"{number:02}.png")
-            member.size = buffer.tell()
-            buffer.seek(0)
-            tar.addfile(member, buffer)
-    return path
 
 
 @pytest.fixture(scope="session")
